@@ -1,0 +1,51 @@
+// The ForwardingPlan: what one node should do, computed from Observed and the node's own name. Four executors
+// (nftables, iptables, ipvs, userspace) execute this same plan. Pure data, sorted, so that equal plans are deep-equal.
+import type { EndpointAlgorithm } from "../../src/wire/snapshot.ts";
+
+export interface ForwardingPlan {
+  /** The node this plan is for. */
+  readonly node: string;
+  readonly services: readonly PlanService[];
+}
+
+export interface PlanService {
+  /** "namespace/name" */
+  readonly key: string;
+  readonly kind: "ClusterIP" | "NodePort" | "LoadBalancer" | "Headless" | "ExternalName";
+  /** True where the edge may open tunnel streams to it. */
+  readonly exposed: boolean;
+  readonly clusterIPs: readonly string[];
+  readonly algorithm: EndpointAlgorithm;
+  /** ClientIP affinity in seconds; absent: none. */
+  readonly affinitySeconds?: number;
+  /** CIDRs, checked; empty = everybody. */
+  readonly sourceRanges: readonly string[];
+  readonly healthCheckNodePort?: number;
+  readonly ports: readonly PlanPort[];
+}
+
+export interface PlanPort {
+  readonly name: string;
+  readonly protocol: "TCP" | "UDP" | "SCTP";
+  readonly port: number;
+  readonly nodePort?: number;
+  /** For traffic from outside (tunnel, NodePort) at this node: externalTrafficPolicy, hints and fallback applied. */
+  readonly external: readonly PlanEndpoint[];
+  /** For traffic from inside (ClusterIP) at this node: internalTrafficPolicy, hints and fallback applied. */
+  readonly internal: readonly PlanEndpoint[];
+  /** Why `external` is empty, in words for an error page; absent where it is not. */
+  readonly refusal?: string;
+}
+
+export interface PlanEndpoint {
+  /** Pod UID where there is one, else address: identity for affinity and ejection. */
+  readonly key: string;
+  readonly address: string;
+  readonly port: number;
+  readonly node?: string;
+  /** On this plan's node. */
+  readonly local: boolean;
+  readonly weight: number;
+  /** Only as a fallback: it is on its way out. */
+  readonly terminating: boolean;
+}

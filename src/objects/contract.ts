@@ -1,0 +1,111 @@
+// What the three Durable Objects promise each other and the Worker over RPC. New code may talk to an object that still
+// runs the version before (up to 300 s after a deploy): fields are only ever added, and readers tolerate their absence.
+// Expected failures are values with a reason; only the impossible throws.
+import type { RoutingTable } from "../routing/table.ts";
+import type { Condition, PublishResult, SnapshotEndpoint, SnapshotGeneration } from "../wire/snapshot.ts";
+
+/** An expected refusal. `status` is the HTTP status that the control API answers with. */
+export interface Refusal {
+  readonly ok: false;
+  readonly status: 400 | 401 | 403 | 404 | 409 | 413 | 429 | 503;
+  /** kebab-case, stable, machine-readable. */
+  readonly reason: string;
+  /** Names the field and the remedy. */
+  readonly message: string;
+}
+export type Outcome<T> = ({ readonly ok: true } & T) | Refusal;
+
+export interface ClusterRecord {
+  /** DNS label, unique in the deployment. */
+  readonly name: string;
+  readonly createdAt: number;
+  /** Hostnames it may claim beside its default ones: exact names, or "*.example.com" (one label or more). */
+  readonly hostnames: readonly string[];
+  /** Number of TunnelObjects, 1 to 8. */
+  readonly shards: number;
+}
+
+/** One cluster that serves a hostname. Lower priority value first; weight shares within one priority. */
+export interface Member {
+  readonly cluster: string;
+  readonly priority: number;
+  readonly weight: number;
+}
+
+export interface DirectoryEntry {
+  readonly hostname: string;
+  readonly owner: string;
+  /** Never empty; the owner alone, unless the owner or the admin listed others. */
+  readonly members: readonly Member[];
+}
+
+/** GatewayObject, one per deployment, named "gateway". */
+export interface GatewayRpc {
+  createCluster(input: { name: string; hostnames: readonly string[]; shards: number }): Promise<Outcome<{ cluster: ClusterRecord }>>;
+  listClusters(): Promise<readonly ClusterRecord[]>;
+  getCluster(name: string): Promise<ClusterRecord | undefined>;
+  /** Frees its hostnames. The caller then destroys the ClusterObject. */
+  deleteCluster(name: string): Promise<Outcome<object>>;
+  /** Replaces the set of hostnames that `cluster` claims. Refused ones are named with why; the rest is granted. */
+  claim(cluster: string, hostnames: readonly string[]): Promise<{ refused: readonly { hostname: string; reason: "owned" | "not-allowed" | "reserved"; message: string }[] }>;
+  setMembers(hostname: string, members: readonly Member[], by: { admin: true } | { cluster: string }): Promise<Outcome<{ entry: DirectoryEntry }>>;
+  /** The whole directory, or undefined where `known` is its present version. */
+  directory(known?: number): Promise<{ version: number; entries?: readonly DirectoryEntry[]; shards?: Readonly<Record<string, number>> }>;
+}
+
+/** What probes say of direct nodes; absent nodes are unknown and may be used. */
+export interface ProbeState {
+  readonly version: number;
+  readonly unhealthy: readonly { readonly node: string; readonly reason: string }[];
+}
+
+/** ClusterObject, one per cluster, named by the cluster. */
+export interface ClusterRpc {
+  /** Makes (or re-makes) it with a first token, returned once and stored hashed. */
+  create(cluster: ClusterRecord): Promise<{ token: string }>;
+  /** Closes its sockets, forgets everything. */
+  destroy(): Promise<void>;
+  /** Constant time. The id names the token in logs and sockets; it is no secret. */
+  verify(token: string): Promise<Outcome<{ tokenId: string; cluster: ClusterRecord }>>;
+  /** A new token; the old ones stop working at once and their sockets are closed. */
+  rotate(): Promise<{ token: string }>;
+  grantEpoch(): Promise<Outcome<{ epoch: number }>>;
+  /** `body` is JSON text of a Snapshot, already size-limited. */
+  publish(generation: SnapshotGeneration, body: string): Promise<Outcome<{ result: PublishResult }>>;
+  /** Table and probe state, each only where it differs from what the caller knows. */
+  table(known?: { generation?: number; probes?: number }): Promise<{ generation: number; table?: RoutingTable; probes?: ProbeState }>;
+  conditions(): Promise<Readonly<Record<string, readonly Condition[]>>>;
+  endpoints(): Promise<readonly (SnapshotEndpoint & { readonly service: string })[]>;
+  /** Compiles again (a hostname was granted, taken or listed elsewhere). */
+  recompile(): Promise<void>;
+}
+
+/** One node as the shard sees it. */
+export interface TunnelNode {
+  readonly node: string;
+  readonly connections: readonly { readonly instance: string; readonly since: number; readonly draining: boolean; readonly inFlight: number; readonly version: string }[];
+  readonly available: boolean;
+  /** Why not, in words; empty where it is. */
+  readonly reason: string;
+  /** Endpoints that the node's agent itself finds unavailable: "namespace/name address:port" and why. */
+  readonly endpoints: readonly { readonly endpoint: string; readonly reason: string }[];
+}
+
+/**
+ * TunnelObject, one per (cluster, shard), named "<cluster>/<shard>". Its fetch() takes two kinds of request: an agent's
+ * dial (path TUNNEL_PATH, already authorised by the Worker) and a client's request, passed on as it came.
+ */
+export interface TunnelRpc {
+  /** Pushed by the ClusterObject at each new generation. */
+  setTable(table: RoutingTable): Promise<void>;
+  /** Closes the sockets of one token, or all; 4001 tells the agent that redialling with it is pointless. */
+  closeToken(tokenId: string | "all", reason: string): Promise<{ closed: number }>;
+  nodes(): Promise<readonly TunnelNode[]>;
+}
+
+/** Set by the Worker on a dial that it forwards to a TunnelObject, stripped from every outside request. */
+export const DIAL_HEADER = "x-postern-dial";
+/** Set by a TunnelObject on each answer: the generation of its table. Stripped by the Worker. */
+export const GENERATION_HEADER = "x-postern-generation";
+/** Set by a TunnelObject on an answer that never reached a node: the Worker may try another cluster, or refresh. */
+export const UNSENT_HEADER = "x-postern-unsent";

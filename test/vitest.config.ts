@@ -1,0 +1,49 @@
+// Three projects. node: pure code and the agent; workerd: *.worker.test.ts inside the real runtime; e2e: the program
+// as its user starts it (slow: `npm test` runs it, `npm run check` does not).
+import { cloudflareTest } from "@cloudflare/vitest-plugin";
+import { defineConfig } from "vitest/config";
+
+const root = new URL("..", import.meta.url).pathname;
+
+export default defineConfig({
+  test: {
+    projects: [
+      {
+        root,
+        test: {
+          name: "node",
+          include: ["test/**/*.test.ts"],
+          exclude: ["test/**/*.worker.test.ts", "test/e2e/**", "test/bench/**", "test/cluster/**"],
+        },
+      },
+      {
+        root,
+        plugins: [
+          cloudflareTest({
+            wrangler: { configPath: `${root}wrangler.toml` },
+            miniflare: {
+              bindings: {
+                // SHA-256 of "test-admin-token"
+                ADMIN_TOKEN_SHA256: "17d6bfe05d1b1fb7bc499f8e3f639c7b3eda4c40f321eef8887a0c04c89a99c5",
+                ADMIN_HOST: "admin.test",
+                EDGE_DOMAIN: "edge.test",
+                FORWARDER_SECRET: "test-forwarder-secret",
+              },
+            },
+          }),
+        ],
+        test: { name: "workerd", include: ["test/**/*.worker.test.ts"] },
+      },
+      {
+        root,
+        test: {
+          name: "e2e",
+          include: ["test/e2e/**/*.test.ts"],
+          testTimeout: 120_000,
+          hookTimeout: 120_000,
+          fileParallelism: false,
+        },
+      },
+    ],
+  },
+});
