@@ -12,9 +12,7 @@ export const nodeAlgorithmSchema = z.enum(nodeAlgorithms);
 export type NodeAlgorithm = z.infer<typeof nodeAlgorithmSchema>;
 
 /** How the node orders endpoints: annotation `postern.dev/endpoint-algorithm`. */
-export const endpointAlgorithms = [
-  "random", "rr", "wrr", "lc", "wlc", "dh", "sh", "sed", "nq", "maglev",
-] as const;
+export const endpointAlgorithms = ["random", "rr", "wrr", "lc", "wlc", "dh", "sh", "sed", "nq", "maglev"] as const;
 export const endpointAlgorithmSchema = z.enum(endpointAlgorithms);
 export type EndpointAlgorithm = z.infer<typeof endpointAlgorithmSchema>;
 
@@ -122,9 +120,6 @@ export const publishResultSchema = z.object({
   table: z.int(),
   /** False where the content equalled what the edge had. */
   changed: z.boolean(),
-  services: z.record(
-    z.string(),
-    z.object({ hostnames: z.array(z.string()), conditions: z.array(conditionSchema) }),
-  ),
+  services: z.record(z.string(), z.object({ hostnames: z.array(z.string()), conditions: z.array(conditionSchema) })),
 });
 export type PublishResult = z.infer<typeof publishResultSchema>;

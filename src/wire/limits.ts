@@ -1,0 +1,54 @@
+// Every number of the tunnel protocol, with its unit and who obeys it. README.md explains the choices.
+
+/** Newest first. */
+export const PROTOCOL_VERSIONS: readonly number[] = [1];
+
+/** Bytes of one WebSocket message; a longer one is a violation. */
+export const MESSAGE_MAX = 1024 * 1024;
+/** Payload bytes of DATA, TEXT and BINARY frames. */
+export const DATA_MAX = 64 * 1024;
+/** Payload bytes of OPEN, HEAD and the JSON frames of stream 0. */
+export const HEAD_MAX = 256 * 1024;
+/** Bytes of one WebSocket message carried for a client, over all its frames. */
+export const WEBSOCKET_MESSAGE_MAX = 16 * 1024 * 1024;
+/** UTF-8 bytes of a RESET's reason. */
+export const REASON_MAX = 256;
+
+/** Credit of a new stream, each way. */
+export const STREAM_WINDOW = 64 * 1024;
+/** Most that a stream whose reader keeps up may be granted. */
+export const STREAM_WINDOW_MAX = 512 * 1024;
+/** Least that any stream is granted, however much others hold. */
+export const STREAM_WINDOW_MIN = 16 * 1024;
+/** Credit of a connection, each way. */
+export const CONNECTION_WINDOW = 16 * 1024 * 1024;
+/** Bytes that all sessions of one object, or agent, may hold unconsumed. */
+export const BUDGET = 32 * 1024 * 1024;
+/** Streams open at once on one connection. */
+export const STREAMS_MAX = 8192;
+/** The id space of one connection; past it the connection is renewed. */
+export const STREAM_ID_MAX = 0x7fff_ffff;
+/** Ids reserved with each saved state, so that an attachment is written once in so many streams. */
+export const STREAM_ID_BLOCK = 1024;
+
+/** A sender stops taking from its session while its socket has this much buffered. */
+export const SOCKET_BUFFER_MAX = 256 * 1024;
+/** A producer pauses while its stream has this much queued. */
+export const STREAM_QUEUE_MAX = 128 * 1024;
+
+/** Seconds. The agent's text ping, its patience for the pong, and the edge's for the next ping. */
+export const PING_SECONDS = 10;
+export const PONG_PATIENCE_SECONDS = 15;
+export const SILENT_SECONDS = 25;
+/** Milliseconds of silence before PING, and again before the node is suspect. */
+export const SUSPECT_MS = 500;
+/** Connections of one node that a shard keeps; the oldest goes. */
+export const CONNECTIONS_PER_NODE = 4;
+
+/** WebSocket close codes of the tunnel's own socket. */
+export const CLOSE_VIOLATION = 4000;
+/** Redialling with this token is pointless. */
+export const CLOSE_REVOKED = 4001;
+/** A newer connection of the same agent process took over. */
+export const CLOSE_REPLACED = 4002;
+export const CLOSE_SILENT = 4003;

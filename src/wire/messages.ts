@@ -1,0 +1,180 @@
+// What frames carry: shapes, codes, and the parsers of what a peer sent. HELLO, GOAWAY and REPORT are rare and parsed with
+// zod; heads come with every request, so their parsers are written by hand and check the same things.
+import { z } from "zod";
+import { Violation } from "./frames.ts";
+import { REASON_MAX } from "./limits.ts";
+
+export const helloSchema = z.object({
+  versions: z.array(z.int().min(1).max(1000)).min(1).max(16),
+  capabilities: z.array(z.string().max(64)).max(32),
+  /** What runs there, for people: "postern-agent 0.1.0". */
+  software: z.string().max(128),
+  /** From a node: which node, which process, and when it started (epoch ms): a newer process outranks an older one. */
+  node: z.string().min(1).max(253).optional(),
+  instance: z.string().min(1).max(128).optional(),
+  started: z.int().min(0).optional(),
+  /** From the edge: which shard this is, and of how many; the agent dials them all. */
+  shard: z.int().min(0).max(63).optional(),
+  shards: z.int().min(1).max(64).optional(),
+});
+export type Hello = z.infer<typeof helloSchema>;
+
+export const goAwaySchema = z.object({ reason: z.string().max(256), permanent: z.boolean() });
+export type GoAway = z.infer<typeof goAwaySchema>;
+
+export const reportSchema = z.object({
+  /** Endpoints that this node finds unavailable. `endpoint`: "namespace/name address:port". */
+  endpoints: z.array(z.object({ endpoint: z.string().max(600), reason: z.string().max(256) })).max(1000),
+});
+export type Report = z.infer<typeof reportSchema>;
+
+export interface RequestHead {
+  readonly websocket: boolean;
+  /** "namespace/name" and Service port: what the node looks up in its own plan. */
+  readonly service: string;
+  readonly port: number;
+  /** The client's address as text; "" unknown. */
+  readonly client: string;
+  readonly method: string;
+  /** Path and query, as the client wrote them. */
+  readonly target: string;
+  /** [name, value, name, value, …] */
+  readonly headers: readonly string[];
+}
+
+export interface ResponseHead {
+  readonly status: number;
+  readonly headers: readonly string[];
+}
+
+/** RESET codes; README.md says what each promises. */
+export const Reset = {
+  CANCELLED: 1,
+  NOT_SENT: 2,
+  BROKE: 3,
+  REFUSED: 4,
+  DONE: 5,
+  OVERLOADED: 6,
+  STALLED: 7,
+  TIMEOUT: 8,
+  NO_ENDPOINT: 9,
+  TOO_BIG: 10,
+} as const;
+export type Reset = (typeof Reset)[keyof typeof Reset];
+
+const encoder = new TextEncoder();
+const decoder = new TextDecoder("utf-8", { fatal: true });
+
+export const encodeText = (text: string): Uint8Array => encoder.encode(text);
+export const encodeJson = (value: unknown): Uint8Array => encoder.encode(JSON.stringify(value));
+
+/** Throws Violation where the bytes are not UTF-8. */
+export function decodeText(bytes: Uint8Array): string {
+  try {
+    return decoder.decode(bytes);
+  } catch {
+    throw new Violation("text is not UTF-8");
+  }
+}
+
+export function parseJson<T>(what: string, schema: z.ZodType<T>, bytes: Uint8Array): T {
+  const result = schema.safeParse(json(what, bytes));
+  if (!result.success) throw new Violation(`${what}: ${z.prettifyError(result.error)}`);
+  return result.data;
+}
+
+export const encodeRequestHead = (head: RequestHead): Uint8Array =>
+  encodeJson([head.websocket ? 1 : 0, head.service, head.port, head.client, head.method, head.target, head.headers]);
+
+export function parseRequestHead(bytes: Uint8Array): RequestHead {
+  const value = json("request head", bytes);
+  if (!Array.isArray(value) || value.length < 7) throw new Violation("request head is not a list of 7");
+  const [kind, service, port, client, method, target, headers] = value as unknown[];
+  if (
+    (kind !== 0 && kind !== 1) ||
+    typeof service !== "string" ||
+    typeof port !== "number" ||
+    typeof client !== "string" ||
+    typeof method !== "string" ||
+    typeof target !== "string" ||
+    !isFlatHeaders(headers)
+  )
+    throw new Violation("request head has a field of the wrong type");
+  // A target is what goes on the request line: it starts with "/" (or is "*") and has no space or control character.
+  if (!(target.startsWith("/") || target === "*") || !visible(target))
+    throw new Violation("request target is not a path");
+  return { websocket: kind === 1, service, port, client, method, target, headers };
+}
+
+export const encodeResponseHead = (head: ResponseHead): Uint8Array => encodeJson([head.status, head.headers]);
+
+export function parseResponseHead(bytes: Uint8Array): ResponseHead {
+  const value = json("response head", bytes);
+  if (!Array.isArray(value) || value.length < 2) throw new Violation("response head is not a list of 2");
+  const [status, headers] = value as unknown[];
+  if (
+    typeof status !== "number" ||
+    !Number.isInteger(status) ||
+    status < 100 ||
+    status > 999 ||
+    !isFlatHeaders(headers)
+  )
+    throw new Violation("response head has a field of the wrong type");
+  return { status, headers };
+}
+
+export function encodeReset(code: Reset, reason: string): Uint8Array {
+  const text = encodeText(reason).subarray(0, REASON_MAX);
+  const payload = new Uint8Array(1 + text.length);
+  payload[0] = code;
+  payload.set(text, 1);
+  return payload;
+}
+
+/** An unknown code reads as BROKE: it may have been sent. */
+export function parseReset(payload: Uint8Array): { code: Reset; reason: string } {
+  const code = payload[0];
+  if (code === undefined) throw new Violation("RESET without a code");
+  const known = code >= Reset.CANCELLED && code <= Reset.TOO_BIG;
+  return { code: known ? (code as Reset) : Reset.BROKE, reason: lenientText(payload.subarray(1)) };
+}
+
+export function encodeClose(code: number, reason: string): Uint8Array {
+  const text = encodeText(reason).subarray(0, 123);
+  const payload = new Uint8Array(2 + text.length);
+  payload[0] = code >>> 8;
+  payload[1] = code;
+  payload.set(text, 2);
+  return payload;
+}
+
+export function parseClose(payload: Uint8Array): { code: number; reason: string } {
+  if (payload.length < 2) throw new Violation("CLOSE without a code");
+  return { code: ((payload[0] as number) << 8) | (payload[1] as number), reason: lenientText(payload.subarray(2)) };
+}
+
+/** For reasons, which may have been cut within a character. */
+const lenient = new TextDecoder();
+const lenientText = (bytes: Uint8Array): string => lenient.decode(bytes);
+
+function json(what: string, bytes: Uint8Array): unknown {
+  try {
+    return JSON.parse(decodeText(bytes));
+  } catch (cause) {
+    throw new Violation(`${what} is not JSON`, { cause });
+  }
+}
+
+function isFlatHeaders(value: unknown): value is string[] {
+  if (!Array.isArray(value) || value.length % 2 !== 0) return false;
+  for (const item of value) if (typeof item !== "string") return false;
+  return true;
+}
+
+function visible(text: string): boolean {
+  for (let i = 0; i < text.length; i++) {
+    const c = text.charCodeAt(i);
+    if (c <= 0x20 || c === 0x7f) return false;
+  }
+  return true;
+}

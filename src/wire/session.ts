@@ -1,0 +1,697 @@
+// The session: one connection's protocol state, without a socket ("sans-IO"). Bytes in give events; take() gives bytes out.
+// The same class runs at the edge (role "edge": opens streams) and on the node (role "node": serves them).
+// It never waits, never reads a clock, never throws for what a peer did: a violation is one `fatal` event, and then it is deaf.
+// The caller owns the socket: it calls take() after every command and every receive() until nothing comes or the socket is full.
+// What survives a lost memory: save(), nothing else.
+import { decode, END, type Frame, HEADER, MORE, readU32, Type, Violation, write, writeU32 } from "./frames.ts";
+import * as limits from "./limits.ts";
+import {
+  decodeText,
+  encodeClose,
+  encodeJson,
+  encodeRequestHead,
+  encodeReset,
+  encodeResponseHead,
+  encodeText,
+  type GoAway,
+  goAwaySchema,
+  type Hello,
+  helloSchema,
+  parseClose,
+  parseJson,
+  parseRequestHead,
+  parseReset,
+  parseResponseHead,
+  type Report,
+  type RequestHead,
+  Reset,
+  type ResponseHead,
+  reportSchema,
+} from "./messages.ts";
+import { Stream } from "./stream.ts";
+
+/**
+ * Bytes of `body` and `bytes` belong to the receiver, as views into the message; each of them, and each `message`, is held against
+ * the stream until consumed() says otherwise.
+ */
+export type SessionEvent =
+  | { readonly type: "hello"; readonly hello: Hello }
+  | { readonly type: "goaway"; readonly goAway: GoAway }
+  | { readonly type: "report"; readonly report: Report }
+  /** The peer lost its memory: all streams here have been reset (events before this one). */
+  | { readonly type: "resumed" }
+  | { readonly type: "open"; readonly id: number; readonly head: RequestHead; body?: Uint8Array; end: boolean }
+  | { readonly type: "head"; readonly id: number; readonly head: ResponseHead; body?: Uint8Array; end: boolean }
+  | { readonly type: "data"; readonly id: number; readonly bytes: Uint8Array; readonly end: boolean }
+  | { readonly type: "message"; readonly id: number; readonly data: string | Uint8Array; readonly size: number }
+  | { readonly type: "close"; readonly id: number; readonly code: number; readonly reason: string }
+  /** `local`: this side did it (a stalled reader), the peer did not ask for it. */
+  | {
+      readonly type: "reset";
+      readonly id: number;
+      readonly code: Reset;
+      readonly reason: string;
+      readonly local: boolean;
+    }
+  /** Nothing more will come. Flush take(), then close the socket with `code`. */
+  | { readonly type: "fatal"; readonly code: number; readonly reason: string };
+
+/** What must outlive memory; fits a socket's attachment. */
+export interface SessionState {
+  readonly peer: Hello;
+  readonly nextId: number;
+  readonly goneAway: boolean;
+}
+
+/** Bytes held by all sessions of one owner; they share one object of this kind. */
+export interface Budget {
+  held: number;
+  readonly limit: number;
+}
+
+export interface SessionOptions {
+  readonly role: "edge" | "node";
+  readonly hello: Hello;
+  readonly budget?: Budget;
+  /** Edge only: goes on after a hibernation. */
+  readonly restore?: SessionState;
+}
+
+const NOTHING = new Uint8Array(0);
+
+export class Session {
+  readonly #edge: boolean;
+  readonly #hello: Hello;
+  readonly #budget: Budget;
+  readonly #streams = new Map<number, Stream>();
+  /** Frames of stream 0, encoded, in order. */
+  #control: Uint8Array[] = [];
+  /** Streams with something to send, in turn; those that only lack the connection's credit wait in #starved. */
+  #ring: Stream[] = [];
+  #starved: Stream[] = [];
+  #grants: Stream[] = [];
+  #drained: number[] = [];
+  #credit = limits.CONNECTION_WINDOW;
+  #peerCredit = limits.CONNECTION_WINDOW;
+  #grant = 0;
+  #held = 0;
+  /** Edge: the next id to give. Node: the highest id seen, plus 1. */
+  #nextId = 1;
+  #savedId = 0;
+  #peer: Hello | undefined;
+  #dead = false;
+  /** Until the echo of our RESUME, stream frames belong to the time before. */
+  #resuming = false;
+  #goneAway = false;
+  /** Rises with every frame that arrives: liveness without a clock. */
+  received = 0;
+
+  constructor(options: SessionOptions) {
+    this.#edge = options.role === "edge";
+    this.#hello = options.hello;
+    this.#budget = options.budget ?? { held: 0, limit: limits.BUDGET };
+    if (options.restore !== undefined) {
+      this.#peer = options.restore.peer;
+      this.#nextId = options.restore.nextId;
+      this.#savedId = options.restore.nextId;
+      this.#goneAway = options.restore.goneAway;
+      this.#resuming = true;
+      this.#pushControl(Type.RESUME, NOTHING);
+    } else if (!this.#edge) {
+      this.#pushControl(Type.HELLO, encodeJson(options.hello));
+    }
+  }
+
+  /** The peer's HELLO, once there. */
+  get peer(): Hello | undefined {
+    return this.#peer;
+  }
+
+  /** The peer said GOAWAY: open streams finish, new ones must go elsewhere. */
+  get goneAway(): boolean {
+    return this.#goneAway;
+  }
+
+  /** Streams that are not finished. */
+  get open(): number {
+    return this.#streams.size;
+  }
+
+  /** Edge: true where a stream may be opened now. */
+  get canOpen(): boolean {
+    return (
+      this.#peer !== undefined &&
+      !this.#dead &&
+      !this.#goneAway &&
+      this.#streams.size < limits.STREAMS_MAX &&
+      this.#nextId < limits.STREAM_ID_MAX
+    );
+  }
+
+  /** Bytes received and not yet consumed, over all streams. */
+  get held(): number {
+    return this.#held;
+  }
+
+  /** True once in so many streams: the owner then stores save(). */
+  get unsaved(): boolean {
+    return this.#edge && this.#nextId > this.#savedId;
+  }
+
+  save(): SessionState {
+    if (this.#peer === undefined) throw new Error("a session is saved only after its HELLO");
+    this.#savedId = this.#nextId + limits.STREAM_ID_BLOCK;
+    return { peer: this.#peer, nextId: this.#savedId, goneAway: this.#goneAway };
+  }
+
+  // ---- commands --------------------------------------------------------------------------------------------------
+
+  /** Edge: opens a stream; ask canOpen first. `body` may be the whole of it (`end`), or a beginning. */
+  openStream(head: RequestHead, body: Uint8Array | undefined, end: boolean): number {
+    if (!this.canOpen || !this.#edge) throw new Error("openStream without canOpen");
+    const id = this.#nextId++;
+    const stream = new Stream(id, head.websocket);
+    this.#streams.set(id, stream);
+    this.#pushHead(stream, Type.OPEN, encodeRequestHead(head), body, end);
+    return id;
+  }
+
+  /** Node: answers a stream. After a 101 messages follow, otherwise data. No-op where the stream is gone. */
+  respond(id: number, head: ResponseHead, body: Uint8Array | undefined, end: boolean): void {
+    const stream = this.#streams.get(id);
+    if (stream === undefined || stream.sendClosed) return;
+    this.#pushHead(stream, Type.HEAD, encodeResponseHead(head), body, end);
+  }
+
+  /** Queues body bytes. False: pause until takeDrained() names this stream. No-op (true) where the stream is gone. */
+  write(id: number, bytes: Uint8Array, end: boolean): boolean {
+    const stream = this.#streams.get(id);
+    if (stream === undefined || stream.sendClosed) return true;
+    if (bytes.length > 0 || end)
+      stream.push({ flags: Type.DATA, endFlag: end ? END : 0, moreFlag: 0, costs: true, payload: bytes });
+    stream.sendClosed = end;
+    this.#enter(stream);
+    return this.#room(stream);
+  }
+
+  /** Queues one WebSocket message; the result as for write(). */
+  sendMessage(id: number, data: string | Uint8Array): boolean {
+    const stream = this.#streams.get(id);
+    if (stream === undefined || stream.sendClosed) return true;
+    const text = typeof data === "string";
+    stream.push({
+      flags: text ? Type.TEXT : Type.BINARY,
+      endFlag: 0,
+      moreFlag: MORE,
+      costs: true,
+      payload: text ? encodeText(data) : data,
+    });
+    this.#enter(stream);
+    return this.#room(stream);
+  }
+
+  /** Closes this side's half of a WebSocket stream. */
+  sendClose(id: number, code: number, reason: string): void {
+    const stream = this.#streams.get(id);
+    if (stream === undefined || stream.sendClosed) return;
+    stream.push({ flags: Type.CLOSE, endFlag: 0, moreFlag: 0, costs: false, payload: encodeClose(code, reason) });
+    stream.sendClosed = true;
+    this.#enter(stream);
+  }
+
+  /** Ends both halves at once; what was queued is dropped. No-op where the stream is gone. */
+  reset(id: number, code: Reset, reason: string): void {
+    const stream = this.#streams.get(id);
+    if (stream === undefined) return;
+    this.#forget(stream);
+    this.#control.push(frame(id, Type.RESET, encodeReset(code, reason)));
+  }
+
+  /** The consumer took so many bytes of this stream: the peer gets credit for them. */
+  consumed(id: number, bytes: number): void {
+    const stream = this.#streams.get(id);
+    if (stream === undefined || bytes === 0) return;
+    stream.held -= bytes;
+    this.#release(bytes);
+    if (stream.recvClosed) return this.#settle(stream);
+    const want = stream.window - stream.held - stream.peerCredit - stream.grant;
+    if (want < stream.window / 2) return;
+    if (stream.grant === 0) this.#grants.push(stream);
+    // A full half window was consumed: the reader keeps up, so it may have more, as far as memory allows.
+    stream.window = Math.min(stream.window * 2, this.#windowLimit());
+    stream.grant += Math.max(want, stream.window - stream.held - stream.peerCredit - stream.grant);
+  }
+
+  /** Says that no new streams should come (node) or be expected (edge). */
+  goAway(reason: string, permanent: boolean): void {
+    this.#pushControl(Type.GOAWAY, encodeJson({ reason, permanent } satisfies GoAway));
+  }
+
+  ping(): void {
+    this.#pushControl(Type.PING, NOTHING);
+  }
+
+  report(report: Report): void {
+    this.#pushControl(Type.REPORT, encodeJson(report));
+  }
+
+  /** Streams whose producers may go on; each call empties the list. */
+  takeDrained(): readonly number[] {
+    if (this.#drained.length === 0) return [];
+    const drained = this.#drained;
+    this.#drained = [];
+    return drained;
+  }
+
+  // ---- bytes out -------------------------------------------------------------------------------------------------
+
+  /**
+   * The next message: connection frames first, then one frame of each stream in turn, until it has `maxBytes` or more
+   * (at most one frame more), or undefined where nothing can be sent now.
+   */
+  take(maxBytes: number): Uint8Array | undefined {
+    const single =
+      this.#control.length === 1 && this.#ring.length === 0 && this.#grants.length === 0 && this.#grant === 0;
+    if (single) return this.#control.pop();
+    const parts: Part[] = [];
+    let size = this.#takeControl(parts, maxBytes);
+    while (size < maxBytes && this.#ring.length > 0) {
+      const stream = this.#ring.shift() as Stream;
+      stream.ringed = false;
+      if (!stream.sendable(this.#credit)) {
+        if (!stream.empty && stream.credit > 0) this.#starved.push(stream);
+        continue;
+      }
+      const { flags, payload, cost } = stream.next(this.#credit);
+      this.#credit -= cost;
+      parts.push({ stream: stream.id, flags, payload });
+      size += HEADER + payload.length;
+      if (stream.paused && stream.queued <= limits.STREAM_QUEUE_MAX / 2) {
+        stream.paused = false;
+        this.#drained.push(stream.id);
+      }
+      if (stream.empty) this.#settle(stream);
+      else this.#enter(stream);
+    }
+    if (parts.length === 0) return undefined;
+    const message = new Uint8Array(size);
+    let at = 0;
+    for (const part of parts) {
+      if (part.flags !== RAW) at = write(message, at, part.stream, part.flags, part.payload);
+      else {
+        message.set(part.payload, at);
+        at += part.payload.length;
+      }
+    }
+    return message;
+  }
+
+  #takeControl(parts: Part[], maxBytes: number): number {
+    let size = 0;
+    let taken = 0;
+    while (taken < this.#control.length && size < maxBytes) {
+      const payload = this.#control[taken++] as Uint8Array;
+      parts.push({ stream: 0, flags: RAW, payload });
+      size += payload.length;
+    }
+    this.#control.splice(0, taken);
+    // Nothing but its own HELLO may go before the peer's.
+    if (this.#peer === undefined) return size;
+    if (this.#grant > 0) {
+      parts.push({ stream: 0, flags: Type.CREDIT, payload: u32(this.#grant) });
+      this.#peerCredit += this.#grant;
+      this.#grant = 0;
+      size += HEADER + 4;
+    }
+    for (const stream of this.#grants) {
+      if (stream.grant === 0) continue;
+      parts.push({ stream: stream.id, flags: Type.CREDIT, payload: u32(stream.grant) });
+      stream.peerCredit += stream.grant;
+      stream.grant = 0;
+      size += HEADER + 4;
+    }
+    this.#grants.length = 0;
+    return size;
+  }
+
+  // ---- bytes in --------------------------------------------------------------------------------------------------
+
+  /** What a message means. After a `fatal` event nothing is heard any more. */
+  receive(message: Uint8Array): SessionEvent[] {
+    const events: SessionEvent[] = [];
+    if (this.#dead) return events;
+    try {
+      for (const each of decode(message)) {
+        this.received++;
+        if (each.stream === 0) this.#onConnectionFrame(each, events);
+        else this.#onStreamFrame(each, events);
+        if (this.#dead) break;
+      }
+    } catch (error) {
+      if (!(error instanceof Violation)) throw error;
+      this.#die(events, limits.CLOSE_VIOLATION, `protocol violation: ${error.message}`, false);
+    }
+    return events;
+  }
+
+  #onConnectionFrame({ type, payload }: Frame, events: SessionEvent[]): void {
+    if (this.#peer === undefined && type !== Type.HELLO && !(type === Type.GOAWAY && !this.#edge))
+      throw new Violation("a frame before HELLO");
+    switch (type) {
+      case Type.HELLO:
+        return this.#onHello(parseJson("HELLO", helloSchema, payload), events);
+      case Type.GOAWAY:
+        this.#goneAway = true;
+        events.push({ type: "goaway", goAway: parseJson("GOAWAY", goAwaySchema, payload) });
+        return;
+      case Type.PING:
+        // One PONG answers all PINGs that came since the last flush: a flood cannot grow the queue.
+        if (!this.#control.includes(PONG)) this.#control.unshift(PONG);
+        return;
+      case Type.PONG:
+        return;
+      case Type.RESUME:
+        return this.#onResume(events);
+      case Type.REPORT:
+        if (!this.#edge) throw new Violation("REPORT from the edge");
+        events.push({ type: "report", report: parseJson("REPORT", reportSchema, payload) });
+        return;
+      case Type.CREDIT:
+        this.#credit = added(this.#credit, payload);
+        for (const stream of this.#starved) this.#enter(stream);
+        this.#starved.length = 0;
+        return;
+    }
+  }
+
+  #onHello(hello: Hello, events: SessionEvent[]): void {
+    if (this.#peer !== undefined) throw new Violation("a second HELLO");
+    const common = hello.versions.filter((version) => this.#hello.versions.includes(version));
+    if (common.length === 0) {
+      const reason = `unsupported-version: this side speaks ${this.#hello.versions.join(", ")}, the other ${hello.versions.join(", ")}`;
+      return this.#die(events, limits.CLOSE_REVOKED, reason, true);
+    }
+    if (this.#edge && (hello.node === undefined || hello.instance === undefined || hello.started === undefined))
+      throw new Violation("HELLO of a node lacks node, instance or started");
+    this.#peer = hello;
+    if (this.#edge) this.#pushControl(Type.HELLO, encodeJson(this.#hello));
+    events.push({ type: "hello", hello });
+  }
+
+  #onResume(events: SessionEvent[]): void {
+    if (this.#edge) {
+      if (!this.#resuming) throw new Violation("RESUME that answers nothing");
+      this.#resuming = false;
+      return;
+    }
+    for (const stream of [...this.#streams.values()]) {
+      this.#forget(stream);
+      events.push({ type: "reset", id: stream.id, code: Reset.CANCELLED, reason: "the edge restarted", local: false });
+    }
+    // What was queued for the time before must not be sent after the echo.
+    this.#control = this.#control.filter((each) => readU32(each, 0) === 0);
+    this.#starved.length = 0;
+    this.#credit = limits.CONNECTION_WINDOW;
+    this.#peerCredit = limits.CONNECTION_WINDOW;
+    this.#grant = 0;
+    this.#pushControl(Type.RESUME, NOTHING);
+    events.push({ type: "resumed" });
+  }
+
+  #onStreamFrame(each: Frame, events: SessionEvent[]): void {
+    if (this.#peer === undefined) throw new Violation("a stream before HELLO");
+    if (this.#resuming) return;
+    const { stream: id, type, payload } = each;
+    if (type === Type.OPEN) return this.#onOpen(each, events);
+    if (id >= this.#nextId) throw new Violation(`frame for stream ${id}, which was never opened`);
+    const stream = this.#streams.get(id);
+    const costs = type === Type.DATA || type === Type.TEXT || type === Type.BINARY;
+    if (costs) this.#charge(payload.length);
+    if (
+      stream === undefined ||
+      (stream.recvClosed && stream.sendClosed && type !== Type.CREDIT && type !== Type.RESET)
+    ) {
+      // It crossed our RESET: forget it, and give its bytes back.
+      if (costs) this.#release(payload.length);
+      return;
+    }
+    if (type === Type.RESET) {
+      const { code, reason } = parseReset(payload);
+      this.#forget(stream);
+      events.push({ type: "reset", id, code, reason, local: false });
+      return;
+    }
+    if (type === Type.CREDIT) {
+      stream.credit = added(stream.credit, payload);
+      this.#enter(stream);
+      return;
+    }
+    if (stream.recvClosed) throw new Violation(`frame type 0x${type.toString(16)} after the end of stream ${id}`);
+    if (type === Type.HEAD) return this.#onHead(stream, each, events);
+    if (this.#edge && !stream.headSeen)
+      throw new Violation(`frame type 0x${type.toString(16)} before the HEAD of stream ${id}`);
+    if (type === Type.DATA) return this.#onData(stream, each, events);
+    this.#onWebSocketFrame(stream, each, events);
+  }
+
+  #onOpen({ stream: id, payload, end }: Frame, events: SessionEvent[]): void {
+    if (this.#edge) throw new Violation("OPEN from a node");
+    if (id < this.#nextId || id > limits.STREAM_ID_MAX)
+      throw new Violation(`OPEN of stream ${id} again or out of order`);
+    const head = parseRequestHead(payload);
+    if (head.websocket && end) throw new Violation("END on the OPEN of a WebSocket");
+    this.#nextId = id + 1;
+    if (this.#streams.size >= limits.STREAMS_MAX) {
+      this.#control.push(frame(id, Type.RESET, encodeReset(Reset.OVERLOADED, "too many streams")));
+      return;
+    }
+    const stream = new Stream(id, head.websocket);
+    stream.recvClosed = end;
+    stream.headSeen = true;
+    this.#streams.set(id, stream);
+    events.push({ type: "open", id, head, end });
+  }
+
+  #onHead(stream: Stream, { payload, end }: Frame, events: SessionEvent[]): void {
+    if (!this.#edge) throw new Violation("HEAD from the edge");
+    if (stream.headSeen) throw new Violation(`a second HEAD on stream ${stream.id}`);
+    const head = parseResponseHead(payload);
+    if (stream.websocket && end && head.status === 101) throw new Violation("END on a WebSocket's 101");
+    stream.headSeen = true;
+    stream.recvClosed = end;
+    events.push({ type: "head", id: stream.id, head, end });
+    if (end) this.#settle(stream);
+  }
+
+  #onData(stream: Stream, { payload, end }: Frame, events: SessionEvent[]): void {
+    if (payload.length === 0 && !end) throw new Violation("empty DATA");
+    this.#hold(stream, payload.length, events);
+    stream.recvClosed = end;
+    // A head and the data right behind it are one event: a small answer costs its consumer one call.
+    const last = events.at(-1);
+    if (
+      last !== undefined &&
+      (last.type === "head" || last.type === "open") &&
+      last.id === stream.id &&
+      last.body === undefined
+    ) {
+      if (payload.length > 0) last.body = payload;
+      last.end = end;
+    } else events.push({ type: "data", id: stream.id, bytes: payload, end });
+    this.#settle(stream);
+    this.#evict(events);
+  }
+
+  #onWebSocketFrame(stream: Stream, { type, payload, more }: Frame, events: SessionEvent[]): void {
+    if (!stream.websocket) throw new Violation(`WebSocket frame on stream ${stream.id}, which is none`);
+    if (type === Type.CLOSE) {
+      const { code, reason } = parseClose(payload);
+      stream.recvClosed = true;
+      events.push({ type: "close", id: stream.id, code, reason });
+      this.#settle(stream);
+      return;
+    }
+    if (type !== Type.TEXT && type !== Type.BINARY)
+      throw new Violation(`frame type 0x${type.toString(16)} on a WebSocket`);
+    const text = type === Type.TEXT;
+    if (stream.parts.length > 0 && stream.partText !== text)
+      throw new Violation("a WebSocket message changed its type");
+    if (more && payload.length === 0) throw new Violation("empty part of a WebSocket message");
+    this.#hold(stream, payload.length, events);
+    if (!more && stream.parts.length === 0) {
+      const data = text ? decodeText(payload) : payload;
+      events.push({ type: "message", id: stream.id, data, size: payload.length });
+      return this.#evict(events);
+    }
+    stream.parts.push(payload);
+    stream.partBytes += payload.length;
+    stream.partText = text;
+    if (stream.partBytes > limits.WEBSOCKET_MESSAGE_MAX) {
+      this.reset(stream.id, Reset.TOO_BIG, "WebSocket message too big");
+      events.push({
+        type: "reset",
+        id: stream.id,
+        code: Reset.TOO_BIG,
+        reason: "WebSocket message too big",
+        local: true,
+      });
+      return;
+    }
+    if (more) {
+      // A message may be larger than any window: its parts are credited as they come, but stay in the accounts as held.
+      const want = stream.window - stream.peerCredit - stream.grant;
+      if (want >= stream.window / 2) {
+        if (stream.grant === 0) this.#grants.push(stream);
+        stream.grant += want;
+      }
+      return this.#evict(events);
+    }
+    const bytes = joined(stream.parts, stream.partBytes);
+    stream.parts = [];
+    stream.partBytes = 0;
+    events.push({ type: "message", id: stream.id, data: text ? decodeText(bytes) : bytes, size: bytes.length });
+    this.#evict(events);
+  }
+
+  // ---- accounts --------------------------------------------------------------------------------------------------
+
+  /** The peer spends the connection's credit. */
+  #charge(bytes: number): void {
+    this.#peerCredit -= bytes;
+    if (this.#peerCredit < 0) throw new Violation("more data than the connection's credit");
+    this.#held += bytes;
+    this.#budget.held += bytes;
+  }
+
+  /** Bytes are no longer held: the connection's credit goes back, in large steps. */
+  #release(bytes: number): void {
+    this.#held -= bytes;
+    this.#budget.held -= bytes;
+    const owed = limits.CONNECTION_WINDOW - this.#peerCredit - this.#held;
+    this.#grant = owed >= limits.CONNECTION_WINDOW / 4 ? owed : this.#grant;
+  }
+
+  #hold(stream: Stream, bytes: number, _events: SessionEvent[]): void {
+    stream.peerCredit -= bytes;
+    if (stream.peerCredit < 0) throw new Violation(`more data than the credit of stream ${stream.id}`);
+    stream.held += bytes;
+  }
+
+  #pressure(): number {
+    return Math.max(this.#held / limits.CONNECTION_WINDOW, this.#budget.held / this.#budget.limit);
+  }
+
+  #windowLimit(): number {
+    const pressure = this.#pressure();
+    if (pressure < 0.25) return limits.STREAM_WINDOW_MAX;
+    return pressure < 0.5 ? limits.STREAM_WINDOW : limits.STREAM_WINDOW_MIN;
+  }
+
+  /** At three quarters the greediest stream goes, so that slow readers never use up what the others need. */
+  #evict(events: SessionEvent[]): void {
+    while (this.#pressure() > 0.75) {
+      let worst: Stream | undefined;
+      for (const stream of this.#streams.values()) if (stream.held > (worst?.held ?? 0)) worst = stream;
+      if (worst === undefined) return;
+      const reason = "the reader is too slow and holds too much memory";
+      this.reset(worst.id, Reset.STALLED, reason);
+      events.push({ type: "reset", id: worst.id, code: Reset.STALLED, reason, local: true });
+    }
+  }
+
+  #pushHead(stream: Stream, type: Type, payload: Uint8Array, body: Uint8Array | undefined, end: boolean): void {
+    const hasBody = body !== undefined && body.length > 0;
+    stream.push({ flags: type, endFlag: end && !hasBody ? END : 0, moreFlag: 0, costs: false, payload });
+    if (hasBody) stream.push({ flags: Type.DATA, endFlag: end ? END : 0, moreFlag: 0, costs: true, payload: body });
+    stream.sendClosed = end;
+    this.#enter(stream);
+  }
+
+  #pushControl(type: Type, payload: Uint8Array): void {
+    this.#control.push(frame(0, type, payload));
+  }
+
+  #room(stream: Stream): boolean {
+    stream.paused = stream.queued > limits.STREAM_QUEUE_MAX;
+    return !stream.paused;
+  }
+
+  #enter(stream: Stream): void {
+    if (stream.ringed || stream.empty) return;
+    stream.ringed = true;
+    this.#ring.push(stream);
+  }
+
+  #settle(stream: Stream): void {
+    if (stream.finished) this.#streams.delete(stream.id);
+  }
+
+  #forget(stream: Stream): void {
+    this.#streams.delete(stream.id);
+    stream.drop();
+    stream.parts = [];
+    stream.grant = 0;
+    stream.sendClosed = true;
+    stream.recvClosed = true;
+    if (stream.paused) this.#drained.push(stream.id);
+    const held = stream.held;
+    stream.held = 0;
+    if (held > 0) this.#release(held);
+  }
+
+  #die(events: SessionEvent[], code: number, reason: string, permanent: boolean): void {
+    this.goAway(reason.slice(0, 256), permanent);
+    for (const stream of [...this.#streams.values()]) {
+      this.#forget(stream);
+      events.push({ type: "reset", id: stream.id, code: Reset.BROKE, reason, local: true });
+    }
+    this.#dead = true;
+    events.push({ type: "fatal", code, reason });
+  }
+
+  /** The socket is gone: what was held is given back to the budget. Nothing may be called afterwards. */
+  abandon(): void {
+    this.#dead = true;
+    this.#budget.held -= this.#held;
+    this.#held = 0;
+    this.#streams.clear();
+  }
+}
+
+/** flags of a part that is an encoded frame already. */
+const RAW = -1;
+interface Part {
+  readonly stream: number;
+  readonly flags: number;
+  readonly payload: Uint8Array;
+}
+
+function frame(stream: number, type: Type, payload: Uint8Array): Uint8Array {
+  const bytes = new Uint8Array(HEADER + payload.length);
+  write(bytes, 0, stream, type, payload);
+  return bytes;
+}
+const PONG = frame(0, Type.PONG, NOTHING);
+
+function u32(value: number): Uint8Array {
+  const bytes = new Uint8Array(4);
+  writeU32(bytes, 0, value);
+  return bytes;
+}
+
+function added(credit: number, payload: Uint8Array): number {
+  if (payload.length !== 4) throw new Violation("CREDIT is not 4 bytes");
+  const more = readU32(payload, 0);
+  if (more === 0 || credit + more > 0x7fff_ffff) throw new Violation("CREDIT of zero or too much");
+  return credit + more;
+}
+
+function joined(parts: readonly Uint8Array[], bytes: number): Uint8Array {
+  const whole = new Uint8Array(bytes);
+  let at = 0;
+  for (const part of parts) {
+    whole.set(part, at);
+    at += part.length;
+  }
+  return whole;
+}
