@@ -63,7 +63,8 @@ export const Reset = {
 export type Reset = (typeof Reset)[keyof typeof Reset];
 
 const encoder = new TextEncoder();
-const decoder = new TextDecoder("utf-8", { fatal: true });
+// A byte order mark is content here, and must arrive as it was sent.
+const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
 export const encodeText = (text: string): Uint8Array => encoder.encode(text);
 export const encodeJson = (value: unknown): Uint8Array => encoder.encode(JSON.stringify(value));
@@ -154,7 +155,7 @@ export function parseClose(payload: Uint8Array): { code: number; reason: string 
 }
 
 /** For reasons, which may have been cut within a character. */
-const lenient = new TextDecoder();
+const lenient = new TextDecoder("utf-8", { fatal: false, ignoreBOM: true });
 const lenientText = (bytes: Uint8Array): string => lenient.decode(bytes);
 
 function json(what: string, bytes: Uint8Array): unknown {

@@ -26,6 +26,8 @@ export class Stream {
   credit = STREAM_WINDOW;
   /** No more may be queued: END, CLOSE or RESET is in the queue or sent. */
   sendClosed = false;
+  /** The first frame was taken: the peer knows, or will know, of this stream. */
+  announced = false;
   /** The producer was told to pause, and is to be told when there is room again. */
   paused = false;
   /** Listed in the session's ring of streams with something to send. */
@@ -79,6 +81,7 @@ export class Stream {
    */
   next(connectionCredit: number): { flags: number; payload: Uint8Array; cost: number } {
     const item = this.#queue[this.#first] as Outgoing;
+    this.announced = true;
     if (!item.costs) {
       this.#shift();
       return { flags: item.flags | item.endFlag, payload: item.payload, cost: 0 };
@@ -105,12 +108,11 @@ export class Stream {
     }
   }
 
-  /** Forgets what was queued; returns how many credit-costing bytes that were. */
-  drop(): number {
-    const bytes = this.queued;
+  /** Forgets what was queued, and lets nothing more be queued. */
+  drop(): void {
     this.#queue.length = 0;
     this.#first = 0;
     this.queued = 0;
-    return bytes;
+    this.sendClosed = true;
   }
 }
