@@ -224,7 +224,8 @@ export class Session {
     const stream = this.#streams.get(id);
     if (stream === undefined) return;
     this.#forget(stream);
-    this.#control.push(frame(id, Type.RESET, encodeReset(code, reason)));
+    // Where its OPEN was still queued, the peer never hears of the stream at all.
+    if (!this.#edge || stream.announced) this.#control.push(frame(id, Type.RESET, encodeReset(code, reason)));
   }
 
   /** The consumer took so many bytes of this stream: the peer gets credit for them. */
@@ -234,12 +235,11 @@ export class Session {
     stream.held -= bytes;
     this.#release(bytes);
     if (stream.recvClosed) return this.#settle(stream);
-    const want = stream.window - stream.held - stream.peerCredit - stream.grant;
-    if (want < stream.window / 2) return;
-    if (stream.grant === 0) this.#grants.push(stream);
-    // A full half window was consumed: the reader keeps up, so it may have more, as far as memory allows.
+    const owed = stream.window - stream.held - stream.peerCredit - stream.grant;
+    if (owed < stream.window / 2) return;
+    // Half a window was consumed: the reader keeps up, so it may have more, as far as memory allows.
     stream.window = Math.min(stream.window * 2, this.#windowLimit());
-    stream.grant += Math.max(want, stream.window - stream.held - stream.peerCredit - stream.grant);
+    this.#owe(stream, stream.window - stream.held - stream.peerCredit - stream.grant);
   }
 
   /** Says that no new streams should come (node) or be expected (edge). */
@@ -315,8 +315,6 @@ export class Session {
       size += payload.length;
     }
     this.#control.splice(0, taken);
-    // Nothing but its own HELLO may go before the peer's.
-    if (this.#peer === undefined) return size;
     if (this.#grant > 0) {
       parts.push({ stream: 0, flags: Type.CREDIT, payload: u32(this.#grant) });
       this.#peerCredit += this.#grant;
@@ -427,17 +425,18 @@ export class Session {
     const stream = this.#streams.get(id);
     const costs = type === Type.DATA || type === Type.TEXT || type === Type.BINARY;
     if (costs) this.#charge(payload.length);
-    if (
-      stream === undefined ||
-      (stream.recvClosed && stream.sendClosed && type !== Type.CREDIT && type !== Type.RESET)
-    ) {
+    if (stream === undefined) {
       // It crossed our RESET: forget it, and give its bytes back.
       if (costs) this.#release(payload.length);
       return;
     }
     if (type === Type.RESET) {
       const { code, reason } = parseReset(payload);
-      this.#forget(stream);
+      // "done": the answer is complete and may still be read here; only the rest of the request is unwanted.
+      if (code === Reset.DONE && stream.recvClosed) {
+        stream.drop();
+        this.#settle(stream);
+      } else this.#forget(stream);
       events.push({ type: "reset", id, code, reason, local: false });
       return;
     }
@@ -485,7 +484,7 @@ export class Session {
 
   #onData(stream: Stream, { payload, end }: Frame, events: SessionEvent[]): void {
     if (payload.length === 0 && !end) throw new Violation("empty DATA");
-    this.#hold(stream, payload.length, events);
+    this.#hold(stream, payload.length);
     stream.recvClosed = end;
     // A head and the data right behind it are one event: a small answer costs its consumer one call.
     const last = events.at(-1);
@@ -517,7 +516,7 @@ export class Session {
     if (stream.parts.length > 0 && stream.partText !== text)
       throw new Violation("a WebSocket message changed its type");
     if (more && payload.length === 0) throw new Violation("empty part of a WebSocket message");
-    this.#hold(stream, payload.length, events);
+    this.#hold(stream, payload.length);
     if (!more && stream.parts.length === 0) {
       const data = text ? decodeText(payload) : payload;
       events.push({ type: "message", id: stream.id, data, size: payload.length });
@@ -539,11 +538,8 @@ export class Session {
     }
     if (more) {
       // A message may be larger than any window: its parts are credited as they come, but stay in the accounts as held.
-      const want = stream.window - stream.peerCredit - stream.grant;
-      if (want >= stream.window / 2) {
-        if (stream.grant === 0) this.#grants.push(stream);
-        stream.grant += want;
-      }
+      const owed = stream.window - stream.peerCredit - stream.grant;
+      if (owed >= stream.window / 2) this.#owe(stream, owed);
       return this.#evict(events);
     }
     const bytes = joined(stream.parts, stream.partBytes);
@@ -571,7 +567,13 @@ export class Session {
     this.#grant = owed >= limits.CONNECTION_WINDOW / 4 ? owed : this.#grant;
   }
 
-  #hold(stream: Stream, bytes: number, _events: SessionEvent[]): void {
+  #owe(stream: Stream, credit: number): void {
+    if (credit <= 0) return;
+    if (stream.grant === 0) this.#grants.push(stream);
+    stream.grant += credit;
+  }
+
+  #hold(stream: Stream, bytes: number): void {
     stream.peerCredit -= bytes;
     if (stream.peerCredit < 0) throw new Violation(`more data than the credit of stream ${stream.id}`);
     stream.held += bytes;
@@ -631,7 +633,6 @@ export class Session {
     stream.drop();
     stream.parts = [];
     stream.grant = 0;
-    stream.sendClosed = true;
     stream.recvClosed = true;
     if (stream.paused) this.#drained.push(stream.id);
     const held = stream.held;
