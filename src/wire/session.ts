@@ -148,6 +148,11 @@ export class Session {
     );
   }
 
+  /** Payload bytes that this stream still has to send. */
+  queued(id: number): number {
+    return this.#streams.get(id)?.queued ?? 0;
+  }
+
   /** Bytes received and not yet consumed, over all streams. */
   get held(): number {
     return this.#held;
