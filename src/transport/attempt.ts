@@ -16,7 +16,14 @@ export interface Failed {
   readonly ok: false;
   /** "never": no backend saw any of it, so it may go elsewhere whatever its method. */
   readonly sent: "never" | "maybe";
-  readonly reason: "no-endpoints" | "no-available-node" | "endpoint-broke" | "overloaded" | "timeout" | "refused" | "client-gone";
+  readonly reason:
+    | "no-endpoints"
+    | "no-available-node"
+    | "endpoint-broke"
+    | "overloaded"
+    | "timeout"
+    | "refused"
+    | "client-gone";
   /** For the log and the owner, never for strangers. */
   readonly detail: string;
 }

@@ -51,8 +51,7 @@ class HttpExchange implements Exchange {
       return this.#finish();
     }
     const length = contentLength(head.headers);
-    const { readable, writable } =
-      length === undefined ? new IdentityTransformStream() : new FixedLengthStream(length);
+    const { readable, writable } = length === undefined ? new IdentityTransformStream() : new FixedLengthStream(length);
     this.#writer = writable.getWriter();
     // The reader's end: the client has gone, or did not want the rest.
     this.#writer.closed.catch(() => this.#cancel("the client went away"));

@@ -163,17 +163,26 @@ class WebSocketExchange implements Exchange {
   }
 }
 
-/** Codes that only an endpoint itself may report (1005 none, 1006 broken, 1015 TLS) cannot be sent. 0: none was given. */
-export function legalCode(code: number): number {
-  if (code === 0 || code === 1005) return 1000;
+/** Codes that only an endpoint itself may report (1006 broken, 1015 TLS) cannot be sent; 1005 means that there was none: 0. */
+function legalCode(code: number): number {
+  if (code === 0 || code === 1005) return 0;
   if (code === 1006 || code === 1015 || code === 1004) return 1011;
   return (code >= 1000 && code <= 1014) || (code >= 3000 && code <= 4999) ? code : 1011;
 }
 
 function closeSafely(socket: WebSocket, code: number, reason: string): void {
   try {
-    socket.close(legalCode(code), reason.slice(0, 120));
+    const legal = legalCode(code);
+    if (legal === 0) socket.close();
+    else socket.close(legal, cut(reason));
   } catch {
     // Closed already.
   }
+}
+
+/** A close frame holds 123 bytes of reason; a cut within a character would be refused. */
+function cut(reason: string): string {
+  let text = reason;
+  while (new TextEncoder().encode(text).length > 123) text = text.slice(0, -1);
+  return text;
 }
