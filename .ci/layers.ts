@@ -1,0 +1,148 @@
+// Checks who imports whom: the table of DESIGN.md §5, no cycles, nothing unreachable. Run by `npm run layers`.
+// Must never pass for want of looking: with TypeScript 7 alone dependency-cruiser skips .ts files and only warns, so the
+// files it read are compared with the files on disk.
+import { globSync } from "node:fs";
+import { cruise, type ICruiseResult, type IForbiddenRuleType } from "dependency-cruiser";
+import extractTSConfig from "dependency-cruiser/config-utl/extract-ts-config";
+
+/** What a part may import: `values` anything, `types` with `import type` only. A folder ends in "/"; itself is implied. */
+interface Layer {
+  readonly values: readonly string[];
+  readonly types?: readonly string[];
+}
+
+const decide = ["src/wire/", "src/routing/", "src/balance/", "src/health/", "src/http/"];
+const contract = "src/objects/contract.ts";
+
+const layers: Record<string, Layer> = {
+  "src/worker.ts": { values: ["src/"] },
+  "src/env.ts": { values: [], types: ["src/objects/"] },
+  "src/proxy.ts": { values: [...decide, "src/transport/", contract], types: ["src/env.ts"] },
+  "src/wire/": { values: [] },
+  "src/routing/": { values: ["src/wire/"] },
+  "src/balance/": { values: ["src/wire/"] },
+  "src/health/": { values: ["src/wire/"] },
+  "src/http/": { values: ["src/wire/"] },
+  "src/transport/": { values: ["src/wire/", "src/http/"] },
+  "src/objects/": { values: [...decide, "src/transport/"], types: ["src/env.ts"] },
+  "src/control/": { values: ["src/wire/", contract], types: ["src/env.ts", "src/routing/table.ts"] },
+  "src/console/": { values: ["src/control/"], types: ["src/env.ts", contract] },
+  "src/local/": { values: ["src/wire/"] },
+  // Binds all of the agent; the lines below bind its folders further.
+  "agent/": { values: ["src/wire/"] },
+  "agent/source/": { values: ["src/wire/"] },
+  "agent/plan/": { values: ["src/wire/"], types: ["agent/source/"] },
+  "agent/dataplane/": { values: ["src/wire/", "agent/plan/"] },
+  "agent/tunnel/": { values: ["src/wire/", "agent/dataplane/userspace/"] },
+  "agent/publish/": { values: ["src/wire/"] },
+  "agent/health/": { values: ["src/wire/", "agent/plan/"] },
+};
+
+/** Where programs start. Everything else must be reached from here. */
+const entries = "^(src/worker\\.ts|src/local/|agent/main\\.ts)";
+
+const starts = (path: string): string => `^${path.replaceAll(".", "\\.")}${path.endsWith("/") ? "" : "$"}`;
+
+const layerRules = Object.entries(layers).flatMap(([from, { values, types = [] }]): IForbiddenRuleType[] => {
+  const inside = "^(src|agent|test|cli)/";
+  const allowed = [from, ...values].map(starts);
+  return [
+    {
+      name: `${from} imports only ${[...values, ...types].join(", ") || "itself"}`,
+      severity: "error",
+      from: { path: starts(from) },
+      to: { path: inside, pathNot: [...allowed, ...types.map(starts)] },
+    },
+    ...(types.length === 0
+      ? []
+      : [
+          {
+            name: `${from} imports only types of ${types.join(", ")}`,
+            severity: "error" as const,
+            from: { path: starts(from) },
+            to: { path: types.map(starts), pathNot: allowed, dependencyTypesNot: ["type-only" as const] },
+          },
+        ]),
+  ];
+});
+
+/** No platform, no package but the two that parse: what lives here runs and is tested anywhere. */
+const pure = "^(src/(wire|routing|balance|health|http)|agent/plan)/";
+const edge = { path: "^src/", pathNot: "^src/local/" };
+
+const rules: IForbiddenRuleType[] = [
+  ...layerRules,
+  {
+    name: "every folder is in the table of .ci/layers.ts",
+    severity: "error",
+    from: { path: "^(src|agent)/", pathNot: Object.keys(layers).map(starts) },
+    to: {},
+  },
+  {
+    name: "pure folders use no package but zod and ipaddr.js, and no platform",
+    severity: "error",
+    from: { path: pure },
+    to: { pathNot: ["^(src|agent)/", "^node_modules/(zod|ipaddr\\.js)/"] },
+  },
+  {
+    name: "the edge uses nothing of Node.js",
+    severity: "error",
+    from: edge,
+    to: { dependencyTypes: ["core"] },
+  },
+  {
+    name: "programs use no package of development",
+    severity: "error",
+    // The local edge is a tool of development: it starts wrangler.
+    from: { path: "^(src|agent)/", pathNot: "^src/local/" },
+    to: { dependencyTypes: ["npm-dev", "npm-no-pkg", "npm-unknown"], dependencyTypesNot: ["type-only"] },
+  },
+  {
+    name: "no import leads nowhere",
+    severity: "error",
+    from: {},
+    to: { couldNotResolve: true, pathNot: "^cloudflare:" },
+  },
+  {
+    name: "no cycles",
+    severity: "error",
+    from: {},
+    to: { circular: true, viaOnly: { dependencyTypesNot: ["type-only"] } },
+  },
+  {
+    name: "everything is reached from a program",
+    severity: "error",
+    from: { path: entries },
+    to: { path: "^(src|agent)/", pathNot: entries, reachable: false },
+  },
+  { name: "no orphans", severity: "error", from: { path: "^(src|agent)/", orphan: true }, to: {} },
+];
+
+const roots = ["src", "agent"];
+const options = {
+  validate: true,
+  ruleSet: { forbidden: rules },
+  tsPreCompilationDeps: true as const,
+  doNotFollow: { path: "node_modules" },
+  enhancedResolveOptions: { exportsFields: ["exports"], conditionNames: ["workerd", "node", "import", "types"] },
+};
+const tsConfig = extractTSConfig("src/tsconfig.json");
+const { output } = await cruise(roots, { ...options, outputType: "json" }, {}, { tsConfig });
+if (typeof output !== "string") throw new Error("dependency-cruiser gave no JSON");
+const { modules, summary } = JSON.parse(output) as ICruiseResult;
+
+const read = new Set(modules.filter((module) => module.dependencies.length > 0).map((module) => module.source));
+const onDisk = globSync(roots.map((root) => `${root}/**/*.{ts,tsx}`));
+const seen = new Set(modules.map((module) => module.source));
+const missed = onDisk.filter((file) => !seen.has(file));
+if (onDisk.length === 0 || missed.length > 0 || read.size === 0) {
+  console.error(`layers: not checked: read ${read.size} files with imports; unread: ${missed.join(", ") || "all"}`);
+  console.error("Is `typescript` in node_modules a version that dependency-cruiser can use (below 7)?");
+  process.exit(1);
+}
+for (const { rule, from, to } of summary.violations) {
+  console.error(`${from} → ${to}\n    breaks: ${rule.name}`);
+}
+const imports = modules.reduce((sum, module) => sum + module.dependencies.length, 0);
+console.log(`layers: ${onDisk.length} files, ${imports} imports, ${summary.violations.length} violations`);
+process.exitCode = summary.violations.length > 0 ? 1 : 0;
