@@ -14,6 +14,8 @@ export interface PlanService {
   readonly kind: "ClusterIP" | "NodePort" | "LoadBalancer" | "Headless" | "ExternalName";
   /** True where the edge may open tunnel streams to it. */
   readonly exposed: boolean;
+  /** kind ExternalName: what its server is called. It gets this as Host and SNI; endpoints carry resolved addresses. */
+  readonly externalName?: string;
   readonly clusterIPs: readonly string[];
   readonly algorithm: EndpointAlgorithm;
   /** ClientIP affinity in seconds; absent: none. */

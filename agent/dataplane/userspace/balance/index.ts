@@ -1,0 +1,26 @@
+// Which endpoint orders this executor can do, and how to make one. A balancer belongs to one Service port: some keep
+// state. wlc, dh, sed and nq are IPVS' own; asking for them here is a condition, never a silent substitute.
+import type { Balancer } from "../../../../src/wire/balancer.ts";
+import type { EndpointAlgorithm } from "../../../../src/wire/snapshot.ts";
+import { LeastConnections } from "./least-connections.ts";
+import { Maglev } from "./maglev.ts";
+import { Random } from "./random.ts";
+import { RoundRobin } from "./round-robin.ts";
+import { SourceHash } from "./source-hash.ts";
+import { WeightedRoundRobin } from "./weighted-round-robin.ts";
+
+const makers = new Map<EndpointAlgorithm, () => Balancer>([
+  ["random", () => new Random()],
+  ["rr", () => new RoundRobin()],
+  ["wrr", () => new WeightedRoundRobin()],
+  ["lc", () => new LeastConnections()],
+  ["sh", () => new SourceHash()],
+  ["maglev", () => new Maglev()],
+]);
+
+export const userspaceAlgorithms: readonly EndpointAlgorithm[] = [...makers.keys()];
+
+/** Undefined where userspace cannot do it. */
+export function createEndpointBalancer(algorithm: EndpointAlgorithm): Balancer | undefined {
+  return makers.get(algorithm)?.();
+}

@@ -1,0 +1,143 @@
+// The three kinds of Kubernetes object that Postern reads, trimmed to the fields it uses. Parsed once, where they enter
+// the agent (files or API server). Unknown fields are dropped, so newer API servers do no harm; a field that we use
+// must be right, and the error names it. Defaults are the API server's, so that hand-written YAML means the same.
+import { z } from "zod";
+
+const quantity = { endpoints: 1000, ports: 128 } as const;
+/** RFC 1123 subdomain: names of Services, nodes, slices. */
+const objectName = z
+  .string()
+  .max(253)
+  .regex(/^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$/, "must be lower-case letters, digits, '-' or '.', such as web-1");
+const port = z.int("must be a whole number").min(1).max(65535);
+const text = z.string();
+/** In the API null and absent are the same. */
+const optional = <T extends z.ZodType>(type: T) =>
+  type
+    .nullish()
+    .transform((value) => value ?? undefined)
+    .optional();
+const defaulted = <const T extends readonly [string, ...string[]]>(values: T, fallback: T[number]) =>
+  z
+    .enum(values)
+    .nullish()
+    .transform((value) => value ?? fallback);
+const protocol = defaulted(["TCP", "UDP", "SCTP"], "TCP");
+const policy = defaulted(["Cluster", "Local"], "Cluster");
+const list = <T extends z.ZodType>(type: T, max: number) =>
+  z
+    .array(type)
+    .max(max)
+    .nullish()
+    .transform((items) => items ?? []);
+
+const metadata = z.object({
+  name: objectName,
+  namespace: objectName.nullish().transform((name) => name ?? "default"),
+  uid: text.min(1).max(253),
+  creationTimestamp: z.iso.datetime({ offset: true, error: "must be a time such as 2026-01-31T12:00:00Z" }),
+  deletionTimestamp: optional(text),
+  labels: z
+    .record(text, text)
+    .nullish()
+    .transform((labels) => labels ?? {}),
+  annotations: z
+    .record(text, text)
+    .nullish()
+    .transform((annotations) => annotations ?? {}),
+});
+/** Nodes belong to no namespace. */
+const clusterMetadata = metadata.omit({ namespace: true });
+
+export const serviceSchema = z.object({
+  apiVersion: z.literal("v1"),
+  kind: z.literal("Service"),
+  metadata,
+  spec: z.object({
+    type: defaulted(["ClusterIP", "NodePort", "LoadBalancer", "ExternalName"], "ClusterIP"),
+    loadBalancerClass: optional(text.max(316)),
+    clusterIP: optional(text.max(64)),
+    clusterIPs: list(text.max(64), 2),
+    ipFamilies: list(z.enum(["IPv4", "IPv6"]), 2),
+    externalName: optional(text.max(253)),
+    selector: optional(z.record(text, text)),
+    ports: list(
+      z.object({
+        name: text
+          .max(63)
+          .nullish()
+          .transform((name) => name ?? ""),
+        protocol,
+        port,
+        targetPort: optional(z.union([port, text.max(63)])),
+        // 0 is how "none" is sometimes written.
+        nodePort: optional(z.int().min(0).max(65535)),
+      }),
+      quantity.ports,
+    ),
+    externalTrafficPolicy: policy,
+    internalTrafficPolicy: policy,
+    healthCheckNodePort: optional(z.int().min(0).max(65535)),
+    loadBalancerSourceRanges: list(text.max(64), 512),
+    sessionAffinity: defaulted(["None", "ClientIP"], "None"),
+    sessionAffinityConfig: optional(
+      z.object({ clientIP: optional(z.object({ timeoutSeconds: optional(z.int().min(1).max(86_400)) })) }),
+    ),
+    publishNotReadyAddresses: z
+      .boolean()
+      .nullish()
+      .transform((value) => value ?? false),
+  }),
+});
+export type KubeService = z.output<typeof serviceSchema>;
+
+const hints = z.object({
+  forZones: list(z.object({ name: text.max(253) }), 8),
+  forNodes: list(z.object({ name: text.max(253) }), 8),
+});
+
+export const endpointSliceSchema = z.object({
+  apiVersion: z.literal("discovery.k8s.io/v1"),
+  kind: z.literal("EndpointSlice"),
+  metadata,
+  addressType: z.enum(["IPv4", "IPv6", "FQDN"]),
+  endpoints: list(
+    z.object({
+      addresses: z.array(text.min(1).max(253)).min(1).max(100),
+      // null and absent mean: ready, serving, not terminating. endpoints.ts reads them so.
+      conditions: optional(
+        z.object({ ready: optional(z.boolean()), serving: optional(z.boolean()), terminating: optional(z.boolean()) }),
+      ),
+      nodeName: optional(text.max(253)),
+      zone: optional(text.max(253)),
+      targetRef: optional(z.object({ uid: optional(text.max(253)) })),
+      hints: optional(hints),
+    }),
+    quantity.endpoints,
+  ),
+  ports: list(z.object({ name: optional(text.max(63)), port: optional(port), protocol }), quantity.ports),
+});
+export type KubeEndpointSlice = z.output<typeof endpointSliceSchema>;
+
+export const nodeSchema = z.object({
+  apiVersion: z.literal("v1"),
+  kind: z.literal("Node"),
+  metadata: clusterMetadata,
+  spec: z
+    .object({ taints: list(z.object({ key: text, effect: text }), 256) })
+    .nullish()
+    .transform((spec) => spec ?? { taints: [] }),
+  status: z
+    .object({ addresses: list(z.object({ type: text, address: text.max(253) }), 64) })
+    .nullish()
+    .transform((status) => status ?? { addresses: [] }),
+});
+export type KubeNode = z.output<typeof nodeSchema>;
+
+/** "apiVersion/kind" → how it is parsed. */
+export const schemas = {
+  "v1/Service": serviceSchema,
+  "discovery.k8s.io/v1/EndpointSlice": endpointSliceSchema,
+  "v1/Node": nodeSchema,
+} as const;
+export type KubeObject = KubeService | KubeEndpointSlice | KubeNode;
