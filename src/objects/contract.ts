@@ -41,16 +41,33 @@ export interface DirectoryEntry {
 
 /** GatewayObject, one per deployment, named "gateway". */
 export interface GatewayRpc {
-  createCluster(input: { name: string; hostnames: readonly string[]; shards: number }): Promise<Outcome<{ cluster: ClusterRecord }>>;
+  createCluster(input: {
+    name: string;
+    hostnames: readonly string[];
+    shards: number;
+  }): Promise<Outcome<{ cluster: ClusterRecord }>>;
   listClusters(): Promise<readonly ClusterRecord[]>;
   getCluster(name: string): Promise<ClusterRecord | undefined>;
-  /** Frees its hostnames. The caller then destroys the ClusterObject. */
+  /** Frees its hostnames and destroys its ClusterObject, at once or, where that cannot be reached, as soon as it can. */
   deleteCluster(name: string): Promise<Outcome<object>>;
   /** Replaces the set of hostnames that `cluster` claims. Refused ones are named with why; the rest is granted. */
-  claim(cluster: string, hostnames: readonly string[]): Promise<{ refused: readonly { hostname: string; reason: "owned" | "not-allowed" | "reserved"; message: string }[] }>;
-  setMembers(hostname: string, members: readonly Member[], by: { admin: true } | { cluster: string }): Promise<Outcome<{ entry: DirectoryEntry }>>;
+  claim(
+    cluster: string,
+    hostnames: readonly string[],
+  ): Promise<{
+    refused: readonly { hostname: string; reason: "owned" | "not-allowed" | "reserved"; message: string }[];
+  }>;
+  setMembers(
+    hostname: string,
+    members: readonly Member[],
+    by: { admin: true } | { cluster: string },
+  ): Promise<Outcome<{ entry: DirectoryEntry }>>;
+  /** What one hostname resolves to; undefined where nobody owns it. */
+  getHostname(hostname: string): Promise<DirectoryEntry | undefined>;
   /** The whole directory, or undefined where `known` is its present version. */
-  directory(known?: number): Promise<{ version: number; entries?: readonly DirectoryEntry[]; shards?: Readonly<Record<string, number>> }>;
+  directory(
+    known?: number,
+  ): Promise<{ version: number; entries?: readonly DirectoryEntry[]; shards?: Readonly<Record<string, number>> }>;
 }
 
 /** What probes say of direct nodes; absent nodes are unknown and may be used. */
@@ -67,15 +84,25 @@ export interface ClusterRpc {
   destroy(): Promise<void>;
   /** Constant time. The id names the token in logs and sockets; it is no secret. */
   verify(token: string): Promise<Outcome<{ tokenId: string; cluster: ClusterRecord }>>;
-  /** A new token; the old ones stop working at once and their sockets are closed. */
-  rotate(): Promise<{ token: string }>;
+  /**
+   * A new token; the old ones stop working at once and their sockets are closed. Refused with `not-created` where
+   * create() never ran: the caller may run it.
+   */
+  rotate(): Promise<Outcome<{ token: string }>>;
+  /** An agent is about to dial this shard: from now on its TunnelObject exists and is pushed tables. */
+  dialled(shard: number): Promise<void>;
   grantEpoch(): Promise<Outcome<{ epoch: number }>>;
   /** `body` is JSON text of a Snapshot, already size-limited. */
   publish(generation: SnapshotGeneration, body: string): Promise<Outcome<{ result: PublishResult }>>;
   /** Table and probe state, each only where it differs from what the caller knows. */
-  table(known?: { generation?: number; probes?: number }): Promise<{ generation: number; table?: RoutingTable; probes?: ProbeState }>;
+  table(known?: {
+    generation?: number;
+    probes?: number;
+  }): Promise<{ generation: number; table?: RoutingTable; probes?: ProbeState }>;
   conditions(): Promise<Readonly<Record<string, readonly Condition[]>>>;
   endpoints(): Promise<readonly (SnapshotEndpoint & { readonly service: string })[]>;
+  /** Every node that the snapshot names or a shard sees. */
+  nodes(): Promise<ClusterNodes>;
   /** Compiles again (a hostname was granted, taken or listed elsewhere). */
   recompile(): Promise<void>;
 }
@@ -83,12 +110,37 @@ export interface ClusterRpc {
 /** One node as the shard sees it. */
 export interface TunnelNode {
   readonly node: string;
-  readonly connections: readonly { readonly instance: string; readonly since: number; readonly draining: boolean; readonly inFlight: number; readonly version: string }[];
+  readonly connections: readonly {
+    readonly instance: string;
+    readonly since: number;
+    readonly draining: boolean;
+    readonly inFlight: number;
+    readonly version: string;
+  }[];
   readonly available: boolean;
   /** Why not, in words; empty where it is. */
   readonly reason: string;
   /** Endpoints that the node's agent itself finds unavailable: "namespace/name address:port" and why. */
   readonly endpoints: readonly { readonly endpoint: string; readonly reason: string }[];
+}
+
+/** One node as the whole edge sees it. */
+export interface ClusterNode {
+  readonly node: string;
+  /** False: a shard sees it, the snapshot does not know it. */
+  readonly known: boolean;
+  /** Why the snapshot gives it no new streams; absent: it may get them. */
+  readonly excluded?: string;
+  readonly directAddress?: string;
+  /** What probes say; absent: not probed. */
+  readonly probe?: { readonly healthy: boolean; readonly reason: string };
+  readonly tunnel: readonly (TunnelNode & { readonly shard: number })[];
+}
+
+export interface ClusterNodes {
+  readonly nodes: readonly ClusterNode[];
+  /** Shards that did not answer in time: their view is missing above. */
+  readonly silentShards: readonly number[];
 }
 
 /**
@@ -102,6 +154,12 @@ export interface TunnelRpc {
   closeToken(tokenId: string | "all", reason: string): Promise<{ closed: number }>;
   nodes(): Promise<readonly TunnelNode[]>;
 }
+
+/**
+ * A cluster's token: pst_<cluster>_<32 random bytes as base64url>. The cluster is in it so that a request can be led to the
+ * one object that knows its hash.
+ */
+export const TOKEN_PATTERN = /^pst_([a-z0-9](?:[a-z0-9-]*[a-z0-9])?)_([A-Za-z0-9_-]{43})$/;
 
 /** Set by the Worker on a dial that it forwards to a TunnelObject, stripped from every outside request. */
 export const DIAL_HEADER = "x-postern-dial";
