@@ -28,6 +28,7 @@ class HttpExchange implements Exchange {
   readonly #body: RequestBody;
   readonly #mayMove: () => boolean;
   readonly #signal: AbortSignal;
+  readonly #method: string;
   readonly #id: number;
   #resolve: ((attempt: Attempt) => void) | undefined;
   #writer: WritableStreamDefaultWriter<Uint8Array> | undefined;
@@ -38,10 +39,11 @@ class HttpExchange implements Exchange {
     this.#body = options.body;
     this.#mayMove = options.mayMove;
     this.#signal = options.signal;
+    this.#method = options.head.method;
     this.#resolve = resolve;
     this.#signal.addEventListener("abort", this.#onAbort);
-    this.#id = this.#link.open(this, options.head, this.#body.whole, this.#body.end, options.now);
-    if (!this.#body.end) this.#body.attach(this.#link, this.#id);
+    this.#id = this.#link.open(this, options.head, this.#body.whole, this.#body.ended, options.now);
+    if (!this.#body.ended) this.#body.attach(this.#link, this.#id);
   }
 
   onHead(head: ResponseHead, body: Uint8Array | undefined, end: boolean): void {
@@ -50,6 +52,9 @@ class HttpExchange implements Exchange {
       this.#settle({ ok: true, status: head.status, headers: head.headers, body: body ?? null });
       return this.#finish();
     }
+    // The end is in a frame of its own; a stream of the declared length would wait for bytes that never come.
+    if (this.#method === "HEAD" || head.status === 204 || head.status === 304)
+      return this.#settle({ ok: true, status: head.status, headers: head.headers, body: null });
     const length = contentLength(head.headers);
     const { readable, writable } = length === undefined ? new IdentityTransformStream() : new FixedLengthStream(length);
     this.#writer = writable.getWriter();
@@ -61,17 +66,15 @@ class HttpExchange implements Exchange {
 
   onData(bytes: Uint8Array, end: boolean): void {
     const writer = this.#writer;
-    if (writer === undefined) return;
-    if (bytes.length > 0) this.#forward(writer, bytes);
+    if (bytes.length > 0 && writer !== undefined) this.#forward(writer, bytes);
     if (!end) return;
     // Fewer bytes than Content-Length promised make close() fail, and so break the client's body.
-    writer.close().catch(() => {});
+    writer?.close().catch(() => {});
     this.#finish();
   }
 
   onReset(code: Reset, reason: string): void {
     this.#body.detach();
-    if (code === Reset.DONE && this.#resolve === undefined) return;
     this.#settle(failedBy(code, reason));
     this.#writer?.abort(new Error(reason)).catch(() => {});
     this.#end();
@@ -114,9 +117,13 @@ class HttpExchange implements Exchange {
     this.#resolve = undefined;
   }
 
-  /** The answer is complete. The node resets ("done") what is left of the request. */
+  /** The answer is complete: what is left of the request is unwanted. */
   #finish(): void {
-    if (this.#body.end) this.#link.done(this.#id);
+    if (this.#body.ended) this.#link.done(this.#id);
+    else {
+      this.#body.detach();
+      this.#link.release(this.#id, Reset.DONE, "the answer is complete");
+    }
     this.#end();
   }
 

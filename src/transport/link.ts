@@ -116,6 +116,7 @@ export class Link {
         return this.#owner.onReport(this, event.report);
       case "fatal":
         return this.#owner.onFatal(this, event.code, event.reason);
+      case "pong":
       case "resumed":
       case "open":
         return;

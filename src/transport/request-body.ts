@@ -14,9 +14,10 @@ const KEPT_MAX = STREAM_WINDOW + STREAM_QUEUE_MAX + STREAM_WINDOW;
 const CHUNK = 64 * 1024;
 
 export interface RequestBody {
-  /** What goes with the OPEN, and whether that is all. */
+  /** What goes with the OPEN. */
   readonly whole: Uint8Array | undefined;
-  readonly end: boolean;
+  /** All of it is in `whole`, or has been read from the client. */
+  readonly ended: boolean;
   /** False once a part that was sent is not kept any more. */
   readonly replayable: boolean;
   /** Sends the rest to this stream, from the beginning; detaches from any stream before. */
@@ -31,7 +32,7 @@ export interface RequestBody {
 /** No body at all: most requests. */
 const none: RequestBody = {
   whole: undefined,
-  end: true,
+  ended: true,
   replayable: true,
   attach: () => {},
   detach: () => {},
@@ -50,7 +51,6 @@ export async function requestBody(request: Request, budget: Budget): Promise<Req
 
 class StreamedBody implements RequestBody {
   readonly whole = undefined;
-  readonly end = false;
   readonly #reader: ReadableStreamBYOBReader;
   readonly #budget: Budget;
   #kept: Uint8Array[] | undefined = [];
@@ -58,7 +58,7 @@ class StreamedBody implements RequestBody {
   #sink: { link: Link; id: number } | undefined;
   #paused = false;
   #reading = false;
-  #ended = false;
+  ended = false;
   #broken = false;
 
   constructor(body: ReadableStream<Uint8Array>, budget: Budget) {
@@ -74,7 +74,7 @@ class StreamedBody implements RequestBody {
     this.#sink = { link, id };
     this.#paused = false;
     for (const chunk of this.#kept ?? []) this.#paused = !link.session.write(id, chunk, false);
-    if (this.#ended) link.session.write(id, new Uint8Array(0), true);
+    if (this.ended) link.session.write(id, new Uint8Array(0), true);
     link.flush();
     void this.#pull();
   }
@@ -98,9 +98,9 @@ class StreamedBody implements RequestBody {
     if (this.#reading) return;
     this.#reading = true;
     try {
-      while (this.#sink !== undefined && !this.#paused && !this.#ended && !this.#broken) {
+      while (this.#sink !== undefined && !this.#paused && !this.ended && !this.#broken) {
         const { done, value } = await this.#reader.read(new Uint8Array(CHUNK));
-        if (done) this.#ended = true;
+        if (done) this.ended = true;
         else this.#keep(value);
         // Asked anew: an attempt may have failed, or a new one begun, while this read was pending.
         const sink = this.#sink as { link: Link; id: number } | undefined;

@@ -108,8 +108,12 @@ class WebSocketExchange implements Exchange {
     }, SLOW_CLIENT_MS);
   }
 
+  /** The backend closed, or answers the client's close: either way the exchange is over. */
   onClose(code: number, reason: string): void {
     this.#closeClient(code, reason);
+    this.#link.session.sendClose(this.#id, code, reason);
+    this.#link.done(this.#id);
+    this.#link.flush();
   }
 
   /** Body of a refusal. */

@@ -38,6 +38,8 @@ export type SessionEvent =
   | { readonly type: "hello"; readonly hello: Hello }
   | { readonly type: "goaway"; readonly goAway: GoAway }
   | { readonly type: "report"; readonly report: Report }
+  /** Answers our PING: whatever the peer sent before it has arrived. */
+  | { readonly type: "pong" }
   /** The peer lost its memory: all streams here have been reset (events before this one). */
   | { readonly type: "resumed" }
   | { readonly type: "open"; readonly id: number; readonly head: RequestHead; body?: Uint8Array; end: boolean }
@@ -199,17 +201,16 @@ export class Session {
     return this.#room(stream);
   }
 
-  /** Queues one WebSocket message; the result as for write(). */
-  sendMessage(id: number, data: string | Uint8Array): boolean {
+  /** Queues one WebSocket message, a string or bytes of either type; the result as for write(). */
+  sendMessage(id: number, data: string | Uint8Array, text = typeof data === "string"): boolean {
     const stream = this.#streams.get(id);
     if (stream === undefined || stream.sendClosed) return true;
-    const text = typeof data === "string";
     stream.push({
       flags: text ? Type.TEXT : Type.BINARY,
       endFlag: 0,
       moreFlag: MORE,
       costs: true,
-      payload: text ? encodeText(data) : data,
+      payload: typeof data === "string" ? encodeText(data) : data,
     });
     this.#enter(stream);
     return this.#room(stream);
@@ -372,6 +373,7 @@ export class Session {
         if (!this.#control.includes(PONG)) this.#control.unshift(PONG);
         return;
       case Type.PONG:
+        events.push({ type: "pong" });
         return;
       case Type.RESUME:
         return this.#onResume(events);
@@ -437,11 +439,7 @@ export class Session {
     }
     if (type === Type.RESET) {
       const { code, reason } = parseReset(payload);
-      // "done": the answer is complete and may still be read here; only the rest of the request is unwanted.
-      if (code === Reset.DONE && stream.recvClosed) {
-        stream.drop();
-        this.#settle(stream);
-      } else this.#forget(stream);
+      this.#forget(stream);
       events.push({ type: "reset", id, code, reason, local: false });
       return;
     }

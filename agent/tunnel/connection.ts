@@ -1,0 +1,271 @@
+// One connection to one shard: session + socket. Hands streams to their servers and their bytes to the socket; decides
+// nothing about endpoints. Lives as long as its socket.
+import { WebSocket } from "ws";
+import { PING_SECONDS, PONG_PATIENCE_SECONDS, PROTOCOL_VERSIONS, SOCKET_BUFFER_MAX } from "../../src/wire/limits.ts";
+import {
+  type GoAway,
+  type Hello,
+  type Report,
+  type RequestHead,
+  Reset,
+  type ResponseHead,
+} from "../../src/wire/messages.ts";
+import { type Budget, Session } from "../../src/wire/session.ts";
+
+/** Who serves a stream. After onReset nothing comes any more. */
+export interface Server {
+  onData(bytes: Uint8Array, end: boolean): void;
+  onMessage(data: string | Uint8Array, size: number): void;
+  onClose(code: number, reason: string): void;
+  onReset(): void;
+  onDrained(): void;
+}
+
+/** What a server may do with its stream. */
+export interface ServedStream {
+  readonly id: number;
+  respond(head: ResponseHead): void;
+  /** False: pause until onDrained. */
+  write(bytes: Uint8Array, end: boolean): boolean;
+  sendMessage(data: Uint8Array, text: boolean): boolean;
+  sendClose(code: number, reason: string): void;
+  consumed(bytes: number): void;
+  /** Ends the stream; the server hears nothing more. */
+  reset(code: Reset, reason: string): void;
+  /** The answer is complete; the server hears nothing more. What may still come of the request is thrown away. */
+  finished(requestComplete: boolean): void;
+}
+
+export interface ConnectionEvents {
+  onReady(hello: Hello): void;
+  onGoAway(goAway: GoAway): void;
+  onEnded(code: number, reason: string): void;
+  open(stream: ServedStream, head: RequestHead, body: Uint8Array | undefined, end: boolean): Server;
+}
+
+export interface ConnectionIdentity {
+  readonly node: string;
+  readonly instance: string;
+  readonly started: number;
+  readonly software: string;
+}
+
+/** Bytes asked of the session for one message. */
+const TAKE = 64 * 1024;
+/** Chunks of at least this size leave at once; smaller ones wait for the end of the event loop's turn. */
+const LARGE = 16 * 1024;
+
+export class Connection {
+  readonly #socket: WebSocket;
+  readonly #session: Session;
+  readonly #events: ConnectionEvents;
+  readonly #servers = new Map<number, Server>();
+  #scheduled = false;
+  #blocked = false;
+  #ping: NodeJS.Timeout | undefined;
+  #lastPong = Date.now();
+  #onPong: (() => void) | undefined;
+  #onIdle: (() => void) | undefined;
+  readonly #flushNow = (): void => {
+    this.#scheduled = false;
+    this.#flush();
+  };
+
+  constructor(socket: WebSocket, identity: ConnectionIdentity, budget: Budget, events: ConnectionEvents) {
+    this.#socket = socket;
+    this.#events = events;
+    this.#session = new Session({
+      role: "node",
+      hello: { versions: [...PROTOCOL_VERSIONS], capabilities: [], ...identity },
+      budget,
+    });
+    socket.binaryType = "nodebuffer";
+    socket.on("open", () => this.#onOpen());
+    socket.on("message", (data: Buffer, isBinary: boolean) => this.#onMessage(data, isBinary));
+    socket.on("close", (code, reason) => this.#onSocketClosed(code, reason.toString()));
+  }
+
+  /** Streams being served. */
+  get open(): number {
+    return this.#session.open;
+  }
+
+  report(report: Report): void {
+    this.#session.report(report);
+    this.#schedule();
+  }
+
+  /**
+   * No new streams; resolves when all are finished. The edge may have opened one before it saw the GOAWAY: only the PONG
+   * behind it proves that none is on its way.
+   */
+  async drain(reason: string): Promise<void> {
+    if (this.#socket.readyState !== WebSocket.OPEN) return;
+    const pong = new Promise<void>((resolve) => {
+      this.#onPong = resolve;
+    });
+    this.#session.goAway(reason, false);
+    this.#session.ping();
+    this.#flush();
+    await pong;
+    if (this.#session.open === 0) return;
+    await new Promise<void>((resolve) => {
+      this.#onIdle = resolve;
+    });
+  }
+
+  close(code: number, reason: string): void {
+    this.#socket.close(code, reason);
+  }
+
+  terminate(): void {
+    this.#socket.terminate();
+  }
+
+  #onOpen(): void {
+    this.#lastPong = Date.now();
+    this.#ping = setInterval(() => {
+      if (Date.now() - this.#lastPong > (PING_SECONDS + PONG_PATIENCE_SECONDS) * 1000) return this.terminate();
+      this.#socket.send("ping");
+    }, PING_SECONDS * 1000);
+    this.#socket.send("ping");
+    this.#flush();
+  }
+
+  #onMessage(data: Buffer, isBinary: boolean): void {
+    if (!isBinary) {
+      this.#lastPong = Date.now();
+      return;
+    }
+    for (const event of this.#session.receive(data)) {
+      switch (event.type) {
+        case "hello":
+          this.#events.onReady(event.hello);
+          break;
+        case "goaway":
+          this.#events.onGoAway(event.goAway);
+          break;
+        case "pong":
+          this.#onPong?.();
+          break;
+        case "open":
+          this.#open(event.id, event.head, event.body, event.end);
+          break;
+        case "data":
+          this.#servers.get(event.id)?.onData(event.bytes, event.end);
+          break;
+        case "message":
+          this.#servers.get(event.id)?.onMessage(event.data, event.size);
+          break;
+        case "close":
+          this.#servers.get(event.id)?.onClose(event.code, event.reason);
+          break;
+        case "reset": {
+          const server = this.#servers.get(event.id);
+          this.#servers.delete(event.id);
+          server?.onReset();
+          break;
+        }
+        case "fatal":
+          this.#flush();
+          this.#socket.close(event.code, event.reason.slice(0, 120));
+          break;
+        case "head":
+        case "report":
+        case "resumed":
+          break;
+      }
+    }
+    this.#schedule();
+  }
+
+  #open(id: number, head: RequestHead, body: Uint8Array | undefined, end: boolean): void {
+    const stream: ServedStream = {
+      id,
+      respond: (response) => {
+        this.#session.respond(id, response, undefined, false);
+        this.#schedule();
+      },
+      write: (bytes, last) => {
+        const room = this.#session.write(id, bytes, last);
+        if (bytes.length >= LARGE) this.#flush();
+        else this.#schedule();
+        return room;
+      },
+      sendMessage: (data, text) => {
+        const room = this.#session.sendMessage(id, data, text);
+        this.#schedule();
+        return room;
+      },
+      sendClose: (code, reason) => {
+        this.#session.sendClose(id, code, reason);
+        this.#schedule();
+      },
+      consumed: (bytes) => {
+        this.#session.consumed(id, bytes);
+        this.#schedule();
+      },
+      reset: (code, reason) => {
+        this.#servers.delete(id);
+        this.#session.reset(id, code, reason);
+        this.#schedule();
+      },
+      finished: (requestComplete) => {
+        if (requestComplete) this.#servers.delete(id);
+        else this.#servers.set(id, this.#ignoreRest(id));
+        this.#schedule();
+      },
+    };
+    this.#servers.set(id, this.#events.open(stream, head, body, end));
+  }
+
+  /** What is left of a request whose answer is complete: it is read, so that nothing stalls, and thrown away. */
+  #ignoreRest(id: number): Server {
+    const nothing = (): void => {};
+    return {
+      onData: (bytes, end) => {
+        this.#session.consumed(id, bytes.length);
+        if (end) this.#servers.delete(id);
+      },
+      onMessage: (_data, size) => this.#session.consumed(id, size),
+      onClose: () => this.#servers.delete(id),
+      onReset: nothing,
+      onDrained: nothing,
+    };
+  }
+
+  #schedule(): void {
+    if (this.#scheduled) return;
+    this.#scheduled = true;
+    setImmediate(this.#flushNow);
+  }
+
+  #flush(): void {
+    while (!this.#blocked && this.#socket.readyState === WebSocket.OPEN) {
+      const message = this.#session.take(TAKE);
+      if (message === undefined) break;
+      if (this.#socket.bufferedAmount + message.length < SOCKET_BUFFER_MAX) this.#socket.send(message);
+      else {
+        // Full: go on when this message has been handed to the kernel.
+        this.#blocked = true;
+        this.#socket.send(message, () => {
+          this.#blocked = false;
+          this.#schedule();
+        });
+      }
+    }
+    for (const id of this.#session.takeDrained()) this.#servers.get(id)?.onDrained();
+    if (this.#onIdle !== undefined && this.#session.open === 0) this.#onIdle();
+  }
+
+  #onSocketClosed(code: number, reason: string): void {
+    clearInterval(this.#ping);
+    this.#session.abandon();
+    const servers = [...this.#servers.values()];
+    this.#servers.clear();
+    for (const server of servers) server.onReset();
+    this.#onPong?.();
+    this.#onIdle?.();
+    this.#events.onEnded(code, reason);
+  }
+}

@@ -1,0 +1,242 @@
+// The tunnel: one connection to every shard of the cluster, redialled for ever. Owns timers and sockets; when to redial is
+// supervise.ts's decision. Nothing survives a restart of the agent but its name.
+import type { Logger } from "pino";
+import type { WebSocket } from "ws";
+import { BUDGET } from "../../src/wire/limits.ts";
+import { type Report, type RequestHead, Reset } from "../../src/wire/messages.ts";
+import type { Budget } from "../../src/wire/session.ts";
+import type { Backends } from "../dataplane/userspace/endpoints.ts";
+import { Connection, type ServedStream, type Server } from "./connection.ts";
+import { dial } from "./dial.ts";
+import { Pools } from "./pools.ts";
+import { HttpServer } from "./serve-http.ts";
+import { WebSocketServer } from "./serve-websocket.ts";
+import { type Ended, redial } from "./supervise.ts";
+
+export interface TunnelOptions {
+  readonly edge: URL;
+  readonly cluster: string;
+  /** Asked at each dial: a token may be replaced while the agent runs. */
+  readonly token: () => string;
+  readonly node: string;
+  /** Identity of this process; the pod's UID where there is one. */
+  readonly instance: string;
+  readonly software: string;
+  readonly backends: Backends;
+  readonly log: Logger;
+  readonly onState: (state: TunnelState) => void;
+}
+
+export interface TunnelState {
+  /** At least one shard is connected. */
+  readonly connected: boolean;
+  /** The edge does not take this token; waiting for another. */
+  readonly refused: boolean;
+}
+
+export interface Tunnel {
+  /** GoAway, then resolves when open streams are finished, or the connection is. */
+  drain(): Promise<void>;
+  close(): void;
+  /** Endpoints that this node finds unavailable; replaces the list before. */
+  report(problems: Report["endpoints"]): void;
+}
+
+/** How often a refused token is compared with the one that there is now. */
+const TOKEN_CHECK_MS = 5_000;
+const REPORT_MOST = 1000;
+
+export function startTunnel(options: TunnelOptions): Tunnel {
+  return new Shards(options);
+}
+
+class Shards implements Tunnel {
+  readonly #options: TunnelOptions;
+  readonly #started = Date.now();
+  readonly #budget: Budget = { held: 0, limit: BUDGET };
+  readonly #pools = new Pools();
+  readonly #shards: Shard[] = [];
+  #report: Report = { endpoints: [] };
+  #draining = false;
+
+  constructor(options: TunnelOptions) {
+    this.#options = options;
+    options.backends.onRetired((_key, address) => this.#pools.retire(address));
+    this.#grow(1);
+  }
+
+  async drain(): Promise<void> {
+    this.#draining = true;
+    await Promise.all(this.#shards.map((shard) => shard.drain()));
+  }
+
+  close(): void {
+    this.#draining = true;
+    for (const shard of this.#shards) shard.close();
+    this.#pools.destroy();
+  }
+
+  report(problems: Report["endpoints"]): void {
+    this.#report = { endpoints: problems.slice(0, REPORT_MOST) };
+    for (const shard of this.#shards) shard.connection?.report(this.#report);
+  }
+
+  /** The edge says how many shards there are; each is dialled once. */
+  #grow(shards: number): void {
+    while (this.#shards.length < shards) {
+      const index = this.#shards.length;
+      this.#shards.push(
+        new Shard(index, this.#options, this.#started, this.#budget, {
+          ready: (connection, count) => {
+            if (this.#report.endpoints.length > 0) connection.report(this.#report);
+            this.#grow(count);
+            this.#tell();
+          },
+          ended: () => this.#tell(),
+          draining: () => this.#draining,
+          serve: (stream, head, body, end) => this.#serve(stream, head, body, end),
+        }),
+      );
+    }
+  }
+
+  #tell(): void {
+    this.#options.onState({
+      connected: this.#shards.some((shard) => shard.ready),
+      refused: this.#shards.some((shard) => shard.refused),
+    });
+  }
+
+  /** Only what this node's own plan lists, and only for clients that it allows. */
+  #serve(stream: ServedStream, head: RequestHead, body: Uint8Array | undefined, end: boolean): Server {
+    const backend = this.#options.backends.find(head.service, head.port);
+    if (backend === undefined) return refuse(stream, Reset.REFUSED, `${head.service}:${head.port} is not exposed here`);
+    if (!backend.sourceAllowed(head.client)) return refuse(stream, Reset.REFUSED, "source address not allowed");
+    if (backend.refusal !== undefined) return refuse(stream, Reset.NO_ENDPOINT, backend.refusal);
+    return head.websocket
+      ? new WebSocketServer(stream, head, backend)
+      : new HttpServer(stream, head, body, end, backend, this.#pools);
+  }
+}
+
+interface ShardEvents {
+  ready(connection: Connection, shards: number): void;
+  ended(): void;
+  draining(): boolean;
+  serve(stream: ServedStream, head: RequestHead, body: Uint8Array | undefined, end: boolean): Server;
+}
+
+class Shard {
+  connection: Connection | undefined;
+  ready = false;
+  refused = false;
+  readonly #index: number;
+  readonly #options: TunnelOptions;
+  readonly #started: number;
+  readonly #budget: Budget;
+  readonly #events: ShardEvents;
+  #failures = 0;
+  #timer: NodeJS.Timeout | undefined;
+  #closed = false;
+
+  constructor(index: number, options: TunnelOptions, started: number, budget: Budget, events: ShardEvents) {
+    this.#index = index;
+    this.#options = options;
+    this.#started = started;
+    this.#budget = budget;
+    this.#events = events;
+    this.#dial();
+  }
+
+  async drain(): Promise<void> {
+    clearTimeout(this.#timer);
+    await this.connection?.drain("the agent stops");
+  }
+
+  close(): void {
+    this.#closed = true;
+    clearTimeout(this.#timer);
+    this.connection?.close(1000, "the agent stops");
+  }
+
+  #dial(): void {
+    const { edge, cluster, node, instance, software, log } = this.#options;
+    let token = "";
+    let status: number | undefined;
+    let permanent = false;
+    let connectedAt = 0;
+    let socket: WebSocket;
+    try {
+      token = this.#options.token();
+      socket = dial({ edge, cluster, shard: this.#index, token });
+    } catch (error) {
+      log.error({ err: error, shard: this.#index }, "cannot dial the edge");
+      return this.#after({ connectedMs: 0 }, token);
+    }
+    socket.on("unexpected-response", (request, response) => {
+      status = response.statusCode;
+      log.warn({ shard: this.#index, status }, "the edge refused the tunnel");
+      request.destroy();
+      response.resume();
+    });
+    socket.on("error", (error) => log.debug({ err: error, shard: this.#index }, "tunnel socket error"));
+    this.connection = new Connection(socket, { node, instance, software, started: this.#started }, this.#budget, {
+      onReady: (hello) => {
+        connectedAt = Date.now();
+        this.ready = true;
+        this.refused = false;
+        log.info({ shard: this.#index, edge: hello.software }, "tunnel connected");
+        if (this.connection !== undefined) this.#events.ready(this.connection, hello.shards ?? 1);
+      },
+      onGoAway: (goAway) => {
+        permanent ||= goAway.permanent;
+        log.warn({ shard: this.#index, reason: goAway.reason, permanent }, "the edge says go away");
+      },
+      onEnded: (code, reason) => {
+        this.ready = false;
+        this.connection = undefined;
+        this.#events.ended();
+        if (connectedAt > 0) log.warn({ shard: this.#index, code, reason }, "tunnel closed");
+        const connectedMs = connectedAt === 0 ? 0 : Date.now() - connectedAt;
+        this.#after({ code, permanent, connectedMs, ...(status === undefined ? {} : { status }) }, token);
+      },
+      open: (stream, head, body, end) => this.#events.serve(stream, head, body, end),
+    });
+  }
+
+  #after(ended: Ended, token: string): void {
+    if (this.#closed || this.#events.draining()) return;
+    const decision = redial(ended, this.#failures, Math.random);
+    if (decision.action === "wait") {
+      this.#failures = decision.failures;
+      this.#timer = setTimeout(() => this.#dial(), decision.ms);
+      return;
+    }
+    this.refused = true;
+    this.#events.ended();
+    this.#options.log.error(
+      { shard: this.#index },
+      "the edge does not accept this agent's token: put a valid one into the token file (the agent looks every few seconds)",
+    );
+    this.#awaitToken(token);
+  }
+
+  #awaitToken(refused: string): void {
+    this.#timer = setTimeout(() => {
+      let token = refused;
+      try {
+        token = this.#options.token();
+      } catch {
+        // The file is being replaced; look again.
+      }
+      if (token === refused) return this.#awaitToken(refused);
+      this.#dial();
+    }, TOKEN_CHECK_MS);
+  }
+}
+
+function refuse(stream: ServedStream, code: Reset, reason: string): Server {
+  stream.reset(code, reason);
+  const nothing = (): void => {};
+  return { onData: nothing, onMessage: nothing, onClose: nothing, onReset: nothing, onDrained: nothing };
+}

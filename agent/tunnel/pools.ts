@@ -1,0 +1,45 @@
+// Kept connections to endpoints, one undici Pool for each address:port. A pool goes the moment its endpoint leaves the
+// plan or turns terminating: a reused connection that closes just then is a request that may have been sent.
+import { Pool } from "undici";
+
+/** A LAN answers in milliseconds; a host that lost power never does, and the next endpoint is waiting. */
+const CONNECT_MS = 2_000;
+/** Longest wait for an answer's head. */
+const HEAD_MS = 300_000;
+/** Longest silence within a body: Server-Sent Events live longer than cloud load balancers' usual minute. */
+const IDLE_MS = 900_000;
+
+export class Pools {
+  readonly #pools = new Map<string, Pool>();
+
+  get(address: string, port: number): Pool {
+    const key = address.includes(":") ? `[${address}]:${port}` : `${address}:${port}`;
+    let pool = this.#pools.get(key);
+    if (pool === undefined) {
+      pool = new Pool(`http://${key}`, {
+        connections: null,
+        pipelining: 1,
+        connect: { timeout: CONNECT_MS, noDelay: true },
+        headersTimeout: HEAD_MS,
+        bodyTimeout: IDLE_MS,
+        // Both are checked by the edge, or by the endpoint; a limit here would only be a second opinion.
+        maxHeaderSize: 128 * 1024,
+      });
+      this.#pools.set(key, pool);
+    }
+    return pool;
+  }
+
+  /** Requests in flight finish; idle connections close now. */
+  retire(addressAndPort: string): void {
+    const pool = this.#pools.get(addressAndPort);
+    if (pool === undefined) return;
+    this.#pools.delete(addressAndPort);
+    pool.close().catch(() => {});
+  }
+
+  destroy(): void {
+    for (const pool of this.#pools.values()) pool.destroy().catch(() => {});
+    this.#pools.clear();
+  }
+}

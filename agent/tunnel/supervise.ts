@@ -1,0 +1,36 @@
+// When to redial: a pure decision. Full jitter, for ever, except after a permanent refusal; then only a changed token helps.
+import { CLOSE_REVOKED } from "../../src/wire/limits.ts";
+
+/** How a connection, or the attempt to make one, ended. */
+export interface Ended {
+  /** HTTP status of a refused handshake, if it got that far. */
+  readonly status?: number;
+  /** Close code of the socket, if it was open. */
+  readonly code?: number;
+  /** The edge's GOAWAY said that redialling is pointless. */
+  readonly permanent?: boolean;
+  /** How long it had been connected, ms; 0 if never. */
+  readonly connectedMs: number;
+}
+
+export type Redial =
+  | { readonly action: "wait"; readonly ms: number; readonly failures: number }
+  /** Until the token changes. */
+  | { readonly action: "refused" };
+
+/** A connection that lived so long counts as a success: the next failure starts from the beginning. */
+const STABLE_MS = 10_000;
+const FIRST_MS = 500;
+const MOST_MS = 30_000;
+
+/**
+ * `failures`: consecutive ones before this. The first redial comes within 0 to 500 ms (a deploy of the Worker drops every
+ * socket at once), the range doubles up to 30 s.
+ */
+export function redial(ended: Ended, failures: number, random: () => number): Redial {
+  const unauthorised = ended.status === 401 || ended.status === 403;
+  if (ended.permanent === true || ended.code === CLOSE_REVOKED || unauthorised) return { action: "refused" };
+  const before = ended.connectedMs >= STABLE_MS ? 0 : failures;
+  const range = Math.min(FIRST_MS * 2 ** Math.min(before, 16), MOST_MS);
+  return { action: "wait", ms: Math.floor(random() * range), failures: before + 1 };
+}
