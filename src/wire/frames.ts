@@ -1,6 +1,6 @@
 // The codec: bytes of a message <-> frames. Knows lengths and types, nothing of streams or order: session.ts does.
 // Decoding yields views into the message: whoever keeps one keeps the message's memory.
-import { DATA_MAX, HEAD_MAX, MESSAGE_MAX } from "./limits.ts";
+import { CLOSE_REASON_MAX, DATA_MAX, HEAD_MAX, MESSAGE_MAX, REASON_MAX } from "./limits.ts";
 
 export const HEADER = 8;
 export const END = 0x80;
@@ -48,10 +48,10 @@ const maxPayload: Readonly<Record<number, number>> = {
   [Type.OPEN]: HEAD_MAX,
   [Type.HEAD]: HEAD_MAX,
   [Type.DATA]: DATA_MAX,
-  [Type.RESET]: 512,
+  [Type.RESET]: 1 + REASON_MAX,
   [Type.TEXT]: DATA_MAX,
   [Type.BINARY]: DATA_MAX,
-  [Type.CLOSE]: 128,
+  [Type.CLOSE]: 2 + CLOSE_REASON_MAX,
 };
 /** Types that belong to the connection; CREDIT belongs to both. */
 const isConnectionType = (type: number): boolean => type <= Type.REPORT;

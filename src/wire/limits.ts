@@ -13,6 +13,8 @@ export const HEAD_MAX = 256 * 1024;
 export const WEBSOCKET_MESSAGE_MAX = 16 * 1024 * 1024;
 /** UTF-8 bytes of a RESET's reason. */
 export const REASON_MAX = 256;
+/** UTF-8 bytes of a CLOSE's reason, as RFC 6455 has it. */
+export const CLOSE_REASON_MAX = 123;
 
 /** Credit of a new stream, each way. */
 export const STREAM_WINDOW = 64 * 1024;

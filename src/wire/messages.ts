@@ -2,7 +2,7 @@
 // zod; heads come with every request, so their parsers are written by hand and check the same things.
 import { z } from "zod";
 import { Violation } from "./frames.ts";
-import { REASON_MAX } from "./limits.ts";
+import { CLOSE_REASON_MAX, REASON_MAX } from "./limits.ts";
 
 export const helloSchema = z.object({
   versions: z.array(z.int().min(1).max(1000)).min(1).max(16),
@@ -101,6 +101,9 @@ export function parseRequestHead(bytes: Uint8Array): RequestHead {
     !isFlatHeaders(headers)
   )
     throw new Violation("request head has a field of the wrong type");
+  if (!Number.isInteger(port) || port < 1 || port > 65535) throw new Violation("request port is not a port");
+  // What goes on the request line as it is must not be able to end it.
+  if (!token.test(method)) throw new Violation("request method is not a token");
   // A target is what goes on the request line: it starts with "/" (or is "*") and has no space or control character.
   if (!(target.startsWith("/") || target === "*") || !visible(target))
     throw new Violation("request target is not a path");
@@ -125,11 +128,9 @@ export function parseResponseHead(bytes: Uint8Array): ResponseHead {
 }
 
 export function encodeReset(code: Reset, reason: string): Uint8Array {
-  const text = encodeText(reason).subarray(0, REASON_MAX);
-  const payload = new Uint8Array(1 + text.length);
+  const payload = new Uint8Array(1 + REASON_MAX);
   payload[0] = code;
-  payload.set(text, 1);
-  return payload;
+  return withReason(payload, 1, reason);
 }
 
 /** An unknown code reads as BROKE: it may have been sent. */
@@ -137,26 +138,25 @@ export function parseReset(payload: Uint8Array): { code: Reset; reason: string }
   const code = payload[0];
   if (code === undefined) throw new Violation("RESET without a code");
   const known = code >= Reset.CANCELLED && code <= Reset.TOO_BIG;
-  return { code: known ? (code as Reset) : Reset.BROKE, reason: lenientText(payload.subarray(1)) };
+  return { code: known ? (code as Reset) : Reset.BROKE, reason: decodeText(payload.subarray(1)) };
 }
 
 export function encodeClose(code: number, reason: string): Uint8Array {
-  const text = encodeText(reason).subarray(0, 123);
-  const payload = new Uint8Array(2 + text.length);
+  const payload = new Uint8Array(2 + CLOSE_REASON_MAX);
   payload[0] = code >>> 8;
   payload[1] = code;
-  payload.set(text, 2);
-  return payload;
+  return withReason(payload, 2, reason);
 }
 
 export function parseClose(payload: Uint8Array): { code: number; reason: string } {
   if (payload.length < 2) throw new Violation("CLOSE without a code");
-  return { code: ((payload[0] as number) << 8) | (payload[1] as number), reason: lenientText(payload.subarray(2)) };
+  return { code: ((payload[0] as number) << 8) | (payload[1] as number), reason: decodeText(payload.subarray(2)) };
 }
 
-/** For reasons, which may have been cut within a character. */
-const lenient = new TextDecoder("utf-8", { fatal: false, ignoreBOM: true });
-const lenientText = (bytes: Uint8Array): string => lenient.decode(bytes);
+/** Fills `payload` from `at` with as many whole characters as fit. A reason cut within one would be longer once repaired. */
+function withReason(payload: Uint8Array, at: number, reason: string): Uint8Array {
+  return payload.subarray(0, at + encoder.encodeInto(reason, payload.subarray(at)).written);
+}
 
 function json(what: string, bytes: Uint8Array): unknown {
   try {
@@ -171,6 +171,9 @@ function isFlatHeaders(value: unknown): value is string[] {
   for (const item of value) if (typeof item !== "string") return false;
   return true;
 }
+
+/** RFC 9110's token. */
+const token = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
 
 function visible(text: string): boolean {
   for (let i = 0; i < text.length; i++) {
