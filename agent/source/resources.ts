@@ -9,7 +9,11 @@ const objectName = z
   .string()
   .max(253)
   .regex(/^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$/, "must be lower-case letters, digits, '-' or '.', such as web-1");
-const port = z.int("must be a whole number").min(1).max(65535);
+const portRule = "must be a whole number from 1 to 65535, without quotes";
+const port = z
+  .int({ error: ({ input }) => (input === undefined ? `is missing: ${portRule}` : portRule) })
+  .min(1, portRule)
+  .max(65535, portRule);
 const text = z.string();
 /** In the API null and absent are the same. */
 const optional = <T extends z.ZodType>(type: T) =>

@@ -23,5 +23,8 @@ export interface Source {
    * Never before the first complete read. Problems go to `onProblems`, all current ones each time they change.
    * Disposing stops it; no call comes afterwards.
    */
-  subscribe(listener: (observed: Observed) => void, onProblems?: (problems: readonly SourceProblem[]) => void): Disposable;
+  subscribe(
+    listener: (observed: Observed) => void,
+    onProblems?: (problems: readonly SourceProblem[]) => void,
+  ): Disposable;
 }
