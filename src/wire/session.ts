@@ -617,7 +617,8 @@ export class Session {
   }
 
   #room(stream: Stream): boolean {
-    stream.paused = stream.queued > limits.STREAM_QUEUE_MAX;
+    // Once paused, paused until takeDrained() says so: else a producer could wait for a notice that never comes.
+    if (stream.queued > limits.STREAM_QUEUE_MAX) stream.paused = true;
     return !stream.paused;
   }
 
