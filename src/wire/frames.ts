@@ -42,7 +42,7 @@ const maxPayload: Readonly<Record<number, number>> = {
   [Type.GOAWAY]: HEAD_MAX,
   [Type.PING]: 0,
   [Type.PONG]: 0,
-  [Type.RESUME]: 0,
+  [Type.RESUME]: 4,
   [Type.REPORT]: HEAD_MAX,
   [Type.CREDIT]: 4,
   [Type.OPEN]: HEAD_MAX,

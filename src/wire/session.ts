@@ -102,7 +102,9 @@ export class Session {
   #savedId = 0;
   #peer: Hello | undefined;
   #dead = false;
-  /** Until the echo of our RESUME, stream frames belong to the time before. */
+  /** Restored edge: where its ids start, which its RESUME names. */
+  #epoch = 0;
+  /** Until the echo of our RESUME, stream frames and credit belong to the time before. */
   #resuming = false;
   #goneAway = false;
   /** Rises with every frame that arrives: liveness without a clock. */
@@ -117,8 +119,9 @@ export class Session {
       this.#nextId = options.restore.nextId;
       this.#savedId = options.restore.nextId;
       this.#goneAway = options.restore.goneAway;
+      this.#epoch = options.restore.nextId;
       this.#resuming = true;
-      this.#pushControl(Type.RESUME, NOTHING);
+      this.#pushControl(Type.RESUME, u32(this.#epoch));
     } else if (!this.#edge) {
       this.#pushControl(Type.HELLO, encodeJson(options.hello));
     }
@@ -160,9 +163,9 @@ export class Session {
     return this.#held;
   }
 
-  /** True once in so many streams: the owner then stores save(). */
+  /** True once in so many streams, and after a restore: the owner then stores save(). */
   get unsaved(): boolean {
-    return this.#edge && this.#nextId > this.#savedId;
+    return this.#edge && this.#nextId >= this.#savedId;
   }
 
   save(): SessionState {
@@ -376,12 +379,13 @@ export class Session {
         events.push({ type: "pong" });
         return;
       case Type.RESUME:
-        return this.#onResume(events);
+        return this.#onResume(payload, events);
       case Type.REPORT:
         if (!this.#edge) throw new Violation("REPORT from the edge");
         events.push({ type: "report", report: parseJson("REPORT", reportSchema, payload) });
         return;
       case Type.CREDIT:
+        if (this.#resuming) return;
         this.#credit = added(this.#credit, payload);
         for (const stream of this.#starved) this.#enter(stream);
         this.#starved.length = 0;
@@ -403,10 +407,13 @@ export class Session {
     events.push({ type: "hello", hello });
   }
 
-  #onResume(events: SessionEvent[]): void {
+  #onResume(payload: Uint8Array, events: SessionEvent[]): void {
+    if (payload.length !== 4) throw new Violation("RESUME is not 4 bytes");
+    const epoch = readU32(payload, 0);
     if (this.#edge) {
-      if (!this.#resuming) throw new Violation("RESUME that answers nothing");
-      this.#resuming = false;
+      // A lower one answers a memory before this one, which was lost too: 5 → lost → 9, and the echo of 5 arrives first.
+      if (this.#epoch === 0 || epoch > this.#epoch) throw new Violation("RESUME that answers nothing");
+      if (epoch === this.#epoch) this.#resuming = false;
       return;
     }
     for (const stream of [...this.#streams.values()]) {
@@ -419,7 +426,7 @@ export class Session {
     this.#credit = limits.CONNECTION_WINDOW;
     this.#peerCredit = limits.CONNECTION_WINDOW;
     this.#grant = 0;
-    this.#pushControl(Type.RESUME, NOTHING);
+    this.#pushControl(Type.RESUME, payload);
     events.push({ type: "resumed" });
   }
 
