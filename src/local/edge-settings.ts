@@ -1,0 +1,25 @@
+// What the supervisor tells the edge's process. Apart from edge.ts, which loads wrangler.
+import { join } from "node:path";
+
+export interface EdgeSettings {
+  readonly port: number;
+  /** Where its Durable Objects keep their SQLite files. */
+  readonly state: string;
+  readonly bindings: {
+    readonly EDGE_DOMAIN: string;
+    readonly ADMIN_HOST: string;
+    readonly ADMIN_TOKEN_SHA256: string;
+    readonly LISTENER_PORTS: "any";
+    readonly FORWARDER_SECRET: string;
+    readonly PROBE_SECONDS: string;
+  };
+}
+
+/** Nothing is sent anywhere and nothing fetched: no usage figures, no location of this machine for `request.cf`. */
+export function edgeEnvironment(folder: string): Record<string, string> {
+  return {
+    WRANGLER_SEND_METRICS: "false",
+    CLOUDFLARE_CF_FETCH_ENABLED: "false",
+    WRANGLER_LOG_PATH: join(folder, "logs"),
+  };
+}

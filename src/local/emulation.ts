@@ -1,0 +1,233 @@
+// The whole of it on one machine: edge, cluster, agents, pods, listener ports; started in order, kept in step with the
+// YAML and the edge's table once a second, stopped together. Decides nothing about traffic.
+import { createHash } from "node:crypto";
+import { once } from "node:events";
+import { type AddressInfo, createServer } from "node:net";
+import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
+import { request } from "undici";
+import { type Api, createApi, type TableListener } from "./api.ts";
+import { Child } from "./child.ts";
+import { type EdgeSettings, edgeEnvironment } from "./edge-settings.ts";
+import { createForwarder, type Forwarder } from "./forwarder.ts";
+import { Listeners } from "./listeners.ts";
+import { readWanted, type Wanted } from "./manifests.ts";
+import { type AgentSettings, Processes } from "./processes.ts";
+import { createRunFolder, randomToken, type RunFolder, seedManifests } from "./run-folder.ts";
+
+const CLUSTER = "home";
+const DEFAULT_PORT = 8787;
+const READY_WITHIN_MS = 60_000;
+
+/** What `--json` prints. */
+export interface Ready {
+  readonly urls: readonly string[];
+  readonly api: { readonly url: string; readonly tokenFile: string };
+  readonly nodes: readonly { readonly name: string; readonly address: string; readonly pid: number }[];
+  readonly pods: readonly {
+    readonly name: string;
+    readonly address: string;
+    readonly port: number;
+    readonly pid: number;
+  }[];
+  readonly manifests: string;
+}
+
+export class Emulation {
+  readonly #say: (line: string) => void;
+  readonly #folder: RunFolder;
+  readonly #processes: Processes;
+  readonly #stopping = new AbortController();
+  #edge: Child | undefined;
+  #forwarder: Forwarder | undefined;
+  #listeners: Listeners | undefined;
+  #table: TableListener[] = [];
+
+  constructor(base: string, say: (line: string) => void) {
+    this.#say = say;
+    this.#folder = createRunFolder(base);
+    this.#processes = new Processes(this.#folder, say);
+  }
+
+  /** Resolves once every URL answers. Rejects, in words for its user, if something ends before. */
+  async start(options: { base: string; manifests?: string; port?: number }): Promise<Ready> {
+    const manifests = options.manifests ?? join(options.base, "manifests");
+    if (options.manifests === undefined) await this.#seed(manifests);
+    const wanted = readWanted(manifests);
+    if (!wanted) throw new Error(`${manifests} cannot be read as a folder of YAML files: see --help.`);
+    if (wanted.nodes.length === 0)
+      throw new Error(
+        `${manifests} has no Node with an InternalIP: copy one from src/local/demo/manifests/nodes.yaml.`,
+      );
+
+    this.#say(
+      `Starting the edge, ${count(wanted.nodes.length, "node")} and ${count(wanted.pods.length, "demo pod")} …`,
+    );
+    this.#processes.reconcilePods(wanted);
+    const port = await choosePort(options.port);
+    const adminToken = randomToken();
+    const secret = randomToken();
+    const url = await Promise.race([this.#startEdge(port, adminToken, secret), this.#processes.failed]);
+    const api = createApi(url, adminToken);
+    const agents: AgentSettings = {
+      edge: url,
+      cluster: CLUSTER,
+      tokenFile: this.#folder.secret("cluster-token", await api.createCluster(CLUSTER)),
+      manifests,
+    };
+    this.#forwarder = createForwarder(new URL(url), secret);
+    this.#listeners = new Listeners(this.#forwarder, this.#say);
+    this.#processes.reconcileNodes(wanted, agents);
+
+    const urls = await Promise.race([this.#ready(api, wanted), this.#processes.failed]);
+    this.#processes.settled();
+    void this.#follow(api, agents);
+    const tokenFile = this.#folder.secret("admin-token", adminToken);
+    return { urls, api: { url, tokenFile }, nodes: this.#processes.nodes, pods: this.#processes.pods, manifests };
+  }
+
+  /** Rejects if the edge ends by itself; never resolves. */
+  async edgeFailed(): Promise<never> {
+    const how = await this.#edge?.exited;
+    if (this.#stopping.signal.aborted) return new Promise<never>(() => {});
+    throw new Error(`The edge ${how}, so nothing can be reached. Its last lines:\n${this.#edge?.lastLines()}`);
+  }
+
+  async stop(): Promise<void> {
+    this.#stopping.abort();
+    this.#listeners?.close();
+    await Promise.all([this.#processes.stop(), this.#edge?.stop(), this.#forwarder?.close()]);
+    this.#folder.remove();
+  }
+
+  /** For a second Ctrl-C, or a crash of our own: at once. */
+  kill(): void {
+    this.#stopping.abort();
+    this.#edge?.kill();
+    this.#processes.kill();
+    this.#folder.remove();
+  }
+
+  async #seed(manifests: string): Promise<void> {
+    const oneAddress = !(await canListen(0, "127.1.0.1"));
+    if (oneAddress)
+      this.#say(
+        "This machine has no loopback address but 127.0.0.1: nodes and pods share it and differ by their ports.",
+      );
+    seedManifests(manifests, oneAddress);
+  }
+
+  async #startEdge(port: number, adminToken: string, secret: string): Promise<string> {
+    this.#edge = new Child({
+      name: "the edge",
+      script: "src/local/edge.ts",
+      args: [],
+      env: edgeEnvironment(this.#folder.path),
+      log: this.#folder.log("edge"),
+    });
+    const settings: EdgeSettings = {
+      port,
+      state: join(this.#folder.path, "state"),
+      bindings: {
+        EDGE_DOMAIN: "localhost",
+        ADMIN_HOST: `127.0.0.1:${port}`,
+        ADMIN_TOKEN_SHA256: createHash("sha256").update(adminToken).digest("hex"),
+        LISTENER_PORTS: "any",
+        FORWARDER_SECRET: secret,
+        PROBE_SECONDS: "2",
+      },
+    };
+    this.#edge.send(settings);
+    await this.#edge.message();
+    return `http://127.0.0.1:${port}`;
+  }
+
+  /** Until all nodes are connected, all listener ports open, and every URL answers. */
+  async #ready(api: Api, wanted: Wanted): Promise<string[]> {
+    const deadline = performance.now() + READY_WITHIN_MS;
+    for (;;) {
+      await this.#openListeners(api);
+      const connected = await api.connectedNodes(CLUSTER);
+      const waiting = wanted.nodes.filter(({ name }) => !connected.has(name)).map(({ name }) => `node ${name}`);
+      const urls = this.#urls();
+      if (urls.length === 0) waiting.push("a Service of class postern.dev/edge");
+      if (waiting.length === 0)
+        for (const url of urls) {
+          const problem = await problemAt(url);
+          if (problem !== undefined) waiting.push(`${url} (${problem})`);
+        }
+      if (waiting.length === 0) return urls;
+      if (performance.now() > deadline) {
+        this.#say(`Still waiting, after a minute, for: ${waiting.join(", ")}. Logs are in ${this.#folder.path}/logs.`);
+        return urls;
+      }
+      await delay(100, undefined, { signal: this.#stopping.signal });
+    }
+  }
+
+  async #follow(api: Api, agents: AgentSettings): Promise<void> {
+    while (!this.#stopping.signal.aborted) {
+      const wanted = readWanted(agents.manifests);
+      if (wanted) {
+        this.#processes.reconcilePods(wanted);
+        this.#processes.reconcileNodes(wanted, agents);
+      }
+      // A poll that fails is repeated; if the edge ended, edgeFailed says so.
+      await this.#openListeners(api).catch(() => {});
+      await delay(1_000, undefined, { signal: this.#stopping.signal }).catch(() => {});
+    }
+  }
+
+  async #openListeners(api: Api): Promise<void> {
+    // Without certificates there is no HTTPS here: those listeners exist on a deployed edge only.
+    this.#table = (await api.listeners(CLUSTER)).filter(({ tls }) => !tls);
+    if (!this.#stopping.signal.aborted) await this.#listeners?.reconcile(new Set(this.#table.map(({ port }) => port)));
+  }
+
+  #urls(): string[] {
+    return this.#table.flatMap(({ hostname, port }) => {
+      const at = this.#listeners?.at(port);
+      return at === undefined ? [] : [`http://${hostname}${at === 80 ? "" : `:${at}`}/`];
+    });
+  }
+}
+
+/** What the edge says instead of an endpoint's answer, if it does. */
+async function problemAt(url: string): Promise<string | undefined> {
+  const { host, port } = new URL(url);
+  // Not every resolver knows *.localhost, so it is dialled by address.
+  const { statusCode, headers, body } = await request(`http://127.0.0.1:${port || 80}/`, { headers: { host } });
+  const text = await body.text();
+  const ours = String(headers["content-type"]).startsWith("application/problem+json");
+  return ours ? `${statusCode} ${text.slice(0, 200)}` : undefined;
+}
+
+async function choosePort(asked: number | undefined): Promise<number> {
+  if (asked !== undefined) {
+    if (await canListen(asked, "127.0.0.1")) return asked;
+    throw new Error(`Port ${asked} is in use by another program: give --port another one.`);
+  }
+  if (await canListen(DEFAULT_PORT, "127.0.0.1")) return DEFAULT_PORT;
+  const server = createServer().listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const { port } = server.address() as AddressInfo;
+  server.close();
+  await once(server, "close");
+  return port;
+}
+
+async function canListen(port: number, address: string): Promise<boolean> {
+  const server = createServer().listen(port, address);
+  try {
+    await once(server, "listening");
+  } catch {
+    return false;
+  }
+  server.close();
+  await once(server, "close");
+  return true;
+}
+
+function count(n: number, what: string): string {
+  return `${n} ${what}${n === 1 ? "" : "s"}`;
+}

@@ -1,0 +1,96 @@
+// The listener ports: opened and closed live as the edge's table has them, on 127.0.0.1 and ::1. Owns the listening
+// sockets and the two exceptions: a port that another program holds, and one that needs rights we lack. A closed
+// listener finishes what it accepted. Nothing survives.
+import { once } from "node:events";
+import type { Server } from "node:http";
+import type { Forwarder } from "./forwarder.ts";
+
+type Say = (line: string) => void;
+
+interface Opened {
+  readonly at: number;
+  readonly servers: readonly Server[];
+}
+
+export class Listeners {
+  readonly #forwarder: Forwarder;
+  readonly #say: Say;
+  readonly #open = new Map<number, Opened>();
+  /** Ports that could not be opened, so that each is told once; tried again at every reconcile. */
+  readonly #troubled = new Set<number>();
+
+  constructor(forwarder: Forwarder, say: Say) {
+    this.#forwarder = forwarder;
+    this.#say = say;
+  }
+
+  /** Opens what is missing, closes what is left over. One call at a time. */
+  async reconcile(wanted: ReadonlySet<number>): Promise<void> {
+    for (const [port, { at, servers }] of this.#open) {
+      if (wanted.has(port)) continue;
+      this.#open.delete(port);
+      for (const server of servers) server.close();
+      this.#say(`Port ${at} is closed: no Service has it any more.`);
+    }
+    for (const port of this.#troubled) if (!wanted.has(port)) this.#troubled.delete(port);
+    for (const port of wanted) if (!this.#open.has(port)) await this.#openPort(port);
+  }
+
+  /** Where a Service port is open on this machine: itself, but where it was remapped. */
+  at(port: number): number | undefined {
+    return this.#open.get(port)?.at;
+  }
+
+  close(): void {
+    for (const { servers } of this.#open.values())
+      for (const server of servers) {
+        server.close();
+        server.closeAllConnections();
+      }
+    this.#open.clear();
+  }
+
+  async #openPort(port: number): Promise<void> {
+    let at = port;
+    let outcome = await this.#listen(port, at);
+    if (outcome === "EACCES" && port < 1024) {
+      at = port + 8000;
+      outcome = await this.#listen(port, at);
+    }
+    if (typeof outcome !== "string") {
+      this.#open.set(port, { at, servers: outcome });
+      this.#troubled.delete(port);
+      this.#say(
+        at === port ? `Port ${port} is open.` : `Port ${port} needs rights that this user lacks: it is open as ${at}.`,
+      );
+      return;
+    }
+    if (this.#troubled.has(port)) return;
+    this.#troubled.add(port);
+    this.#say(
+      outcome === "EADDRINUSE"
+        ? `Port ${at} is in use by another program, so its Service cannot be reached. Stop that program ` +
+            `(find it with: ss -ltnp 'sport = :${at}') or change the Service's port; it is tried again every second.`
+        : `Port ${at} cannot be opened (${outcome}), so its Service cannot be reached; it is tried again every second.`,
+    );
+  }
+
+  /** Servers on both loopback addresses, or the error's code. A machine without IPv6 has one. */
+  async #listen(port: number, at: number): Promise<Server[] | string> {
+    const servers: Server[] = [];
+    for (const host of ["127.0.0.1", "::1"]) {
+      const server = this.#forwarder.server(port, at);
+      server.listen(at, host);
+      try {
+        await once(server, "listening");
+        servers.push(server);
+      } catch (error) {
+        const code = error instanceof Error && "code" in error ? String(error.code) : String(error);
+        if (host === "::1" && (code === "EADDRNOTAVAIL" || code === "EAFNOSUPPORT")) continue;
+        for (const open of servers) open.close();
+        return code;
+      }
+    }
+    return servers;
+  }
+}

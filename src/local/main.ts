@@ -1,0 +1,73 @@
+// `npm start`: see options.ts for what it accepts, README.md for what it shows. Owns the terminal and the signals:
+// whatever ends this process, nothing that it started is left running.
+import { join } from "node:path";
+import { Emulation, type Ready } from "./emulation.ts";
+import { help, parseOptions } from "./options.ts";
+
+function welcome({ urls, api, nodes, pods, manifests }: Ready): string {
+  const [url = ""] = urls;
+  const list = (items: readonly { name: string; address: string; pid: number }[]) =>
+    items.map(({ name, address, pid }) => `${name} at ${address} (pid ${pid})`).join(", ");
+  return `
+Ready. Open one of these:
+${urls.map((url) => `  ${url}`).join("\n")}
+or paste this:
+  curl ${url}
+
+Nodes:     ${list(nodes)}
+Pods:      ${list(pods)}
+Manifests: ${manifests}
+API:       ${api.url}, with the admin's token: curl -H "Authorization: Bearer $(cat ${api.tokenFile})" ${api.url}/api/v1/clusters
+
+Try:
+  - edit ${join(manifests, "web.yaml")}: change a port, set an endpoint's ready to false, save
+  - kill -9 ${nodes.at(-1)?.pid ?? ""}   (a node: the other serves on)
+  - kill -9 ${pods.at(-1)?.pid ?? ""}   (a pod: the other serves on)
+  - curl -N ${url}stream   (also /headers, /bytes?n=1000000, /slow?ms=3000, /status/418; a WebSocket at /ws)
+Ctrl-C stops everything.
+`;
+}
+
+async function main(): Promise<void> {
+  const options = parseOptions(process.argv.slice(2));
+  if (options === "help") return void process.stdout.write(help);
+  if ("wrong" in options) {
+    process.stderr.write(`${options.wrong}\n\n${help}`);
+    process.exitCode = 2;
+    return;
+  }
+  const out = options.json ? process.stderr : process.stdout;
+  const base = join(process.cwd(), ".postern");
+  const emulation = new Emulation(base, (line) => out.write(`${line}\n`));
+
+  let ending = false;
+  const end = async (code: number, line: string) => {
+    // Asked twice: its user does not want to wait.
+    if (ending) {
+      emulation.kill();
+      process.exit(code);
+    }
+    ending = true;
+    out.write(`${line}\n`);
+    await emulation.stop();
+    process.exit(code);
+  };
+  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, () => void end(0, "Stopping …"));
+  // Nobody reads us any more (`npm start | head`).
+  for (const stream of [process.stdout, process.stderr]) stream.on("error", () => void end(0, ""));
+  process.on("uncaughtException", (error) => {
+    emulation.kill();
+    process.stderr.write(`This is a bug in Postern's local emulation: ${error.stack}\n`);
+    process.exit(1);
+  });
+
+  try {
+    const ready = await emulation.start({ base, ...options });
+    process.stdout.write(options.json ? `${JSON.stringify(ready)}\n` : welcome(ready));
+    await emulation.edgeFailed();
+  } catch (error) {
+    if (!ending) await end(1, error instanceof Error ? error.message : String(error));
+  }
+}
+
+await main();

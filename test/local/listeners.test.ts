@@ -1,0 +1,97 @@
+// Listener ports on real sockets: what opens, closes, and gets out of the way.
+import { once } from "node:events";
+import { createServer } from "node:http";
+import { type AddressInfo, connect, createServer as createTcpServer } from "node:net";
+import { afterEach, beforeEach, expect, test } from "vitest";
+import { createForwarder, type Forwarder } from "../../src/local/forwarder.ts";
+import { Listeners } from "../../src/local/listeners.ts";
+
+const edge = createServer((_, res) => res.end("edge"));
+let forwarder: Forwarder;
+let listeners: Listeners;
+let said: string[];
+
+beforeEach(async () => {
+  edge.listen(0, "127.0.0.1");
+  await once(edge, "listening");
+  forwarder = createForwarder(new URL(`http://127.0.0.1:${(edge.address() as AddressInfo).port}`), "s");
+  said = [];
+  listeners = new Listeners(forwarder, (line) => said.push(line));
+});
+
+afterEach(async () => {
+  listeners.close();
+  await forwarder.close();
+  edge.close();
+  edge.closeAllConnections();
+});
+
+async function freePort(): Promise<number> {
+  const server = createTcpServer().listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const { port } = server.address() as AddressInfo;
+  server.close();
+  await once(server, "close");
+  return port;
+}
+
+const refused = async (port: number, host = "127.0.0.1") => {
+  const socket = connect(port, host);
+  return new Promise<boolean>((resolve) => {
+    socket.once("error", () => resolve(true));
+    socket.once("connect", () => resolve(false));
+    socket.once("connect", () => socket.destroy());
+  });
+};
+
+test("opens on both loopback addresses, and closes, as the table says", async () => {
+  const [one, two] = [await freePort(), await freePort()];
+  await listeners.reconcile(new Set([one]));
+  expect([await refused(one), await refused(one, "::1"), await refused(two)]).toEqual([false, false, true]);
+  await listeners.reconcile(new Set([one, two]));
+  expect([await refused(one), await refused(two)]).toEqual([false, false]);
+  await listeners.reconcile(new Set([two]));
+  expect([await refused(one), await refused(one, "::1"), await refused(two)]).toEqual([true, true, false]);
+  expect(said).toEqual([
+    `Port ${one} is open.`,
+    `Port ${two} is open.`,
+    `Port ${one} is closed: no Service has it any more.`,
+  ]);
+});
+
+test("a port in use is named once, others open, and it opens when it becomes free", async () => {
+  const taken = createTcpServer().listen(0, "127.0.0.1");
+  await once(taken, "listening");
+  const { port } = taken.address() as AddressInfo;
+  const other = await freePort();
+  await listeners.reconcile(new Set([port, other]));
+  await listeners.reconcile(new Set([port, other]));
+  expect(said).toEqual([expect.stringMatching(`Port ${port} is in use.*ss -ltnp`), `Port ${other} is open.`]);
+  expect(listeners.at(port)).toBeUndefined();
+  taken.close();
+  await once(taken, "close");
+  await listeners.reconcile(new Set([port, other]));
+  expect(said.at(-1)).toBe(`Port ${port} is open.`);
+  expect(listeners.at(port)).toBe(port);
+});
+
+test("a port below 1024 that needs rights opens 8000 higher, and says so", async () => {
+  const denied: Forwarder = {
+    ...forwarder,
+    server(port, opened) {
+      const server = forwarder.server(port, opened);
+      if (opened >= 1024) return server;
+      // The test may run as root, to whom the kernel refuses nothing.
+      server.listen = () => {
+        process.nextTick(() => server.emit("error", Object.assign(new Error("no"), { code: "EACCES" })));
+        return server;
+      };
+      return server;
+    },
+  };
+  listeners = new Listeners(denied, (line) => said.push(line));
+  await listeners.reconcile(new Set([997]));
+  expect(listeners.at(997)).toBe(8997);
+  expect(await refused(8997)).toBe(false);
+  expect(said).toEqual(["Port 997 needs rights that this user lacks: it is open as 8997."]);
+});
