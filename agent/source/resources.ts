@@ -87,10 +87,6 @@ export const serviceSchema = z.object({
     sessionAffinityConfig: optional(
       z.object({ clientIP: optional(z.object({ timeoutSeconds: optional(z.int().min(1).max(86_400)) })) }),
     ),
-    publishNotReadyAddresses: z
-      .boolean()
-      .nullish()
-      .transform((value) => value ?? false),
   }),
 });
 export type KubeService = z.output<typeof serviceSchema>;

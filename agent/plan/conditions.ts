@@ -1,0 +1,71 @@
+// What an owner should know about an exposed Service before asking "why 503?": the usual slips between Service, slices and
+// pods, each with the command to run next. Pure. No counts and no times: a condition changes when its cause does.
+import type { Condition, EndpointAlgorithm } from "../../src/wire/snapshot.ts";
+import type { KubeService } from "../source/resources.ts";
+import type { ServiceSettings } from "./annotations.ts";
+import type { ServiceEndpoint } from "./endpoints.ts";
+import type { ServicePortPlan } from "./ports.ts";
+
+const MESSAGE_MAX = 4096;
+
+export function settingsConditions(settings: ServiceSettings, supported: readonly EndpointAlgorithm[]): Condition[] {
+  const conditions: Condition[] = [];
+  if (settings.badValues.length > 0) {
+    conditions.push(condition("AnnotationIgnored", "BadValue", settings.badValues.join(". ")));
+  }
+  if (!supported.includes(settings.endpointAlgorithm)) {
+    const message =
+      `annotation postern.dev/endpoint-algorithm: ${settings.endpointAlgorithm} is not possible with the way these nodes forward ` +
+      `(possible: ${supported.join(", ")}); endpoints are ordered at random`;
+    conditions.push(condition("EndpointAlgorithmNotSupported", "ExecutorCannot", message));
+  }
+  return conditions;
+}
+
+/** For LoadBalancer and Headless. */
+export function endpointConditions(
+  service: KubeService,
+  endpoints: readonly ServiceEndpoint[],
+  ports: readonly ServicePortPlan[],
+): Condition[] {
+  const { name, namespace } = service.metadata;
+  const slices = `kubectl -n ${namespace} get endpointslices -l kubernetes.io/service-name=${name}`;
+  const labels = Object.entries(service.spec.selector ?? {}).map(([key, value]) => `${key}=${value}`);
+  const pods = `kubectl -n ${namespace} get pods -l ${labels.sort().join(",")}`;
+
+  if (endpoints.length === 0) {
+    const message =
+      labels.length === 0
+        ? `the Service has no selector, and no EndpointSlice with the label kubernetes.io/service-name=${name} lists an address: write one, or give the Service a selector. Check: ${slices}`
+        : `no pod matches the selector ${labels.join(",")}. Check that pods with these labels run: ${pods}; and what the Service selects: kubectl -n ${namespace} describe service ${name}`;
+    return [condition("NoMatchingPods", labels.length === 0 ? "NoSelector" : "SelectorMatchesNothing", message)];
+  }
+
+  const lost = ports.filter(
+    ({ key, protocol }) => protocol === "TCP" && !endpoints.some((endpoint) => endpoint.ports.has(key)),
+  );
+  if (lost.length > 0) {
+    const named = lost.map(({ port, name: portName, targetPort }) => {
+      const called = portName === "" ? "" : ` ("${portName}")`;
+      return `port ${port}${called}${targetPort === undefined ? "" : ` with targetPort ${targetPort}`}`;
+    });
+    const check =
+      labels.length === 0
+        ? `Check that the slice has a port of the same name and protocol: ${slices} -o yaml`
+        : `Check that the pods' containers have a port of that name: ${pods} -o jsonpath='{.items[*].spec.containers[*].ports}'`;
+    return [condition("TargetPortNotFound", "NoEndpointHasPort", `no endpoint has ${named.join(", ")}. ${check}`)];
+  }
+
+  if (endpoints.some(({ ready, serving, terminating }) => ready || (serving && terminating))) return [];
+  const check =
+    labels.length === 0
+      ? slices
+      : `${pods}; and why they are not ready: kubectl -n ${namespace} describe pods -l ${labels.join(",")}`;
+  return [
+    condition("NoReadyPods", "NoneReady", `the Service has endpoints, but none of them is ready. Check: ${check}`),
+  ];
+}
+
+export function condition(type: string, reason: string, message: string): Condition {
+  return { type: `postern.dev/${type}`, status: "True", reason, message: message.slice(0, MESSAGE_MAX) };
+}

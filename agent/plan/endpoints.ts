@@ -1,0 +1,160 @@
+// EndpointSlices → the endpoints of a Service, and which of them a node uses. Pure. The rules are kube-proxy's
+// (pkg/proxy: endpointslicecache, topology), so that a packet and a tunnel stream end at the same pods.
+import ipaddr from "ipaddr.js";
+import type { KubeEndpointSlice, KubeService } from "../source/resources.ts";
+import { isHeadless } from "./eligible.ts";
+import type { OfferedPort } from "./annotations.ts";
+
+export type Family = "IPv4" | "IPv6";
+
+/** One pod (or hand-written address) of a Service. */
+export interface ServiceEndpoint {
+  /** targetRef UID where there is one, else the address: one pod counts once. */
+  readonly key: string;
+  readonly address: string;
+  readonly node: string | undefined;
+  readonly zone: string | undefined;
+  readonly ready: boolean;
+  readonly serving: boolean;
+  readonly terminating: boolean;
+  readonly forZones: readonly string[];
+  readonly forNodes: readonly string[];
+  /** "TCP:80" (protocol and Service port) → its own port. */
+  readonly ports: ReadonlyMap<string, number>;
+}
+
+export type Policy = "Cluster" | "Local";
+type Slice = Pick<KubeEndpointSlice, "endpoints" | "ports" | "addressType">;
+
+/** "namespace/name" → its slices, by name: order decides which of two duplicates counts. */
+export function slicesByService(
+  slices: readonly KubeEndpointSlice[],
+): ReadonlyMap<string, readonly KubeEndpointSlice[]> {
+  const byService = new Map<string, KubeEndpointSlice[]>();
+  for (const slice of slices) {
+    const service = slice.metadata.labels["kubernetes.io/service-name"];
+    if (service === undefined || slice.metadata.deletionTimestamp !== undefined) continue;
+    const key = `${slice.metadata.namespace}/${service}`;
+    const list = byService.get(key);
+    if (list === undefined) byService.set(key, [slice]);
+    else list.push(slice);
+  }
+  return byService;
+}
+
+export const portKey = (protocol: string, port: number): string => `${protocol}:${port}`;
+
+/**
+ * The Service's endpoints in the family it prefers; only where there is none, in the other: both families name the same
+ * pods. `offered` stands in for the ports that a headless Service may lack.
+ */
+export function tunnelEndpoints(
+  service: KubeService,
+  slices: readonly Slice[],
+  offered: readonly OfferedPort[],
+): readonly ServiceEndpoint[] {
+  const first = firstFamily(service);
+  const endpoints = mergeSlices(
+    service,
+    slices.filter(({ addressType }) => addressType === first),
+    offered,
+  );
+  if (endpoints.length > 0) return endpoints;
+  const second: Family = first === "IPv4" ? "IPv6" : "IPv4";
+  return mergeSlices(
+    service,
+    slices.filter(({ addressType }) => addressType === second),
+    offered,
+  );
+}
+
+function firstFamily({ spec }: KubeService): Family {
+  const clusterIP = spec.clusterIPs[0] ?? spec.clusterIP ?? "";
+  return spec.ipFamilies[0] ?? (ipaddr.IPv6.isValid(clusterIP) ? "IPv6" : "IPv4");
+}
+
+/** Sorted by key, then address. Each slice may map a port's name to a number of its own. */
+export function mergeSlices(
+  service: KubeService,
+  slices: readonly Slice[],
+  offered: readonly OfferedPort[],
+): readonly ServiceEndpoint[] {
+  const portless = service.spec.ports.length === 0 && isHeadless(service);
+  const nonEmpty = (text: string | undefined) => (text === "" ? undefined : text);
+  const merged = new Map<string, ServiceEndpoint & { readonly ports: Map<string, number> }>();
+  const targets = new Set<string>();
+  for (const slice of slices) {
+    if (slice.addressType === "FQDN") continue;
+    const ports = portless
+      ? offered.map(({ port, target }) => [portKey("TCP", port), target] as const)
+      : service.spec.ports.flatMap(({ name, protocol, port }) => {
+          // A port without name or number is one that no pod has (a targetPort of a name unknown to it).
+          const own = slice.ports.find((candidate) => candidate.name === name && candidate.protocol === protocol)?.port;
+          return own === undefined ? [] : [[portKey(protocol, port), own] as const];
+        });
+    for (const { addresses, conditions, nodeName, zone, targetRef, hints } of slice.endpoints) {
+      const [address] = addresses;
+      if (address === undefined || !ipaddr.isValid(address)) continue;
+      // The same pod in two slices (of two families, or of two ports) is one; the same address twice for a port counts once.
+      const id = `${targetRef?.uid ?? ""} ${address}`;
+      const known = merged.get(id);
+      const endpoint = known ?? {
+        key: nonEmpty(targetRef?.uid) ?? address,
+        address,
+        node: nonEmpty(nodeName),
+        zone,
+        ready: conditions?.ready ?? true,
+        serving: conditions?.serving ?? true,
+        terminating: conditions?.terminating ?? false,
+        forZones: hints?.forZones.map(({ name }) => name) ?? [],
+        forNodes: hints?.forNodes.map(({ name }) => name).filter((name) => name !== "") ?? [],
+        ports: new Map<string, number>(),
+      };
+      if (known === undefined) merged.set(id, endpoint);
+      for (const [key, port] of ports) {
+        const target = `${key} ${address} ${port}`;
+        if (targets.has(target) || endpoint.ports.has(key)) continue;
+        targets.add(target);
+        endpoint.ports.set(key, port);
+      }
+    }
+  }
+  return [...merged.values()].sort((a, b) => compare(a.key, b.key) || compare(a.address, b.address));
+}
+
+/**
+ * Those that traffic for one port uses at a node. Ready ones, even while terminating (publishNotReadyAddresses); if there
+ * is none, serving ones on their way out: over the whole cluster for policy Cluster, on this node for Local.
+ */
+export function usable(
+  endpoints: readonly ServiceEndpoint[],
+  port: string,
+  policy: Policy,
+  node: { readonly name: string; readonly zone: string | undefined },
+): readonly ServiceEndpoint[] {
+  const having = endpoints.filter(({ ports }) => ports.has(port));
+  const candidates = policy === "Local" ? having.filter((endpoint) => endpoint.node === node.name) : having;
+  const ready = candidates.filter((endpoint) => endpoint.ready);
+  if (ready.length === 0) return candidates.filter(({ serving, terminating }) => serving && terminating);
+  // With Local, hints never apply.
+  return policy === "Local" ? ready : hinted(ready, node);
+}
+
+/** Hints count only if every ready endpoint has them and one matches: node first, then zone; else everything. */
+function hinted(
+  ready: readonly ServiceEndpoint[],
+  node: { readonly name: string; readonly zone: string | undefined },
+): readonly ServiceEndpoint[] {
+  const { name, zone } = node;
+  if (ready.every(({ forNodes }) => forNodes.length > 0)) {
+    const matching = ready.filter(({ forNodes }) => forNodes.includes(name));
+    if (matching.length > 0) return matching;
+  }
+  if (zone !== undefined && ready.every(({ forZones }) => forZones.length > 0)) {
+    const matching = ready.filter(({ forZones }) => forZones.includes(zone));
+    if (matching.length > 0) return matching;
+  }
+  return ready;
+}
+
+const compare = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);

@@ -1,0 +1,125 @@
+// Observed → the snapshot that the edge gets. Pure and sorted: every agent that observes the same builds the same, whatever
+// node it runs on, and the edge sees at once that nothing changed. Always within the limits of snapshotSchema, so that
+// one odd Service cannot keep the whole cluster's snapshot from being accepted.
+import type { EndpointAlgorithm, Snapshot, SnapshotEndpoint, SnapshotService } from "../../src/wire/snapshot.ts";
+import type { KubeService } from "../source/resources.ts";
+import type { Observed } from "../source/source.ts";
+import { serviceSettings } from "./annotations.ts";
+import { condition, endpointConditions, settingsConditions } from "./conditions.ts";
+import { type EligibilityOptions, exposedAs, type ExposedKind, isNameAllowed } from "./eligible.ts";
+import { type ServiceEndpoint, slicesByService, tunnelEndpoints } from "./endpoints.ts";
+import { snapshotNode } from "./nodes.ts";
+import { servicePorts } from "./ports.ts";
+
+export interface SnapshotOptions extends EligibilityOptions {
+  readonly ignoreExcludeLabel: boolean;
+  /** What this cluster's agents can do; anything else becomes a condition. */
+  readonly endpointAlgorithms: readonly EndpointAlgorithm[];
+}
+
+const SERVICES_MAX = 10_000;
+const NODES_MAX = 5_000;
+const ENDPOINTS_MAX = 10_000;
+const AFFINITY_DEFAULT_SECONDS = 10_800;
+
+export function buildSnapshot(observed: Observed, options: SnapshotOptions): Snapshot {
+  const slices = slicesByService(observed.endpointSlices);
+  const services: SnapshotService[] = [];
+  for (const service of observed.services) {
+    const kind = exposedAs(service, options);
+    if (kind === undefined || services.length >= SERVICES_MAX) continue;
+    const key = `${service.metadata.namespace}/${service.metadata.name}`;
+    services.push(snapshotService(service, kind, slices.get(key) ?? [], options));
+  }
+  return {
+    version: 1,
+    nodes: observed.nodes.slice(0, NODES_MAX).map((node) => snapshotNode(node, options.ignoreExcludeLabel)),
+    services,
+  };
+}
+
+function snapshotService(
+  service: KubeService,
+  kind: ExposedKind,
+  slices: Observed["endpointSlices"],
+  options: SnapshotOptions,
+): SnapshotService {
+  const { metadata, spec } = service;
+  const settings = serviceSettings(service);
+  const ports = servicePorts(service, settings.offeredPorts);
+  const conditions = settingsConditions(settings, options.endpointAlgorithms);
+  let endpoints: readonly SnapshotEndpoint[];
+  if (kind === "ExternalName") {
+    const name = spec.externalName ?? "";
+    const allowed = name !== "" && isNameAllowed(name, options.allowExternalName);
+    if (!allowed) conditions.push(notAllowed(name));
+    // One endpoint on no node in particular: each node resolves the name itself.
+    const own = Object.fromEntries(
+      ports.map(({ port, targetPort }) => [port, typeof targetPort === "number" ? targetPort : port]),
+    );
+    endpoints = allowed
+      ? [{ key: name, address: name, ready: true, serving: true, terminating: false, ports: own }]
+      : [];
+  } else {
+    const merged = tunnelEndpoints(service, slices, settings.offeredPorts);
+    conditions.push(...endpointConditions(service, merged, ports));
+    if (merged.length > ENDPOINTS_MAX) {
+      const message = `the edge is told of the first ${ENDPOINTS_MAX} endpoints only; all of them get traffic`;
+      conditions.push(condition("EndpointsCut", "TooMany", message));
+    }
+    endpoints = merged.slice(0, ENDPOINTS_MAX).map(snapshotEndpoint);
+  }
+  return {
+    namespace: metadata.namespace,
+    name: metadata.name,
+    uid: metadata.uid,
+    createdAt: metadata.creationTimestamp,
+    kind,
+    ...(kind === "ExternalName" && spec.externalName !== undefined ? { externalName: spec.externalName } : {}),
+    hostnames: [...settings.hostnames],
+    transport: settings.transport,
+    algorithm: settings.algorithm,
+    ports: ports.map(({ name, port, protocol, nodePort }) => ({
+      name,
+      port,
+      protocol,
+      ...(nodePort === undefined ? {} : { nodePort }),
+    })),
+    externalTrafficPolicy: kind === "LoadBalancer" ? spec.externalTrafficPolicy : "Cluster",
+    ...affinityOf(service),
+    sourceRanges: [...settings.sourceRanges],
+    endpoints: [...endpoints],
+    conditions,
+  };
+}
+
+/** sessionAffinity: ClientIP, in seconds; nothing for None. */
+export function affinityOf({ spec }: KubeService): { affinitySeconds?: number } {
+  if (spec.sessionAffinity === "None") return {};
+  return { affinitySeconds: spec.sessionAffinityConfig?.clientIP?.timeoutSeconds ?? AFFINITY_DEFAULT_SECONDS };
+}
+
+function snapshotEndpoint(endpoint: ServiceEndpoint): SnapshotEndpoint {
+  const { key, address, node, zone, ready, serving, terminating, forZones, forNodes } = endpoint;
+  const tcp = [...endpoint.ports].filter(([id]) => id.startsWith("TCP:"));
+  return {
+    key,
+    address,
+    ...(node === undefined ? {} : { node }),
+    ...(zone === undefined ? {} : { zone }),
+    ready,
+    serving,
+    terminating,
+    ...(forZones.length === 0 ? {} : { forZones: [...forZones] }),
+    ...(forNodes.length === 0 ? {} : { forNodes: [...forNodes] }),
+    ports: Object.fromEntries(tcp.map(([id, port]) => [id.slice("TCP:".length), port])),
+  };
+}
+
+function notAllowed(name: string) {
+  const message =
+    name === ""
+      ? "spec.externalName is empty: name the host that this Service stands for"
+      : `externalName ${name} is not allowed: whoever runs the agents must start them with --allow-external-name and this name, a suffix of it, or a CIDR that holds its address`;
+  return condition("ExternalNameNotAllowed", name === "" ? "NoName" : "NotListed", message);
+}
