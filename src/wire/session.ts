@@ -373,7 +373,7 @@ export class Session {
         return;
       case Type.PING:
         // One PONG answers all PINGs that came since the last flush: a flood cannot grow the queue.
-        if (!this.#control.includes(PONG)) this.#control.unshift(PONG);
+        if (!this.#control.includes(PONG)) this.#control.splice(this.#opening(), 0, PONG);
         return;
       case Type.PONG:
         events.push({ type: "pong" });
@@ -627,6 +627,12 @@ export class Session {
     // Once paused, paused until takeDrained() says so: else a producer could wait for a notice that never comes.
     if (stream.queued > limits.STREAM_QUEUE_MAX) stream.paused = true;
     return !stream.paused;
+  }
+
+  /** How many frames nothing may precede: a HELLO or RESUME that still waits. */
+  #opening(): number {
+    const type = this.#control[0]?.[4];
+    return type === Type.HELLO || type === Type.RESUME ? 1 : 0;
   }
 
   #enter(stream: Stream): void {
