@@ -132,7 +132,7 @@ export class Session {
     return this.#peer;
   }
 
-  /** The peer said GOAWAY: open streams finish, new ones must go elsewhere. */
+  /** The peer (or this edge) said GOAWAY: open streams finish, new ones must go elsewhere. */
   get goneAway(): boolean {
     return this.#goneAway;
   }
@@ -251,9 +251,10 @@ export class Session {
     this.#owe(stream, stream.window - stream.held - stream.peerCredit - stream.grant);
   }
 
-  /** Says that no new streams should come (node) or be expected (edge). */
+  /** Says that no new streams should come (node), or that none will (edge). */
   goAway(reason: string, permanent: boolean): void {
-    this.#pushControl(Type.GOAWAY, encodeJson({ reason, permanent } satisfies GoAway));
+    if (this.#edge) this.#goneAway = true;
+    this.#pushControl(Type.GOAWAY, encodeJson({ reason: reason.slice(0, 256), permanent } satisfies GoAway));
   }
 
   ping(): void {
@@ -368,9 +369,8 @@ export class Session {
       case Type.HELLO:
         return this.#onHello(parseJson("HELLO", helloSchema, payload), events);
       case Type.GOAWAY:
-        this.#goneAway = true;
         events.push({ type: "goaway", goAway: parseJson("GOAWAY", goAwaySchema, payload) });
-        return;
+        return this.#onGoAway(events);
       case Type.PING:
         // One PONG answers all PINGs that came since the last flush: a flood cannot grow the queue.
         if (!this.#control.includes(PONG)) this.#control.splice(this.#opening(), 0, PONG);
@@ -405,6 +405,18 @@ export class Session {
     this.#peer = hello;
     if (this.#edge) this.#pushControl(Type.HELLO, encodeJson(this.#hello));
     events.push({ type: "hello", hello });
+  }
+
+  #onGoAway(events: SessionEvent[]): void {
+    this.#goneAway = true;
+    if (!this.#edge) return;
+    // What was not sent yet is new to the peer: it goes elsewhere. So a PONG behind a GOAWAY proves that no OPEN follows.
+    for (const stream of [...this.#streams.values()]) {
+      if (stream.announced) continue;
+      this.#forget(stream);
+      const reason = "the node goes away";
+      events.push({ type: "reset", id: stream.id, code: Reset.NOT_SENT, reason, local: true });
+    }
   }
 
   #onResume(payload: Uint8Array, events: SessionEvent[]): void {
