@@ -669,17 +669,19 @@ export class Session {
     if (held > 0) this.#release(held);
   }
 
-  #die(events: SessionEvent[], code: number, reason: string, permanent: boolean): void {
-    this.goAway(reason.slice(0, 256), permanent);
+  #die(events: SessionEvent[], code: number, why: string, permanent: boolean): void {
+    const reason = why.slice(0, limits.REASON_MAX);
+    this.goAway(reason, permanent);
     for (const stream of [...this.#streams.values()]) {
       this.#forget(stream);
-      events.push({ type: "reset", id: stream.id, code: Reset.BROKE, reason, local: true });
+      const sent = stream.announced || !this.#edge;
+      events.push({ type: "reset", id: stream.id, code: sent ? Reset.BROKE : Reset.NOT_SENT, reason, local: true });
     }
-    this.#dead = true;
+    this.abandon();
     events.push({ type: "fatal", code, reason });
   }
 
-  /** The socket is gone: what was held is given back to the budget. Nothing may be called afterwards. */
+  /** The socket is gone: what was held is given back to the budget. Commands are no-ops afterwards. */
   abandon(): void {
     this.#dead = true;
     this.#budget.held -= this.#held;
