@@ -2,7 +2,7 @@
 // zod; heads come with every request, so their parsers are written by hand and check the same things.
 import { z } from "zod";
 import { Violation } from "./frames.ts";
-import { CLOSE_REASON_MAX, REASON_MAX } from "./limits.ts";
+import { CLOSE_REASON_MAX, HEAD_MAX, REASON_MAX } from "./limits.ts";
 
 export const helloSchema = z.object({
   versions: z.array(z.int().min(1).max(1000)).min(1).max(16),
@@ -27,6 +27,23 @@ export const reportSchema = z.object({
   endpoints: z.array(z.object({ endpoint: z.string().max(600), reason: z.string().max(256) })).max(1000),
 });
 export type Report = z.infer<typeof reportSchema>;
+
+/**
+ * A report that its reader accepts, whatever is in it. What has no room is left out: such endpoints count as available, and
+ * requests soon show that they are not.
+ */
+export function encodeReport({ endpoints }: Report): Uint8Array {
+  let said = endpoints.slice(0, 1000).map(({ endpoint, reason }) => ({
+    endpoint: endpoint.slice(0, 600),
+    reason: reason.slice(0, 256),
+  }));
+  let payload = encodeJson({ endpoints: said });
+  while (payload.length > HEAD_MAX) {
+    said = said.slice(0, said.length / 2);
+    payload = encodeJson({ endpoints: said });
+  }
+  return payload;
+}
 
 export interface RequestHead {
   readonly websocket: boolean;

@@ -9,6 +9,7 @@ import {
   decodeText,
   encodeClose,
   encodeJson,
+  encodeReport,
   encodeRequestHead,
   encodeReset,
   encodeResponseHead,
@@ -176,21 +177,31 @@ export class Session {
 
   // ---- commands --------------------------------------------------------------------------------------------------
 
-  /** Edge: opens a stream; ask canOpen first. `body` may be the whole of it (`end`), or a beginning. */
+  /**
+   * Edge: opens a stream; ask canOpen first. `body` may be the whole of it (`end`), or a beginning.
+   * Throws RangeError for a head longer than any frame: one client's headers must not cost the connection.
+   */
   openStream(head: RequestHead, body: Uint8Array | undefined, end: boolean): number {
     if (!this.canOpen || !this.#edge) throw new Error("openStream without canOpen");
+    const payload = encodeRequestHead(head);
+    if (payload.length > limits.HEAD_MAX) throw new RangeError(`request head of ${payload.length} bytes`);
     const id = this.#nextId++;
     const stream = new Stream(id, head.websocket);
     this.#streams.set(id, stream);
-    this.#pushHead(stream, Type.OPEN, encodeRequestHead(head), body, end);
+    this.#pushHead(stream, Type.OPEN, payload, body, end);
     return id;
   }
 
-  /** Node: answers a stream. After a 101 messages follow, otherwise data. No-op where the stream is gone. */
+  /**
+   * Node: answers a stream. After a 101 messages follow, otherwise data. No-op where the stream is gone. A head longer than
+   * any frame becomes a reset, and the stream is gone.
+   */
   respond(id: number, head: ResponseHead, body: Uint8Array | undefined, end: boolean): void {
     const stream = this.#streams.get(id);
     if (stream === undefined || stream.sendClosed) return;
-    this.#pushHead(stream, Type.HEAD, encodeResponseHead(head), body, end);
+    const payload = encodeResponseHead(head);
+    if (payload.length > limits.HEAD_MAX) return this.reset(id, Reset.TOO_BIG, "response head too big");
+    this.#pushHead(stream, Type.HEAD, payload, body, end);
   }
 
   /** Queues body bytes. False: pause until takeDrained() names this stream. No-op (true) where the stream is gone. */
@@ -262,7 +273,7 @@ export class Session {
   }
 
   report(report: Report): void {
-    this.#pushControl(Type.REPORT, encodeJson(report));
+    this.#pushControl(Type.REPORT, encodeReport(report));
   }
 
   /** Streams whose producers may go on; each call empties the list. */
@@ -276,10 +287,12 @@ export class Session {
   // ---- bytes out -------------------------------------------------------------------------------------------------
 
   /**
-   * The next message: connection frames first, then one frame of each stream in turn, until it has `maxBytes` or more
+   * The next message: connection frames first, then one frame of each stream in turn, until it has `atMost` bytes or more
    * (at most one frame more), or undefined where nothing can be sent now.
    */
-  take(maxBytes: number): Uint8Array | undefined {
+  take(atMost: number): Uint8Array | undefined {
+    // Half of what a message may be leaves room for the one frame more, and for credit.
+    const maxBytes = Math.min(atMost, limits.MESSAGE_MAX / 2);
     const single =
       this.#control.length === 1 && this.#ring.length === 0 && this.#grants.length === 0 && this.#grant === 0;
     if (single) return this.#control.pop();
