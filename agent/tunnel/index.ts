@@ -113,9 +113,10 @@ class Shards implements Tunnel {
     if (backend === undefined) return refuse(stream, Reset.REFUSED, `${head.service}:${head.port} is not exposed here`);
     if (!backend.sourceAllowed(head.client)) return refuse(stream, Reset.REFUSED, "source address not allowed");
     if (backend.refusal !== undefined) return refuse(stream, Reset.NO_ENDPOINT, backend.refusal);
+    const request = backend.externalName === undefined ? head : withHost(head, backend.externalName);
     return head.websocket
-      ? new WebSocketServer(stream, head, backend)
-      : new HttpServer(stream, head, body, end, backend, this.#pools);
+      ? new WebSocketServer(stream, request, backend)
+      : new HttpServer(stream, request, body, end, backend, this.#pools);
   }
 }
 
@@ -173,11 +174,10 @@ class Shard {
       log.error({ err: error, shard: this.#index }, "cannot dial the edge");
       return this.#after({ connectedMs: 0 }, token);
     }
-    socket.on("unexpected-response", (request, response) => {
+    socket.on("unexpected-response", (_request, response) => {
       status = response.statusCode;
       log.warn({ shard: this.#index, status }, "the edge refused the tunnel");
-      request.destroy();
-      response.resume();
+      socket.terminate();
     });
     socket.on("error", (error) => log.debug({ err: error, shard: this.#index }, "tunnel socket error"));
     this.connection = new Connection(socket, { node, instance, software, started: this.#started }, this.#budget, {
@@ -233,6 +233,14 @@ class Shard {
       this.#dial();
     }, TOKEN_CHECK_MS);
   }
+}
+
+/** The server behind an ExternalName knows itself by that name, not by the listener's. */
+function withHost(head: RequestHead, host: string): RequestHead {
+  const headers = head.headers.map((item, index, all) =>
+    index % 2 === 1 && (all[index - 1] as string).toLowerCase() === "host" ? host : item,
+  );
+  return { ...head, headers };
 }
 
 function refuse(stream: ServedStream, code: Reset, reason: string): Server {

@@ -221,7 +221,7 @@ function flatten(raw: Controller["rawHeaders"]): string[] {
   const flat = new Array<string>(raw.length);
   for (let i = 0; i < raw.length; i++) {
     const item = raw[i] as Buffer | string;
-    flat[i] = typeof item === "string" ? item : item.latin1Slice(0, item.length);
+    flat[i] = typeof item === "string" ? item : item.toString("latin1");
   }
   return flat;
 }

@@ -1,15 +1,297 @@
-// Placeholder while src/wire is being written.
+// TunnelObject: one shard of one cluster's tunnel. Holds the agents' sockets (hibernating), gives each client request to a
+// node, and retries on the next. Which nodes, in what order: shard.ts. How a request is tried: forward.ts.
+// Survives an eviction: the sockets, with token id and session state in their attachments. Lost: streams, counts, ejections,
+// the table (fetched again from the ClusterObject).
 import { DurableObject } from "cloudflare:workers";
 import type { Env } from "../env.ts";
+import { failure } from "../http/failure.ts";
+import { index, match, type TableIndex } from "../routing/match.ts";
 import type { RoutingTable } from "../routing/table.ts";
-import type { TunnelNode, TunnelRpc } from "./contract.ts";
+import { Link, type LinkOwner } from "../transport/link.ts";
+import {
+  BUDGET,
+  CLOSE_REPLACED,
+  CLOSE_REVOKED,
+  CLOSE_SILENT,
+  CLOSE_VIOLATION,
+  PROTOCOL_VERSIONS,
+  SILENT_SECONDS,
+} from "../wire/limits.ts";
+import { type Hello, Reset } from "../wire/messages.ts";
+import { type Budget, Session, type SessionState } from "../wire/session.ts";
+import { DIAL_HEADER, GENERATION_HEADER, type TunnelNode, type TunnelRpc, UNSENT_HEADER } from "./contract.ts";
+import { Forwarder } from "./forward.ts";
+import { Shard } from "./shard.ts";
 
-export class TunnelObject extends DurableObject<Env> implements TunnelRpc {
-  async setTable(_table: RoutingTable): Promise<void> {}
-  async closeToken(_tokenId: string, _reason: string): Promise<{ closed: number }> {
-    return { closed: 0 };
+/** What the Worker says of a dial that it has authorised. */
+interface Dial {
+  readonly cluster: string;
+  readonly shard: number;
+  readonly shards: number;
+  readonly tokenId: string;
+}
+
+/** Stored with each socket. */
+interface Attachment {
+  readonly dial: Dial;
+  readonly since: number;
+  readonly session?: SessionState;
+}
+
+/** How often waiting requests look for silent nodes, ms; and how often silent sockets are looked for while any stream is open. */
+const SWEEP_MS = 250;
+const SLOW_SWEEP_MS = 5_000;
+
+export class TunnelObject extends DurableObject<Env> implements TunnelRpc, LinkOwner {
+  readonly #links = new Map<WebSocket, Link>();
+  readonly #dials = new Map<Link, Dial>();
+  readonly #shard = new Shard(Math.random, Date.now());
+  readonly #budget: Budget = { held: 0, limit: BUDGET };
+  readonly #forwarder: Forwarder;
+  #table: { index: TableIndex; generation: string } | undefined;
+  #loading: Promise<void> | undefined;
+  #sweepTimer: number | undefined;
+  #sweepDue = Number.POSITIVE_INFINITY;
+
+  constructor(ctx: DurableObjectState, env: Env) {
+    super(ctx, env);
+    ctx.setWebSocketAutoResponse(new WebSocketRequestResponsePair("ping", "pong"));
+    this.#forwarder = new Forwarder(this.#shard, this.#budget, env.FORWARDER_SECRET, () => this.#sweepWithin(SWEEP_MS));
+    for (const socket of ctx.getWebSockets()) this.#restore(socket);
   }
+
+  override async fetch(request: Request): Promise<Response> {
+    // Only the control API's host forwards dials, and no client's request for that host ever gets here.
+    const host = request.headers.get("host") ?? "";
+    if (host === this.env.ADMIN_HOST) return this.#dial(request);
+    if (this.#table === undefined) await this.#loadTable();
+    const table = this.#table;
+    const scheme = request.url.startsWith("https:") ? "https" : "http";
+    const found = table === undefined ? undefined : match(table.index, host, scheme);
+    if (table === undefined || found === undefined) return this.#notHere(request);
+    this.#dropSilent(Date.now());
+    const response = await this.#forwarder.forward(request, found, scheme);
+    // A WebSocket's 101 has headers that are its own; all others are made here and may be written to.
+    response.headers.set(GENERATION_HEADER, table.generation);
+    return response;
+  }
+
+  /** The Worker's table and this one differ, or there is none: the Worker refreshes and decides. */
+  #notHere(request: Request): Response {
+    const response = failure("no-such-listener", request);
+    response.headers.set(UNSENT_HEADER, "no-such-listener");
+    response.headers.set(GENERATION_HEADER, this.#table?.generation ?? "0");
+    return response;
+  }
+
+  // ---- table -----------------------------------------------------------------------------------------------------
+
+  async setTable(table: RoutingTable): Promise<void> {
+    if (this.#table !== undefined && Number(this.#table.generation) > table.generation) return;
+    this.#table = { index: index(table), generation: String(table.generation) };
+    this.#shard.setTable(table);
+  }
+
+  #loadTable(): Promise<void> {
+    this.#loading ??= (async () => {
+      try {
+        const cluster = this.#cluster();
+        if (cluster === undefined) return;
+        const { table } = await this.env.CLUSTER.getByName(cluster).table();
+        if (table !== undefined) await this.setTable(table);
+      } finally {
+        this.#loading = undefined;
+      }
+    })();
+    return this.#loading;
+  }
+
+  /** "<cluster>/<shard>" is this object's name. */
+  #cluster(): string | undefined {
+    return this.ctx.id.name?.split("/")[0];
+  }
+
+  // ---- agents ----------------------------------------------------------------------------------------------------
+
+  #dial(request: Request): Response {
+    const dial = JSON.parse(request.headers.get(DIAL_HEADER) ?? "null") as Dial | null;
+    if (dial === null || request.headers.get("upgrade")?.toLowerCase() !== "websocket")
+      return new Response("Upgrade: websocket expected", { status: 426 });
+    const { 0: client, 1: server } = new WebSocketPair();
+    this.ctx.acceptWebSocket(server, [dial.tokenId]);
+    const attachment: Attachment = { dial, since: Date.now() };
+    server.serializeAttachment(attachment);
+    this.#connect(server, attachment);
+    return new Response(null, { status: 101, webSocket: client });
+  }
+
+  #restore(socket: WebSocket): void {
+    const attachment = socket.deserializeAttachment() as Attachment | null;
+    if (attachment === null) return;
+    const link = this.#connect(socket, attachment);
+    const node = link.session.peer?.node;
+    if (node !== undefined) this.#shard.join(node, link);
+  }
+
+  #connect(socket: WebSocket, { dial, since, session: restore }: Attachment): Link {
+    const session = new Session({
+      role: "edge",
+      hello: {
+        versions: [...PROTOCOL_VERSIONS],
+        capabilities: [],
+        software: "postern-edge",
+        shard: dial.shard,
+        shards: dial.shards,
+      },
+      budget: this.#budget,
+      ...(restore === undefined ? {} : { restore }),
+    });
+    const link = new Link(this, session, socket, dial.tokenId, since);
+    this.#links.set(socket, link);
+    this.#dials.set(link, dial);
+    return link;
+  }
+
+  override webSocketMessage(socket: WebSocket, message: string | ArrayBuffer): void {
+    const link = this.#links.get(socket);
+    if (link === undefined) return;
+    if (typeof message === "string") return this.onFatal(link, CLOSE_VIOLATION, "unexpected text message");
+    link.receive(message, Date.now());
+  }
+
+  override webSocketClose(socket: WebSocket, code: number): void {
+    this.#disconnect(socket, Reset.BROKE, "the node's connection closed");
+    try {
+      socket.close(code === 1005 || code === 1006 ? 1000 : code);
+    } catch {
+      // Closed already.
+    }
+  }
+
+  override webSocketError(socket: WebSocket): void {
+    this.#disconnect(socket, Reset.BROKE, "the node's connection broke");
+  }
+
+  #disconnect(socket: WebSocket, code: Reset, reason: string): void {
+    const link = this.#links.get(socket);
+    if (link === undefined) return;
+    this.#links.delete(socket);
+    this.#dials.delete(link);
+    // First out of the order, so that what moves on does not come back here.
+    this.#shard.leave(link, Date.now());
+    link.close(code, reason);
+  }
+
+  #hangUp(link: Link, code: number, reason: string): void {
+    try {
+      link.socket.close(code, reason.slice(0, 120));
+    } catch {
+      // Closed already.
+    }
+    this.#disconnect(link.socket, Reset.BROKE, reason);
+  }
+
+  // ---- what links report -----------------------------------------------------------------------------------------
+
+  onHello(link: Link, hello: Hello): void {
+    this.onUnsaved(link);
+    for (const replaced of this.#shard.join(hello.node ?? "", link))
+      this.#hangUp(replaced, CLOSE_REPLACED, "a newer connection took over");
+    this.#forwarder.wake();
+  }
+
+  onUnsaved(link: Link): void {
+    const dial = this.#dials.get(link);
+    if (dial === undefined) return;
+    const attachment: Attachment = { dial, since: link.since, session: link.session.save() };
+    link.socket.serializeAttachment(attachment);
+  }
+
+  onGoAway(link: Link): void {
+    this.onUnsaved(link);
+    this.#shard.changed();
+  }
+
+  onReport(): void {}
+
+  onLiveness(): void {
+    this.#shard.changed();
+    this.#forwarder.wake();
+  }
+
+  onFatal(link: Link, code: number, reason: string): void {
+    link.flush();
+    this.#hangUp(link, code, reason);
+  }
+
+  // ---- liveness --------------------------------------------------------------------------------------------------
+
+  /** Runs only while a stream is open, so that an idle object can hibernate. `ms`: at the latest in so long. */
+  #sweepWithin(ms: number): void {
+    const due = Date.now() + ms;
+    if (this.#sweepDue <= due) return;
+    clearTimeout(this.#sweepTimer);
+    this.#sweepDue = due;
+    this.#sweepTimer = setTimeout(() => this.#sweep(), ms);
+  }
+
+  #sweep(): void {
+    this.#sweepDue = Number.POSITIVE_INFINITY;
+    const now = Date.now();
+    this.#dropSilent(now);
+    let open = 0;
+    let waiting = 0;
+    for (const link of this.#links.values()) {
+      link.sweep(now);
+      open += link.session.open;
+      waiting += link.waiting;
+    }
+    if (open > 0) this.#sweepWithin(waiting > 0 ? SWEEP_MS : SLOW_SWEEP_MS);
+  }
+
+  /** A node that lost its power closes nothing: it is skipped before a stream is opened, and its socket closed. */
+  #dropSilent(now: number): void {
+    for (const link of this.#links.values()) {
+      if (now - link.lastReceived > SILENT_SECONDS * 1000 && this.#silent(link, now))
+        this.#hangUp(link, CLOSE_SILENT, "no sign of life");
+    }
+  }
+
+  /** The platform answers the agent's ping by itself, and remembers when. */
+  #silent(link: Link, now: number): boolean {
+    const heard = this.ctx.getWebSocketAutoResponseTimestamp(link.socket)?.getTime() ?? link.since;
+    return now - heard > SILENT_SECONDS * 1000;
+  }
+
+  // ---- RPC -------------------------------------------------------------------------------------------------------
+
+  async closeToken(tokenId: string | "all", reason: string): Promise<{ closed: number }> {
+    const links = [...this.#links.values()].filter((link) => tokenId === "all" || link.tokenId === tokenId);
+    for (const link of links) {
+      link.session.goAway(reason, true);
+      link.flush();
+      this.#hangUp(link, CLOSE_REVOKED, reason);
+    }
+    return { closed: links.length };
+  }
+
   async nodes(): Promise<readonly TunnelNode[]> {
-    return [];
+    const now = Date.now();
+    return [...this.#shard.nodes].map((node) => {
+      const verdict = this.#shard.verdict(node, now);
+      return {
+        node: node.name,
+        connections: node.links.map((link) => ({
+          instance: link.session.peer?.instance ?? "",
+          since: link.since,
+          draining: link.session.goneAway,
+          inFlight: link.session.open,
+          version: link.session.peer?.software ?? "",
+        })),
+        available: verdict.available,
+        reason: verdict.available ? "" : verdict.reason,
+        endpoints: node.links[0]?.report.endpoints ?? [],
+      };
+    });
   }
 }

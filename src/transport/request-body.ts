@@ -30,7 +30,7 @@ export interface RequestBody {
 }
 
 /** No body at all: most requests. */
-const none: RequestBody = {
+export const noBody: RequestBody = {
   whole: undefined,
   ended: true,
   replayable: true,
@@ -42,11 +42,11 @@ const none: RequestBody = {
 
 /** Reads the body where it is small enough to be sent with the head; otherwise takes its stream. */
 export async function requestBody(request: Request, budget: Budget): Promise<RequestBody> {
-  if (request.body === null) return none;
+  if (request.body === null) return noBody;
   const length = request.headers.get("content-length");
   if (length === null || Number(length) > WHOLE_MAX) return new StreamedBody(request.body, budget);
   const whole = new Uint8Array(await request.arrayBuffer());
-  return { ...none, whole };
+  return { ...noBody, whole };
 }
 
 class StreamedBody implements RequestBody {

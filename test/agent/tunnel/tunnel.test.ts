@@ -1,0 +1,456 @@
+// The agent's tunnel against a real edge session, real sockets and real HTTP backends.
+// IP plan: 127.0.0.1:<free port> for every backend; node n1.
+import { createHash, randomBytes } from "node:crypto";
+import { once } from "node:events";
+import { createServer, type RequestListener, type Server } from "node:http";
+import { type AddressInfo, createServer as createTcpServer } from "node:net";
+import { pino } from "pino";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { WebSocketServer } from "ws";
+import { Backends } from "../../../agent/dataplane/userspace/endpoints.ts";
+import type { ForwardingPlan } from "../../../agent/plan/plan.ts";
+import { startTunnel, type Tunnel, type TunnelState } from "../../../agent/tunnel/index.ts";
+import { Reset } from "../../../src/wire/messages.ts";
+import { TestEdge } from "./edge.ts";
+
+const log = pino({ level: "silent" });
+const cleanups: (() => unknown)[] = [];
+let edge: TestEdge;
+let url: URL;
+let backends: Backends;
+let tunnel: Tunnel | undefined;
+let states: TunnelState[];
+
+beforeEach(async () => {
+  edge = new TestEdge();
+  url = await edge.start();
+  backends = new Backends();
+  states = [];
+});
+
+afterEach(async () => {
+  tunnel?.close();
+  tunnel = undefined;
+  for (const cleanup of cleanups.splice(0)) await cleanup();
+  await edge.stop();
+});
+
+function dialEdge(token: () => string = () => "pst_home_secret"): void {
+  tunnel = startTunnel({
+    edge: url,
+    cluster: "home",
+    token,
+    node: "n1",
+    instance: "pod-1",
+    software: "postern-agent test",
+    backends,
+    log,
+    onState: (state) => states.push(state),
+  });
+}
+
+async function serveHttp(listener: RequestListener): Promise<{ port: number; server: Server }> {
+  const server = createServer(listener);
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  cleanups.push(() => {
+    server.closeAllConnections();
+    server.close();
+  });
+  return { port: (server.address() as AddressInfo).port, server };
+}
+
+/** A port on which nothing listens. */
+async function deadPort(): Promise<number> {
+  const server = createTcpServer();
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const { port } = server.address() as AddressInfo;
+  server.close();
+  await once(server, "close");
+  return port;
+}
+
+function plan(ports: readonly number[], more: Partial<ForwardingPlan["services"][number]> = {}): ForwardingPlan {
+  const external = ports.map((port, i) => ({
+    key: `pod-${i}`,
+    address: "127.0.0.1",
+    port,
+    local: true,
+    weight: 1,
+    terminating: false,
+  }));
+  return {
+    node: "n1",
+    services: [
+      {
+        key: "default/web",
+        kind: "LoadBalancer",
+        exposed: true,
+        clusterIPs: [],
+        algorithm: "rr",
+        sourceRanges: [],
+        ports: [
+          {
+            name: "http",
+            protocol: "TCP",
+            port: 80,
+            external,
+            internal: external,
+            ...(external.length === 0 ? { refusal: "no ready pod" } : {}),
+          },
+        ],
+        ...more,
+      },
+    ],
+  };
+}
+
+async function connected(listener: RequestListener): Promise<Awaited<ReturnType<TestEdge["connection"]>>> {
+  const { port } = await serveHttp(listener);
+  backends.update(plan([port]));
+  dialEdge();
+  return edge.connection();
+}
+
+const body = (stream: { body: Buffer[] }): string => Buffer.concat(stream.body).toString();
+
+describe("HTTP", () => {
+  test("a small answer is one message: head, body and end", async () => {
+    const connection = await connected((request, response) => {
+      response.setHeader("x-echo", `${request.method} ${request.url} ${request.headers.host}`);
+      response.end("hello");
+    });
+    const answer = await connection.exchange({ target: "/a?b=c" });
+    expect(answer.head?.status).toBe(200);
+    expect(answer.head?.headers).toContain("GET /a?b=c web.test");
+    expect(body(answer)).toBe("hello");
+    const heads = connection.events.filter((event) => event.type === "head");
+    expect(heads).toMatchObject([{ end: true }]);
+  });
+
+  test.each([
+    { method: "HEAD", status: 200, headers: { "content-length": "5" } },
+    { method: "GET", status: 204, headers: {} },
+    { method: "GET", status: 304, headers: { etag: '"x"' } },
+    { method: "GET", status: 200, headers: { "content-length": "0" } },
+  ])("$method $status has no body and ends", async ({ method, status, headers }) => {
+    const connection = await connected((_request, response) => {
+      response.writeHead(status, headers).end();
+    });
+    const answer = await connection.exchange({ method });
+    expect(answer.head?.status).toBe(status);
+    expect(answer.body.length === 0 || body(answer) === "").toBe(true);
+  });
+
+  test("1xx are dropped, trailers too", async () => {
+    const connection = await connected((_request, response) => {
+      response.writeEarlyHints({ link: "</style.css>; rel=preload" });
+      response.writeHead(200, { trailer: "x-sum" });
+      response.write("a");
+      response.addTrailers({ "x-sum": "1" });
+      response.end("b");
+    });
+    const answer = await connection.exchange({});
+    expect(answer.head?.status).toBe(200);
+    expect(body(answer)).toBe("ab");
+  });
+
+  test("an upload of unknown length streams, byte for byte, under credit", async () => {
+    const sent = randomBytes(3 * 1024 * 1024);
+    const connection = await connected(async (request, response) => {
+      const hash = createHash("sha256");
+      for await (const chunk of request) hash.update(chunk as Buffer);
+      response.end(hash.digest("hex"));
+    });
+    const id = connection.open({ method: "POST", headers: ["host", "web.test"] }, undefined, false);
+    for (let at = 0; at < sent.length; ) {
+      const chunk = sent.subarray(at, at + 50_000);
+      const room = connection.session.write(id, chunk, false);
+      at += chunk.length;
+      connection.flush();
+      if (!room) await connection.until(() => connection.session.takeDrained().includes(id));
+    }
+    connection.session.write(id, new Uint8Array(0), true);
+    connection.flush();
+    const stream = connection.stream(id);
+    await connection.until(() => stream.ended);
+    expect(body(stream)).toBe(createHash("sha256").update(sent).digest("hex"));
+  });
+
+  test("a reader that stops holds the backend, not the agent's memory", async () => {
+    let written = 0;
+    const connection = await connected((_request, response) => {
+      const chunk = Buffer.alloc(64 * 1024);
+      const pump = (): void => {
+        while (written < 64 * 1024 * 1024) {
+          written += chunk.length;
+          if (!response.write(chunk)) {
+            response.once("drain", pump);
+            return;
+          }
+        }
+        response.end();
+      };
+      pump();
+    });
+    connection.reading = false;
+    const id = connection.open({});
+    const stream = connection.stream(id);
+    await connection.until(() => Buffer.concat(stream.body).length >= 64 * 1024);
+    // A second, small exchange proves that the connection is alive while the first stands still.
+    const before = Buffer.concat(stream.body).length;
+    expect(before).toBe(64 * 1024);
+    expect(written).toBeLessThan(32 * 1024 * 1024);
+    connection.reading = true;
+    connection.session.consumed(id, before);
+    connection.flush();
+    await connection.until(() => stream.ended);
+    expect(Buffer.concat(stream.body).length).toBe(64 * 1024 * 1024);
+  });
+
+  test("a client's abort cancels the backend request", async () => {
+    const closed = Promise.withResolvers<void>();
+    const connection = await connected((_request, response) => {
+      response.on("close", () => closed.resolve());
+      response.write("first");
+    });
+    const id = connection.open({});
+    await connection.until(() => body(connection.stream(id)) === "first");
+    connection.session.reset(id, Reset.CANCELLED, "gone");
+    connection.flush();
+    await closed.promise;
+  });
+
+  test("a backend that breaks in mid-answer resets the stream", async () => {
+    const connection = await connected((_request, response) => {
+      response.writeHead(200, { "content-length": "100" });
+      response.write("part", () => response.socket?.destroy());
+    });
+    const answer = await connection.exchange({});
+    expect(answer.ended).toBe(false);
+    expect(answer.reset?.code).toBe(Reset.BROKE);
+  });
+
+  test("an answer before the request is complete: the rest is thrown away and the connection goes on", async () => {
+    const connection = await connected((_request, response) => {
+      response.writeHead(413, { connection: "close" }).end("too big");
+    });
+    const id = connection.open({ method: "POST" }, undefined, false);
+    connection.session.write(id, new Uint8Array(60_000), false);
+    connection.flush();
+    const stream = connection.stream(id);
+    await connection.until(() => stream.ended);
+    expect(stream.head?.status).toBe(413);
+    connection.session.reset(id, Reset.DONE, "done");
+    const next = await connection.exchange({});
+    expect(next.head?.status).toBe(413);
+  });
+});
+
+describe("endpoints", () => {
+  test("one that refuses connections never saw the request: the next gets it, a POST too", async () => {
+    const { port } = await serveHttp((_request, response) => response.end("alive"));
+    backends.update(plan([await deadPort(), await deadPort(), port]));
+    dialEdge();
+    const connection = await edge.connection();
+    for (let i = 0; i < 6; i++) {
+      const answer = await connection.exchange({ method: "POST" }, new TextEncoder().encode("data"));
+      expect(body(answer)).toBe("alive");
+    }
+  });
+
+  test("one that breaks before it answers: a GET goes on, a POST does not", async () => {
+    let hits = 0;
+    const broken = await serveHttp((request) => {
+      hits++;
+      request.socket.destroy();
+    });
+    const { port } = await serveHttp((_request, response) => response.end("alive"));
+    backends.update(plan([broken.port, port]));
+    dialEdge();
+    const connection = await edge.connection();
+    const gets = [await connection.exchange({}), await connection.exchange({})];
+    expect(gets.map(body)).toEqual(["alive", "alive"]);
+    expect(hits).toBeGreaterThan(0);
+    hits = 0;
+    backends.update(plan([broken.port]));
+    const post = await connection.exchange({ method: "POST" });
+    expect(post.reset?.code).toBe(Reset.BROKE);
+    expect(hits).toBe(1);
+  });
+
+  test("none at all: no-endpoint, with the plan's own words", async () => {
+    backends.update(plan([]));
+    dialEdge();
+    const connection = await edge.connection();
+    const answer = await connection.exchange({});
+    expect(answer.reset).toMatchObject({ code: Reset.NO_ENDPOINT, reason: "no ready pod" });
+  });
+
+  test("all dead: not-sent", async () => {
+    backends.update(plan([await deadPort()]));
+    dialEdge();
+    const connection = await edge.connection();
+    expect((await connection.exchange({})).reset?.code).toBe(Reset.NOT_SENT);
+  });
+
+  test.each([
+    { why: "another Service", head: { service: "default/other" } },
+    { why: "another port", head: { port: 22 } },
+  ])("$why is refused: the agent dials only what its plan lists", async ({ head }) => {
+    const connection = await connected((_request, response) => response.end("no"));
+    expect((await connection.exchange(head)).reset?.code).toBe(Reset.REFUSED);
+  });
+
+  test("a Service that is not exposed is refused, and so is a source outside its ranges", async () => {
+    const { port } = await serveHttp((_request, response) => response.end("in"));
+    backends.update(plan([port], { sourceRanges: ["198.51.100.0/24"] }));
+    dialEdge();
+    const connection = await edge.connection();
+    expect((await connection.exchange({ client: "203.0.113.7" })).reset?.code).toBe(Reset.REFUSED);
+    expect(body(await connection.exchange({ client: "198.51.100.9" }))).toBe("in");
+    backends.update(plan([port], { exposed: false }));
+    expect((await connection.exchange({})).reset?.code).toBe(Reset.REFUSED);
+  });
+});
+
+describe("WebSocket", () => {
+  async function withSocketServer(options: { subprotocol?: string; refuse?: number }): Promise<WebSocketServer> {
+    const { port, server } = await serveHttp((_request, response) => response.end());
+    const sockets = new WebSocketServer({
+      noServer: true,
+      handleProtocols: () => options.subprotocol ?? false,
+    });
+    server.on("upgrade", (request, socket, head) => {
+      if (options.refuse !== undefined) {
+        socket.end(`HTTP/1.1 ${options.refuse} No\r\ncontent-length: 6\r\nx-why: because\r\n\r\nsorry!`);
+        return;
+      }
+      sockets.handleUpgrade(request, socket, head, (accepted) => sockets.emit("connection", accepted, request));
+    });
+    backends.update(plan([port]));
+    dialEdge();
+    return sockets;
+  }
+
+  test("text, binary, large and empty messages both ways; subprotocol; close codes", async () => {
+    const sockets = await withSocketServer({ subprotocol: "chat" });
+    sockets.on("connection", (socket) => {
+      socket.on("message", (data: Buffer, isBinary: boolean) => socket.send(data, { binary: isBinary }));
+    });
+    const connection = await edge.connection();
+    const id = connection.open({
+      websocket: true,
+      headers: ["host", "web.test", "sec-websocket-protocol", "chat, other"],
+    });
+    const stream = connection.stream(id);
+    await connection.until(() => stream.head !== undefined);
+    expect(stream.head?.status).toBe(101);
+    expect(stream.head?.headers.map((item) => item.toLowerCase())).toContain("chat");
+    const large = randomBytes(1024 * 1024);
+    for (const message of ["grüße 👋", "", new Uint8Array([0, 255]), new Uint8Array(large)])
+      connection.session.sendMessage(id, message);
+    connection.flush();
+    await connection.until(() => stream.messages.length === 4);
+    expect(stream.messages.slice(0, 2)).toEqual(["grüße 👋", ""]);
+    expect(Buffer.from(stream.messages[2] as Uint8Array)).toEqual(Buffer.from([0, 255]));
+    expect(Buffer.from(stream.messages[3] as Uint8Array).equals(large)).toBe(true);
+    connection.session.sendClose(id, 4321, "bye");
+    connection.flush();
+    await connection.until(() => stream.closed !== undefined);
+    expect(stream.closed).toMatchObject({ code: 4321, reason: "bye" });
+    await connection.until(() => connection.session.open === 0);
+  });
+
+  test("a refusal is relayed, body and all", async () => {
+    await withSocketServer({ refuse: 403 });
+    const connection = await edge.connection();
+    const id = connection.open({ websocket: true });
+    const stream = connection.stream(id);
+    await connection.until(() => stream.ended);
+    expect(stream.head?.status).toBe(403);
+    expect(stream.head?.headers).toContain("because");
+    expect(body(stream)).toBe("sorry!");
+  });
+
+  test("a backend socket that breaks resets; a client that goes away closes the backend's", async () => {
+    const sockets = await withSocketServer({});
+    const connection = await edge.connection();
+    sockets.once("connection", (socket) => socket.terminate());
+    const broken = connection.stream(connection.open({ websocket: true }));
+    await connection.until(() => broken.reset !== undefined);
+    expect(broken.reset?.code).toBe(Reset.BROKE);
+    const gone = Promise.withResolvers<number>();
+    sockets.once("connection", (socket) => socket.on("close", (code: number) => gone.resolve(code)));
+    const id = connection.open({ websocket: true });
+    await connection.until(() => connection.stream(id).head !== undefined);
+    connection.session.reset(id, Reset.CANCELLED, "gone");
+    connection.flush();
+    expect(await gone.promise).toBe(1006);
+  });
+});
+
+describe("the connection itself", () => {
+  test("dials with the token, says who it is, and dials every shard", async () => {
+    edge.shards = 3;
+    backends.update(plan([]));
+    dialEdge();
+    const { hello } = await edge.connection(2);
+    expect(hello).toMatchObject({ node: "n1", instance: "pod-1" });
+    expect(edge.dials.map((dial) => dial.url).sort()).toEqual(
+      [0, 1, 2].map((n) => `/api/v1/clusters/home/tunnel/${n}`),
+    );
+    expect(edge.dials[0]?.headers.authorization).toBe("Bearer pst_home_secret");
+  });
+
+  test("redials when the socket breaks, and serves on", async () => {
+    const first = await connected((_request, response) => response.end("again"));
+    first.socket.terminate();
+    const second = await edge.connection(1);
+    expect(body(await second.exchange({}))).toBe("again");
+  });
+
+  test("a refused token is not used again; a new one is", { timeout: 15_000 }, async () => {
+    edge.refuseWith = 401;
+    let token = "old";
+    dialEdge(() => token);
+    await edge.until(() => edge.dials.length === 1);
+    edge.refuseWith = undefined;
+    token = "new";
+    await edge.connection();
+    expect(edge.dials.map((dial) => dial.headers.authorization)).toEqual(["Bearer old", "Bearer new"]);
+    expect(states.some((state) => state.refused)).toBe(true);
+  });
+
+  test("drain: says GoAway, finishes what is open, then resolves", async () => {
+    const release = Promise.withResolvers<void>();
+    const connection = await connected(async (_request, response) => {
+      await release.promise;
+      response.end("finished");
+    });
+    const id = connection.open({});
+    const stream = connection.stream(id);
+    // Until the backend has it, there is nothing to finish.
+    await connection.exchange({ service: "default/none" });
+    let drained = false;
+    const draining = tunnel?.drain().then(() => {
+      drained = true;
+    });
+    await connection.until(() => connection.session.goneAway);
+    expect(drained).toBe(false);
+    release.resolve();
+    await draining;
+    await connection.until(() => stream.ended);
+    expect(body(stream)).toBe("finished");
+  });
+
+  test("reports reach the edge, on a new connection too", async () => {
+    const connection = await connected((_request, response) => response.end());
+    tunnel?.report([{ endpoint: "default/web 10.0.0.1:80", reason: "refused" }]);
+    await connection.until(() => connection.events.some((event) => event.type === "report"));
+    connection.socket.terminate();
+    const next = await edge.connection(1);
+    await next.until(() => next.events.some((event) => event.type === "report"));
+  });
+});

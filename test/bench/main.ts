@@ -1,0 +1,130 @@
+// `npm run bench`: Postern beside bare workerd, in interleaved rounds; medians, ratios and CPU. README.md explains the sides.
+// A benchmark, not a test: it asserts nothing.
+import { spawnSync } from "node:child_process";
+import { readFileSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { parseArgs } from "node:util";
+import { ensureTools, type Stage, startStage } from "./stage.ts";
+
+const { values } = parseArgs({
+  options: {
+    seconds: { type: "string", default: "3" },
+    rounds: { type: "string", default: "5" },
+    only: { type: "string", default: "bare,direct,tunnel" },
+    case: { type: "string", default: "small,down,up" },
+    mask: { type: "string", default: "auto" },
+  },
+});
+const seconds = Number(values.seconds);
+const rounds = Number(values.rounds);
+
+const cases = {
+  small: { path: "/small", connections: 32, megabytes: 0, script: "" },
+  down: { path: "/large", connections: 4, megabytes: 1, script: "" },
+  up: {
+    path: "/upload",
+    connections: 4,
+    megabytes: 1,
+    script: `wrk.method = "POST"; wrk.body = string.rep("a", 1024 * 1024)`,
+  },
+} as const;
+type Case = keyof typeof cases;
+type Side = "bare" | "direct" | "tunnel";
+
+interface Sample {
+  readonly perSecond: number;
+  readonly p50: number;
+  readonly p99: number;
+  readonly failed: number;
+  /** CPU µs a request. */
+  readonly edge: number;
+  readonly agent: number;
+}
+
+ensureTools();
+const stage = await startStage({ mask: values.mask === "random" ? "random" : "auto" });
+process.on("SIGINT", () => {
+  stage.dispose();
+  process.exit(130);
+});
+try {
+  for (const name of values.case.split(",") as Case[]) measure(name);
+} finally {
+  stage.dispose();
+}
+
+function measure(name: Case): void {
+  const sides = values.only.split(",") as Side[];
+  const samples = new Map<Side, Sample[]>(sides.map((side) => [side, []]));
+  for (const side of sides) run(stage, side, name, 1);
+  for (let round = 0; round < rounds; round++) {
+    for (const side of sides) samples.get(side)?.push(run(stage, side, name, seconds));
+    console.error(`${name}: round ${round + 1} of ${rounds}`);
+  }
+  const bare = median((samples.get("bare") ?? []).map((sample) => sample.perSecond));
+  const { megabytes, connections } = cases[name];
+  const unit = megabytes > 0 ? "MiB/s" : "req/s";
+  console.log(`\n${name} (${connections} connections, masks ${values.mask})`);
+  for (const [side, all] of samples) {
+    const of = (pick: (sample: Sample) => number): number => median(all.map(pick));
+    const rate = of((sample) => sample.perSecond);
+    const failed = all.reduce((sum, sample) => sum + sample.failed, 0);
+    console.log(
+      `  ${side.padEnd(7)} ${rate.toFixed(0).padStart(7)} ${unit}  ${(rate / bare).toFixed(2)} of bare  p50 ${of((s) => s.p50).toFixed(2)} p99 ${of((s) => s.p99).toFixed(1)} ms` +
+        `  CPU µs ${megabytes > 0 ? "a MiB" : "a request"}: edge ${of((s) => s.edge).toFixed(0)} agent ${of((s) => s.agent).toFixed(0)}${failed > 0 ? `  ${failed} FAILED` : ""}`,
+    );
+  }
+}
+
+function run({ ports, hosts, pids }: Stage, side: Side, name: Case, duration: number): Sample {
+  const { path, connections, script } = cases[name];
+  const port = side === "bare" ? ports.bare : ports.postern;
+  const edgePid = side === "bare" ? pids.bare : pids.postern;
+  const lua = join(tmpdir(), `postern-bench-${process.pid}.lua`);
+  writeFileSync(
+    lua,
+    `${script}
+     done = function(summary, latency)
+       local errors = summary.errors
+       print(string.format("RESULT %d %d %f %f %d", summary.requests, summary.duration, latency:percentile(50), latency:percentile(99),
+         errors.connect + errors.read + errors.write + errors.status + errors.timeout))
+     end`,
+  );
+  const host = side === "bare" ? [] : ["-H", `Host: ${hosts[side]}`];
+  const before = [cpu(edgePid), cpu(pids.agent)] as const;
+  const out = spawnSync(
+    "wrk",
+    ["-t1", `-c${connections}`, `-d${duration}s`, "-s", lua, ...host, `http://127.0.0.1:${port}${path}`],
+    { encoding: "utf8" },
+  ).stdout;
+  const after = [cpu(edgePid), cpu(pids.agent)] as const;
+  const [requests, micros, p50, p99, failed] = (/RESULT (.*)/.exec(out)?.[1] ?? "0 1 0 0 0").split(" ").map(Number) as [
+    number,
+    number,
+    number,
+    number,
+    number,
+  ];
+  return {
+    perSecond: requests / (micros / 1e6),
+    p50: p50 / 1000,
+    p99: p99 / 1000,
+    failed,
+    edge: (after[0] - before[0]) / requests,
+    agent: side === "tunnel" ? (after[1] - before[1]) / requests : 0,
+  };
+}
+
+/** User and system time of a process, µs. */
+function cpu(pid: number): number {
+  const fields = readFileSync(`/proc/${pid}/stat`, "utf8")
+    .replace(/^.*\) /, "")
+    .split(" ");
+  return (Number(fields[11]) + Number(fields[12])) * 10_000;
+}
+
+function median(values: readonly number[]): number {
+  const sorted = [...values].sort((a, b) => a - b);
+  return sorted[Math.floor(sorted.length / 2)] ?? Number.NaN;
+}
