@@ -1,0 +1,123 @@
+// The control API, put together: what every answer has in common, the routes, and the OpenAPI document that is made when it
+// is first asked for. Built by the first request, kept for the isolate's life; holds nothing of any request.
+import { OpenAPIHono } from "@hono/zod-openapi";
+import { HTTPException } from "hono/http-exception";
+import type { Env } from "../env.ts";
+import type { ClusterRecord } from "../objects/contract.ts";
+import type { Principal } from "./auth.ts";
+import { clusterRoutes } from "./clusters.ts";
+import { hostnameRoutes } from "./hostnames.ts";
+import { problem } from "./problem.ts";
+import { publishRoutes } from "./publish.ts";
+import { tunnelRoutes } from "./tunnel.ts";
+
+export interface ControlEnv {
+  Bindings: Env;
+  Variables: {
+    requestId: string;
+    /** Set by requires(). */
+    principal: Principal;
+    /** Set by requires("cluster"): the cluster in the path, which exists. */
+    cluster: ClusterRecord;
+  };
+}
+export type Api = OpenAPIHono<ControlEnv>;
+
+let built: Api | undefined;
+
+export function api(): Api {
+  built ??= build();
+  return built;
+}
+
+function build(): Api {
+  const app: Api = new OpenAPIHono({
+    defaultHook: (result, c) => {
+      if (result.success) return undefined;
+      const target = result.target === "json" ? "body" : result.target;
+      const { detail, field } = firstIssue(result.error.issues, target);
+      return problem(c, { status: 400, reason: "invalid-request", detail, field });
+    },
+  });
+  app.use(async (c, next) => {
+    c.set("requestId", crypto.randomUUID());
+    await next();
+    // The answer to a dial is the object's own, with its socket.
+    if (c.res.status === 101) return;
+    c.res.headers.set("cache-control", "no-store");
+    c.res.headers.set("x-request-id", c.get("requestId"));
+  });
+  app.notFound((c) =>
+    problem(c, {
+      status: 404,
+      reason: "no-such-path",
+      detail: `nothing is at ${c.req.method} ${c.req.path}`,
+      remedy: "see /openapi.json",
+    }),
+  );
+  app.onError((error, c) => {
+    if (error instanceof HTTPException && error.status === 415)
+      return problem(c, {
+        status: 415,
+        reason: "not-json",
+        detail: "the body must be JSON",
+        field: "header.content-type",
+        remedy: "send `content-type: application/json`",
+      });
+    if (error instanceof HTTPException && error.status === 400)
+      return problem(c, { status: 400, reason: "invalid-json", detail: "the body is not JSON", field: "body" });
+    const { overloaded, retryable } = error as { overloaded?: boolean; retryable?: boolean };
+    if (overloaded === true || retryable === true)
+      return problem(c, {
+        status: 503,
+        reason: "object-unavailable",
+        detail: "the edge's state cannot be reached at the moment",
+        remedy: "try again",
+      });
+    console.error(`request ${c.get("requestId")}: ${c.req.method} ${c.req.path}`, error);
+    return problem(c, {
+      status: 500,
+      reason: "internal",
+      detail: "a fault of the edge",
+      remedy: "report it with the request id",
+    });
+  });
+
+  app.get("/healthz", (c) => c.json({ ok: true }));
+  let document: ReturnType<Api["getOpenAPI31Document"]> | undefined;
+  app.get("/openapi.json", (c) => {
+    document ??= app.getOpenAPI31Document({
+      openapi: "3.1.0",
+      info: { title: "Postern control API", version: "1" },
+      security: [{ bearer: [] }],
+    });
+    return c.json(document);
+  });
+  app.openAPIRegistry.registerComponent("securitySchemes", "bearer", {
+    type: "http",
+    scheme: "bearer",
+    description: "The admin's token, or a cluster's, which can touch that cluster alone.",
+  });
+  clusterRoutes(app);
+  publishRoutes(app);
+  hostnameRoutes(app);
+  tunnelRoutes(app);
+  return app;
+}
+
+interface Issue {
+  readonly path: readonly PropertyKey[];
+  readonly message: string;
+  readonly code?: string | undefined;
+  readonly keys?: readonly string[];
+}
+
+/** path ["members", 0, "weight"] of the body reads body.members[0].weight */
+function firstIssue(issues: readonly Issue[], target: string): { detail: string; field: string } {
+  const [issue] = issues;
+  let field = target;
+  for (const key of [...(issue?.path ?? []), ...(issue?.keys?.slice(0, 1) ?? [])])
+    field += typeof key === "number" ? `[${key}]` : `.${String(key).slice(0, 64)}`;
+  const message = issue?.keys === undefined ? issue?.message : "is not a field of this request";
+  return { detail: `${field}: ${message}`, field };
+}

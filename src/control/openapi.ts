@@ -1,0 +1,35 @@
+// Pieces of route descriptions that many routes share.
+import type { RouteConfig, z } from "@hono/zod-openapi";
+import type { MiddlewareHandler } from "hono";
+import { bodyLimit } from "hono/body-limit";
+import type { ControlEnv } from "./api.ts";
+import { problem } from "./problem.ts";
+import { problemSchema } from "./schemas.ts";
+
+/** Bytes of a JSON body that is not a snapshot. */
+const BODY_MAX = 64 * 1024;
+
+const limited: MiddlewareHandler<ControlEnv> = bodyLimit({
+  maxSize: BODY_MAX,
+  onError: (c) =>
+    problem(c, { status: 413, reason: "body-too-large", detail: `at most ${BODY_MAX} bytes`, field: "body" }),
+});
+
+export const jsonBody = {
+  middleware: [limited] as const,
+  of: <T extends z.ZodType>(schema: T) => ({ required: true, content: { "application/json": { schema } } }),
+};
+
+export const jsonContent = <T extends z.ZodType>(schema: T, description = "OK") => ({
+  description,
+  content: { "application/json": { schema } },
+});
+
+/** `answers`, and problems: 401, 403 and 503 everywhere, and those of `statuses`. */
+export function responses(answers: RouteConfig["responses"], ...statuses: readonly number[]): RouteConfig["responses"] {
+  const answer = {
+    description: "Problem",
+    content: { "application/problem+json": { schema: problemSchema } },
+  };
+  return { ...answers, ...Object.fromEntries([401, 403, 503, ...statuses].map((status) => [status, answer])) };
+}

@@ -1,0 +1,73 @@
+// Shapes of the API's own requests and answers. Requests refuse unknown fields, so that a typing error is named instead of
+// ignored. The snapshot's shape belongs to src/wire.
+import { z } from "@hono/zod-openapi";
+import { hostnameSchema } from "../wire/snapshot.ts";
+
+const dnsLabel = /^[a-z0-9]([a-z0-9-]*[a-z0-9])?$/;
+
+/** Default hostnames are <service>-<namespace>-<cluster>, one label of 63. */
+export const clusterNameSchema = z
+  .string()
+  .min(1)
+  .max(32)
+  .regex(dnsLabel, "must be a DNS label of at most 32 characters in lower case, such as home")
+  .openapi({ example: "home" });
+
+const hostnamePatternSchema = z
+  .string()
+  .max(253)
+  .refine((text) => hostnameSchema.safeParse(text.replace(/^\*\./, "")).success, {
+    message: "must be a DNS name in lower case, or *. and one",
+  })
+  .openapi({ example: "*.example.com" });
+
+const shardsSchema = z.int().min(1).max(8);
+
+export const createClusterSchema = z.strictObject({
+  name: clusterNameSchema,
+  hostnames: z.array(hostnamePatternSchema).max(100).default([]),
+  shards: shardsSchema.default(1),
+});
+
+export const clusterSchema = z
+  .object({ name: z.string(), createdAt: z.int(), hostnames: z.array(z.string()), shards: z.int() })
+  .openapi("Cluster");
+
+export const tokenSchema = z.object({ token: z.string() });
+
+export const memberSchema = z
+  .strictObject({
+    cluster: clusterNameSchema,
+    priority: z.int().min(0).max(1000).default(0),
+    weight: z.int().min(0).max(65_535).default(1),
+  })
+  .openapi("Member");
+
+export const setMembersSchema = z.strictObject({
+  members: z
+    .array(memberSchema)
+    .min(1)
+    .max(16)
+    .refine((members) => new Set(members.map(({ cluster }) => cluster)).size === members.length, {
+      message: "a cluster may be listed once",
+    }),
+});
+
+export const entrySchema = z
+  .object({ hostname: z.string(), owner: z.string(), members: z.array(memberSchema) })
+  .openapi("DirectoryEntry");
+
+export const problemSchema = z
+  .object({
+    title: z.string(),
+    status: z.int(),
+    reason: z.string(),
+    detail: z.string(),
+    field: z.string().optional(),
+    remedy: z.string().optional(),
+    requestId: z.string(),
+  })
+  .openapi("Problem");
+
+export const clusterParams = z.object({ cluster: clusterNameSchema });
+export const hostnameParams = z.object({ hostname: hostnameSchema });

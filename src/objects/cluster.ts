@@ -1,0 +1,275 @@
+// ClusterObject, one per cluster, named by it: tokens, the last good snapshot, and the RoutingTable compiled from it, which it
+// pushes to the cluster's TunnelObjects. Everything is in SQLite and survives; memory only saves reading.
+// A refusal changes nothing: the last good state keeps serving. What was not delivered is repeated by the alarm.
+import { DurableObject } from "cloudflare:workers";
+import type { Env } from "../env.ts";
+import type { Condition, PublishResult, Snapshot, SnapshotEndpoint, SnapshotGeneration } from "../wire/snapshot.ts";
+import { clusterNodes } from "./cluster-nodes.ts";
+import { ClusterStore, clusterMigrations } from "./cluster-store.ts";
+import type { ClusterNodes, ClusterRecord, ClusterRpc, Outcome, Refusal } from "./contract.ts";
+import { Prober, probeTargets } from "./probes.ts";
+import { prepare } from "./publication.ts";
+import { created, migrate } from "./schema.ts";
+import { Shards } from "./shards.ts";
+import { compareGenerations, readSnapshot } from "./snapshot-input.ts";
+import { hashToken, mintToken, sameHash } from "./token.ts";
+import { within } from "./within.ts";
+
+/** Publications that may wait for each other; each holds a snapshot in memory. */
+const WAITING_MAX = 4;
+const GATEWAY_TIMEOUT_MS = 10_000;
+const PROBE_SECONDS = 60;
+
+const notCreated: Refusal = {
+  ok: false,
+  status: 404,
+  reason: "not-created",
+  message: "this cluster does not exist: create it first",
+};
+
+export class ClusterObject extends DurableObject<Env> implements ClusterRpc {
+  readonly #store: ClusterStore;
+  readonly #shards: Shards;
+  readonly #prober: Prober;
+  #created: boolean;
+  #tail: Promise<unknown> = Promise.resolve();
+  #waiting = 0;
+
+  constructor(ctx: DurableObjectState, env: Env) {
+    super(ctx, env);
+    this.#store = new ClusterStore(ctx.storage.sql);
+    this.#shards = new Shards(this.#store, env.TUNNEL);
+    this.#prober = new Prober(this.#store, Number(env.PROBE_SECONDS ?? PROBE_SECONDS) * 1000);
+    this.#created = created(ctx.storage.sql);
+    if (this.#created) migrate(ctx.storage, clusterMigrations);
+  }
+
+  async create(cluster: ClusterRecord): Promise<{ token: string }> {
+    return await this.#alone(async () => {
+      const { token, id, hash } = await mintToken(cluster.name);
+      if (this.#created) {
+        this.#created = false;
+        await this.ctx.storage.deleteAll();
+      }
+      migrate(this.ctx.storage, clusterMigrations);
+      this.ctx.storage.transactionSync(() => {
+        this.#store.insert(cluster);
+        this.#store.replaceTokens(id, hash, Date.now());
+      });
+      this.#created = true;
+      return { token };
+    });
+  }
+
+  /** Throws where a shard could not be told to close its sockets: the caller repeats it. */
+  async destroy(): Promise<void> {
+    // Outside the queue: tokens stop at once, whatever is being published.
+    if (this.#record() !== undefined) this.#store.removeTokens();
+    await this.#alone(async () => {
+      const record = this.#record();
+      if (record === undefined) return;
+      await this.#shards.closeAll(record.name, "cluster deleted");
+      this.#created = false;
+      await this.ctx.storage.deleteAlarm();
+      await this.ctx.storage.deleteAll();
+    });
+  }
+
+  async verify(token: string): Promise<Outcome<{ tokenId: string; cluster: ClusterRecord }>> {
+    const hash = await hashToken(token);
+    const cluster = this.#record();
+    const known = cluster && this.#store.tokens().find((each) => sameHash(each.hash, hash));
+    if (cluster === undefined || known === undefined)
+      return { ok: false, status: 401, reason: "unknown-token", message: "the token is not, or no longer, valid" };
+    return { ok: true, tokenId: known.id, cluster };
+  }
+
+  async rotate(): Promise<Outcome<{ token: string }>> {
+    const { name } = this.#record() ?? {};
+    if (name === undefined) return notCreated;
+    const { token, id, hash } = await mintToken(name);
+    if (this.#record() === undefined) return notCreated;
+    const now = Date.now();
+    this.ctx.storage.transactionSync(() => {
+      const old = this.#store.tokens().map((each) => each.id);
+      this.#shards.withdraw(old, "token rotated", now);
+      this.#store.replaceTokens(id, hash, now);
+    });
+    await this.#shards.close(name, now);
+    await this.#schedule();
+    return { ok: true, token };
+  }
+
+  async dialled(shard: number): Promise<void> {
+    const record = this.#record();
+    if (record === undefined || shard >= record.shards || !this.#store.addShard(shard)) return;
+    this.ctx.waitUntil(this.#deliver());
+  }
+
+  async grantEpoch(): Promise<Outcome<{ epoch: number }>> {
+    if (this.#record() === undefined) return notCreated;
+    return { ok: true, epoch: this.#store.grantEpoch() };
+  }
+
+  async publish(generation: SnapshotGeneration, body: string): Promise<Outcome<{ result: PublishResult }>> {
+    if (this.#waiting >= WAITING_MAX) {
+      const message = `${WAITING_MAX} snapshots are waiting already: try again in a few seconds`;
+      return { ok: false, status: 429, reason: "too-many-snapshots", message };
+    }
+    this.#waiting++;
+    try {
+      return await this.#alone(() => this.#publish(generation, body));
+    } finally {
+      this.#waiting--;
+    }
+  }
+
+  async table(known: { generation?: number; probes?: number } = {}): ReturnType<ClusterRpc["table"]> {
+    if (this.#record() === undefined) return { generation: 0 };
+    const generation = this.#store.generation();
+    const table = known.generation === generation ? undefined : this.#store.table();
+    const probes = known.probes === this.#store.probesVersion() ? undefined : this.#prober.state();
+    return { generation, ...(table && { table }), ...(probes && { probes }) };
+  }
+
+  async conditions(): Promise<Readonly<Record<string, readonly Condition[]>>> {
+    if (this.#record() === undefined) return {};
+    const services = Object.entries(this.#store.compiled().services);
+    return Object.fromEntries(services.map(([service, { conditions }]) => [service, conditions]));
+  }
+
+  async endpoints(): Promise<readonly (SnapshotEndpoint & { readonly service: string })[]> {
+    return (this.#snapshot()?.services ?? []).flatMap(({ namespace, name, endpoints }) =>
+      endpoints.map((endpoint) => ({ ...endpoint, service: `${namespace}/${name}` })),
+    );
+  }
+
+  async nodes(): Promise<ClusterNodes> {
+    const { name } = this.#record() ?? {};
+    if (name === undefined) return { nodes: [], silentShards: [] };
+    const seen = await this.#shards.nodes(name);
+    const table = this.#record() && this.#store.table();
+    const probed = new Set((table ? probeTargets(table) : []).map(({ node }) => node));
+    const probes = table ? this.#prober.state() : { version: 0, unhealthy: [] };
+    return clusterNodes(this.#snapshot()?.nodes ?? [], seen, probed, probes);
+  }
+
+  /** Throws where the directory cannot be reached: the caller, its alarm, repeats it. */
+  async recompile(): Promise<void> {
+    await this.#alone(async () => {
+      const snapshot = this.#snapshot();
+      const record = this.#record();
+      if (snapshot === undefined || record === undefined) return;
+      if (!(await this.#serve(record, snapshot))) throw new Error("the directory did not answer");
+    });
+  }
+
+  override async alarm(): Promise<void> {
+    const table = this.#record() && this.#store.table();
+    const results = table && (await this.#prober.run(table, Date.now()));
+    const present = this.#record() && this.#store.table();
+    if (results !== undefined && present !== undefined) this.#prober.record(results, present);
+    await this.#deliver();
+  }
+
+  async #publish(generation: SnapshotGeneration, body: string): Promise<Outcome<{ result: PublishResult }>> {
+    const record = this.#record();
+    if (record === undefined) return notCreated;
+    const read = readSnapshot(body);
+    if (!read.ok) return read;
+    const { snapshot, text } = read;
+    const stored = this.#store.snapshotGeneration();
+    const newer = stored === undefined || compareGenerations(generation, stored) > 0;
+    if (text === this.#store.snapshotText()) {
+      // A new leader that says the same still fences off the old one.
+      if (newer) this.#store.setSnapshotGeneration(generation);
+      return { ok: true, result: this.#result(newer ? generation : stored, false) };
+    }
+    if (!newer) {
+      const message = `snapshot ${generation.epoch}.${generation.sequence} is superseded by ${stored.epoch}.${stored.sequence}: publish with a higher generation, in a newer epoch if another leader took over`;
+      return { ok: false, status: 409, reason: "superseded", message };
+    }
+    if (!(await this.#serve(record, snapshot, { text, generation }))) {
+      const message = "the directory of hostnames did not answer: try again; the last good snapshot keeps serving";
+      return { ok: false, status: 503, reason: "directory-unavailable", message };
+    }
+    return { ok: true, result: this.#result(generation, true) };
+  }
+
+  /** Compiles, claims, stores all of it or nothing, and tells the shards. False: the directory did not answer. */
+  async #serve(
+    { name }: ClusterRecord,
+    snapshot: Snapshot,
+    fresh?: { text: string; generation: SnapshotGeneration },
+  ): Promise<boolean> {
+    const gateway = this.env.GATEWAY.get(this.env.GATEWAY.idFromName("gateway"));
+    const compiled = await prepare(snapshot, {
+      cluster: name,
+      edgeDomain: this.env.EDGE_DOMAIN,
+      listenerPorts: this.env.LISTENER_PORTS,
+      assigned: this.#store.compiled().assigned,
+      claim: (hostnames) => within(GATEWAY_TIMEOUT_MS, gateway.claim(name, hostnames)).catch(() => undefined),
+    });
+    if (compiled === undefined) return false;
+    const before = this.#store.table();
+    const { table, conditions, hostnames, assigned } = compiled;
+    const services = Object.fromEntries(
+      snapshot.services.map((service) => {
+        const key = `${service.namespace}/${service.name}`;
+        return [key, { hostnames: hostnames[key] ?? [], conditions: conditions[key] ?? [] }];
+      }),
+    );
+    this.ctx.storage.transactionSync(() => {
+      if (fresh !== undefined) {
+        this.#store.setSnapshotText(fresh.text);
+        this.#store.setSnapshotGeneration(fresh.generation);
+      }
+      this.#store.setCompiled({ services, assigned });
+      this.#store.setTable(table, Date.now());
+    });
+    const after = this.#store.table();
+    if (after !== undefined) this.#prober.follow(before, after);
+    await this.#deliver();
+    return true;
+  }
+
+  #result(generation: SnapshotGeneration, changed: boolean): PublishResult {
+    return { generation, table: this.#store.generation(), changed, services: this.#store.compiled().services };
+  }
+
+  #record(): ClusterRecord | undefined {
+    return this.#created ? this.#store.record() : undefined;
+  }
+
+  #snapshot(): Snapshot | undefined {
+    const text = this.#created ? this.#store.snapshotText() : undefined;
+    return text === undefined ? undefined : (JSON.parse(text) as Snapshot);
+  }
+
+  /** Tells the shards what they have not confirmed, and sets the alarm for the rest. */
+  async #deliver(): Promise<void> {
+    const { name } = this.#record() ?? {};
+    if (name === undefined) return;
+    const table = this.#store.table();
+    await Promise.all([table && this.#shards.push(table), this.#shards.close(name, Date.now())]);
+    await this.#schedule();
+  }
+
+  /** An alarm that is set already and comes earlier stays: it may be the only memory of when to probe. */
+  async #schedule(): Promise<void> {
+    if (this.#record() === undefined) return;
+    const now = Date.now();
+    const table = this.#store.table();
+    const times = [this.#shards.due(table?.generation ?? 0, now), this.#prober.due(table, now)];
+    const next = Math.min(...times.filter((time) => time !== undefined));
+    const set = await this.ctx.storage.getAlarm();
+    if (Number.isFinite(next) && (set === null || next < set)) await this.ctx.storage.setAlarm(Math.max(next, now));
+  }
+
+  /** Runs after whatever was asked before: what changes the stored state never overlaps. */
+  #alone<T>(work: () => Promise<T>): Promise<T> {
+    const run = this.#tail.then(work);
+    this.#tail = run.catch(() => undefined);
+    return run;
+  }
+}

@@ -1,0 +1,183 @@
+// The directory's rows: clusters, who owns which hostname, who serves it, and who would like to. SQL only: what a name's form
+// allows is decided in hostnames.ts, what follows from a change is done by GatewayObject.
+// An entry lives while its owner claims it, or while explicit members were set for it.
+// Every function that changes something answers which clusters must compile again.
+import type { ClusterRecord, DirectoryEntry, Member } from "./contract.ts";
+
+export const directoryMigrations = [
+  `CREATE TABLE cluster (name TEXT PRIMARY KEY, created_at INTEGER NOT NULL, hostnames TEXT NOT NULL, shards INTEGER NOT NULL)
+     WITHOUT ROWID;
+   CREATE TABLE hostname (hostname TEXT PRIMARY KEY, owner TEXT NOT NULL, claimed INTEGER NOT NULL, members TEXT) WITHOUT ROWID;
+   CREATE INDEX hostname_owner ON hostname (owner);
+   -- What a cluster's snapshot wants and did not get: whom to ask again when a name becomes free.
+   CREATE TABLE wish (hostname TEXT NOT NULL, cluster TEXT NOT NULL, PRIMARY KEY (hostname, cluster)) WITHOUT ROWID;
+   -- Work for the alarm: clusters to compile again, clusters to destroy. asked counts how often, so that what is asked for
+   -- while an errand runs is not taken for done.
+   CREATE TABLE errand (cluster TEXT NOT NULL, kind TEXT NOT NULL, asked INTEGER NOT NULL, PRIMARY KEY (cluster, kind))
+     WITHOUT ROWID;
+   CREATE TABLE version (version INTEGER NOT NULL);
+   INSERT INTO version VALUES (1);`,
+];
+
+export type Errand = { cluster: string; kind: "recompile" | "destroy"; asked: number };
+type ClusterRow = { name: string; created_at: number; hostnames: string; shards: number };
+type HostnameRow = { hostname: string; owner: string; claimed: number; members: string | null };
+
+export class Directory {
+  readonly #sql: SqlStorage;
+
+  constructor(sql: SqlStorage) {
+    this.#sql = sql;
+  }
+
+  clusters(): ClusterRecord[] {
+    return this.#sql.exec<ClusterRow>("SELECT * FROM cluster ORDER BY name").toArray().map(clusterRecord);
+  }
+
+  cluster(name: string): ClusterRecord | undefined {
+    return this.#sql.exec<ClusterRow>("SELECT * FROM cluster WHERE name = ?", name).toArray().map(clusterRecord)[0];
+  }
+
+  addCluster(cluster: ClusterRecord): void {
+    const { name, createdAt, hostnames, shards } = cluster;
+    this.#sql.exec("INSERT INTO cluster VALUES (?, ?, ?, ?)", name, createdAt, JSON.stringify(hostnames), shards);
+    this.#changed();
+  }
+
+  /** Frees its names, takes it out of others' members, forgets its wishes. */
+  removeCluster(name: string): string[] {
+    const affected = new Set<string>();
+    for (const entry of this.entries()) {
+      if (entry.owner === name) {
+        for (const member of entry.members) affected.add(member.cluster);
+        this.#sql.exec("DELETE FROM hostname WHERE hostname = ?", entry.hostname);
+      } else if (entry.members.some((member) => member.cluster === name)) {
+        const members = entry.members.filter((member) => member.cluster !== name);
+        this.#writeMembers(entry.hostname, entry.owner, members);
+      }
+    }
+    // With the cluster its default names become anybody's, so all who were refused anything ask again.
+    for (const row of this.#sql.exec<{ cluster: string }>("SELECT DISTINCT cluster FROM wish"))
+      affected.add(row.cluster);
+    this.#sql.exec("DELETE FROM wish WHERE cluster = ?", name);
+    this.#sql.exec("DELETE FROM cluster WHERE name = ?", name);
+    this.#changed();
+    affected.delete(name);
+    return [...affected];
+  }
+
+  entry(hostname: string): DirectoryEntry | undefined {
+    return this.#sql
+      .exec<HostnameRow>("SELECT * FROM hostname WHERE hostname = ?", hostname)
+      .toArray()
+      .map(directoryEntry)[0];
+  }
+
+  entries(): DirectoryEntry[] {
+    return this.#sql.exec<HostnameRow>("SELECT * FROM hostname ORDER BY hostname").toArray().map(directoryEntry);
+  }
+
+  /** Replaces what `cluster` owns by `granted`, all of which must be free or its own, and its wishes by `refused`. */
+  claim(cluster: string, granted: ReadonlySet<string>, refused: readonly string[]): string[] {
+    const affected = new Set<string>();
+    const had = new Map<string, HostnameRow>();
+    for (const row of this.#sql.exec<HostnameRow>("SELECT * FROM hostname WHERE owner = ?", cluster))
+      had.set(row.hostname, row);
+    let changed = false;
+    for (const row of had.values()) {
+      if (granted.has(row.hostname) || row.claimed === 0) continue;
+      if (row.members !== null) {
+        this.#sql.exec("UPDATE hostname SET claimed = 0 WHERE hostname = ?", row.hostname);
+        continue;
+      }
+      this.#sql.exec("DELETE FROM hostname WHERE hostname = ?", row.hostname);
+      for (const wisher of this.#wishers(row.hostname)) affected.add(wisher);
+      changed = true;
+    }
+    for (const hostname of granted) {
+      const row = had.get(hostname);
+      if (row === undefined) {
+        this.#sql.exec("INSERT INTO hostname VALUES (?, ?, 1, NULL)", hostname, cluster);
+        changed = true;
+      } else if (row.claimed === 0) this.#sql.exec("UPDATE hostname SET claimed = 1 WHERE hostname = ?", hostname);
+    }
+    this.#replaceWishes(cluster, new Set(refused));
+    if (changed) this.#changed();
+    affected.delete(cluster);
+    return [...affected];
+  }
+
+  /** The owner alone is the default, and gives an entry that nobody claims back to whoever wants it. */
+  setMembers(entry: DirectoryEntry, members: readonly Member[]): string[] {
+    const affected = new Set([...entry.members, ...members].map((member) => member.cluster));
+    this.#writeMembers(entry.hostname, entry.owner, members);
+    this.#sql.exec("DELETE FROM hostname WHERE hostname = ? AND members IS NULL AND claimed = 0", entry.hostname);
+    if (this.entry(entry.hostname) === undefined)
+      for (const wisher of this.#wishers(entry.hostname)) affected.add(wisher);
+    this.#changed();
+    return [...affected];
+  }
+
+  version(): number {
+    return this.#sql.exec<{ version: number }>("SELECT version FROM version").one().version;
+  }
+
+  addErrand(cluster: string, kind: Errand["kind"]): void {
+    this.#sql.exec(
+      "INSERT INTO errand VALUES (?, ?, 1) ON CONFLICT (cluster, kind) DO UPDATE SET asked = asked + 1",
+      cluster,
+      kind,
+    );
+  }
+
+  errands(): Errand[] {
+    return this.#sql.exec<Errand>("SELECT * FROM errand").toArray();
+  }
+
+  /** Keeps it where it was asked for again since `errand` was read. */
+  finishErrand(errand: Errand): void {
+    const { cluster, kind, asked } = errand;
+    this.#sql.exec("DELETE FROM errand WHERE cluster = ? AND kind = ? AND asked = ?", cluster, kind, asked);
+  }
+
+  #wishers(hostname: string): string[] {
+    return this.#sql
+      .exec<{ cluster: string }>("SELECT cluster FROM wish WHERE hostname = ?", hostname)
+      .toArray()
+      .map((row) => row.cluster);
+  }
+
+  #replaceWishes(cluster: string, wishes: Set<string>): void {
+    for (const row of this.#sql
+      .exec<{ hostname: string }>("SELECT hostname FROM wish WHERE cluster = ?", cluster)
+      .toArray())
+      if (!wishes.delete(row.hostname))
+        this.#sql.exec("DELETE FROM wish WHERE cluster = ? AND hostname = ?", cluster, row.hostname);
+    for (const hostname of wishes) this.#sql.exec("INSERT INTO wish VALUES (?, ?)", hostname, cluster);
+  }
+
+  #writeMembers(hostname: string, owner: string, members: readonly Member[]): void {
+    const [first, second] = members;
+    const ownerAlone = first === undefined || (first.cluster === owner && second === undefined);
+    const text = ownerAlone ? null : JSON.stringify(members);
+    this.#sql.exec("UPDATE hostname SET members = ? WHERE hostname = ?", text, hostname);
+  }
+
+  #changed(): void {
+    this.#sql.exec("UPDATE version SET version = version + 1");
+  }
+}
+
+const clusterRecord = (row: ClusterRow): ClusterRecord => ({
+  name: row.name,
+  createdAt: row.created_at,
+  hostnames: JSON.parse(row.hostnames) as string[],
+  shards: row.shards,
+});
+
+const directoryEntry = (row: HostnameRow): DirectoryEntry => ({
+  hostname: row.hostname,
+  owner: row.owner,
+  members:
+    row.members === null ? [{ cluster: row.owner, priority: 0, weight: 1 }] : (JSON.parse(row.members) as Member[]),
+});
