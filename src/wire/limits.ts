@@ -22,8 +22,10 @@ export const STREAM_WINDOW = 64 * 1024;
 export const STREAM_WINDOW_MAX = 512 * 1024;
 /** Least that any stream is granted, however much others hold. */
 export const STREAM_WINDOW_MIN = 16 * 1024;
-/** Credit of a connection, each way. */
-export const CONNECTION_WINDOW = 16 * 1024 * 1024;
+/** Credit of a connection, each way. Three quarters of it, where readers are judged, must hold the largest message. */
+export const CONNECTION_WINDOW = 24 * 1024 * 1024;
+/** Credit that a TEXT or BINARY frame costs beside its payload: about what a small message costs its holder's memory. */
+export const MESSAGE_COST = 64;
 /** Bytes that all sessions of one object, or agent, may hold unconsumed. */
 export const BUDGET = 32 * 1024 * 1024;
 /** Streams open at once on one connection. */

@@ -32,8 +32,8 @@ import {
 import { Stream } from "./stream.ts";
 
 /**
- * Bytes of `body` and `bytes` belong to the receiver, as views into the message; each of them, and each `message`, is held against
- * the stream until consumed() says otherwise.
+ * Bytes of `body` and `bytes` belong to the receiver, as views into the message; each of them is held against the stream until
+ * consumed() says otherwise. So is each `message`, with its `size`: what it cost, a little more than its bytes.
  */
 export type SessionEvent =
   | { readonly type: "hello"; readonly hello: Hello }
@@ -209,7 +209,7 @@ export class Session {
     const stream = this.#streams.get(id);
     if (stream === undefined || stream.sendClosed) return true;
     if (bytes.length > 0 || end)
-      stream.push({ flags: Type.DATA, endFlag: end ? END : 0, moreFlag: 0, costs: true, payload: bytes });
+      stream.push({ flags: Type.DATA, endFlag: end ? END : 0, moreFlag: 0, costs: true, extra: 0, payload: bytes });
     stream.sendClosed = end;
     this.#enter(stream);
     return this.#room(stream);
@@ -224,6 +224,7 @@ export class Session {
       endFlag: 0,
       moreFlag: MORE,
       costs: true,
+      extra: limits.MESSAGE_COST,
       payload: typeof data === "string" ? encodeText(data) : data,
     });
     this.#enter(stream);
@@ -234,7 +235,7 @@ export class Session {
   sendClose(id: number, code: number, reason: string): void {
     const stream = this.#streams.get(id);
     if (stream === undefined || stream.sendClosed) return;
-    stream.push({ flags: Type.CLOSE, endFlag: 0, moreFlag: 0, costs: false, payload: encodeClose(code, reason) });
+    stream.push({ flags: Type.CLOSE, endFlag: 0, moreFlag: 0, costs: false, extra: 0, payload: encodeClose(code, reason) });
     stream.sendClosed = true;
     this.#enter(stream);
   }
@@ -255,11 +256,10 @@ export class Session {
     stream.held -= bytes;
     this.#release(bytes);
     if (stream.recvClosed) return this.#settle(stream);
-    const owed = stream.window - stream.held - stream.peerCredit - stream.grant;
-    if (owed < stream.window / 2) return;
+    if (stream.owed < stream.window / 2) return;
     // Half a window was consumed: the reader keeps up, so it may have more, as far as memory allows.
     stream.window = Math.min(stream.window * 2, this.#windowLimit());
-    this.#owe(stream, stream.window - stream.held - stream.peerCredit - stream.grant);
+    this.#owe(stream, stream.owed);
   }
 
   /** Says that no new streams should come (node), or that none will (edge). */
@@ -302,7 +302,7 @@ export class Session {
       const stream = this.#ring.shift() as Stream;
       stream.ringed = false;
       if (!stream.sendable(this.#credit)) {
-        if (!stream.empty && stream.credit > 0) this.#starved.push(stream);
+        if (stream.sendable(Infinity)) this.#starved.push(stream);
         continue;
       }
       const { flags, payload, cost } = stream.next(this.#credit);
@@ -462,11 +462,11 @@ export class Session {
     if (type === Type.OPEN) return this.#onOpen(each, events);
     if (id >= this.#nextId) throw new Violation(`frame for stream ${id}, which was never opened`);
     const stream = this.#streams.get(id);
-    const costs = type === Type.DATA || type === Type.TEXT || type === Type.BINARY;
-    if (costs) this.#charge(payload.length);
+    const cost = costOf(each);
+    this.#charge(cost);
     if (stream === undefined) {
       // It crossed our RESET: forget it, and give its bytes back.
-      if (costs) this.#release(payload.length);
+      this.#release(cost);
       return;
     }
     if (type === Type.RESET) {
@@ -536,7 +536,8 @@ export class Session {
     this.#evict(events);
   }
 
-  #onWebSocketFrame(stream: Stream, { type, payload, more }: Frame, events: SessionEvent[]): void {
+  #onWebSocketFrame(stream: Stream, each: Frame, events: SessionEvent[]): void {
+    const { type, payload, more } = each;
     if (!stream.websocket) throw new Violation(`WebSocket frame on stream ${stream.id}, which is none`);
     if (type === Type.CLOSE) {
       const { code, reason } = parseClose(payload);
@@ -548,40 +549,32 @@ export class Session {
     if (type !== Type.TEXT && type !== Type.BINARY)
       throw new Violation(`frame type 0x${type.toString(16)} on a WebSocket`);
     const text = type === Type.TEXT;
-    if (stream.parts.length > 0 && stream.partText !== text)
-      throw new Violation("a WebSocket message changed its type");
+    if (stream.partBytes > 0 && stream.partText !== text) throw new Violation("a WebSocket message changed its type");
     if (more && payload.length === 0) throw new Violation("empty part of a WebSocket message");
-    this.#hold(stream, payload.length);
-    if (!more && stream.parts.length === 0) {
-      const data = text ? decodeText(payload) : payload;
-      events.push({ type: "message", id: stream.id, data, size: payload.length });
+    const cost = costOf(each);
+    this.#hold(stream, cost);
+    if (!more && stream.partBytes === 0) {
+      events.push({ type: "message", id: stream.id, data: text ? decodeText(payload) : payload, size: cost });
       return this.#evict(events);
     }
-    stream.parts.push(payload);
-    stream.partBytes += payload.length;
+    if (stream.partBytes + payload.length > limits.WEBSOCKET_MESSAGE_MAX)
+      return this.#resetHere(stream, Reset.TOO_BIG, "WebSocket message too big", events);
     stream.partText = text;
-    if (stream.partBytes > limits.WEBSOCKET_MESSAGE_MAX) {
-      this.reset(stream.id, Reset.TOO_BIG, "WebSocket message too big");
-      events.push({
-        type: "reset",
-        id: stream.id,
-        code: Reset.TOO_BIG,
-        reason: "WebSocket message too big",
-        local: true,
-      });
-      return;
-    }
+    stream.addPart(payload, cost);
     if (more) {
-      // A message may be larger than any window: its parts are credited as they come, but stay in the accounts as held.
-      const owed = stream.window - stream.peerCredit - stream.grant;
-      if (owed >= stream.window / 2) this.#owe(stream, owed);
+      if (stream.owed >= stream.window / 2) this.#owe(stream, stream.owed);
       return this.#evict(events);
     }
-    const bytes = joined(stream.parts, stream.partBytes);
-    stream.parts = [];
-    stream.partBytes = 0;
-    events.push({ type: "message", id: stream.id, data: text ? decodeText(bytes) : bytes, size: bytes.length });
+    const size = stream.partHeld;
+    const bytes = stream.takeMessage();
+    events.push({ type: "message", id: stream.id, data: text ? decodeText(bytes) : bytes, size });
     this.#evict(events);
+  }
+
+  /** A reset that nobody asked for: both sides are told. */
+  #resetHere(stream: Stream, code: Reset, reason: string, events: SessionEvent[]): void {
+    this.reset(stream.id, code, reason);
+    events.push({ type: "reset", id: stream.id, code, reason, local: true });
   }
 
   // ---- accounts --------------------------------------------------------------------------------------------------
@@ -630,16 +623,14 @@ export class Session {
       let worst: Stream | undefined;
       for (const stream of this.#streams.values()) if (stream.held > (worst?.held ?? 0)) worst = stream;
       if (worst === undefined) return;
-      const reason = "the reader is too slow and holds too much memory";
-      this.reset(worst.id, Reset.STALLED, reason);
-      events.push({ type: "reset", id: worst.id, code: Reset.STALLED, reason, local: true });
+      this.#resetHere(worst, Reset.STALLED, "the reader is too slow and holds too much memory", events);
     }
   }
 
   #pushHead(stream: Stream, type: Type, payload: Uint8Array, body: Uint8Array | undefined, end: boolean): void {
     const hasBody = body !== undefined && body.length > 0;
-    stream.push({ flags: type, endFlag: end && !hasBody ? END : 0, moreFlag: 0, costs: false, payload });
-    if (hasBody) stream.push({ flags: Type.DATA, endFlag: end ? END : 0, moreFlag: 0, costs: true, payload: body });
+    stream.push({ flags: type, endFlag: end && !hasBody ? END : 0, moreFlag: 0, costs: false, extra: 0, payload });
+    if (hasBody) stream.push({ flags: Type.DATA, endFlag: end ? END : 0, moreFlag: 0, costs: true, extra: 0, payload: body });
     stream.sendClosed = end;
     this.#enter(stream);
   }
@@ -673,7 +664,6 @@ export class Session {
   #forget(stream: Stream): void {
     this.#streams.delete(stream.id);
     stream.drop();
-    stream.parts = [];
     stream.grant = 0;
     stream.recvClosed = true;
     if (stream.paused) this.#drained.push(stream.id);
@@ -718,6 +708,12 @@ function frame(stream: number, type: Type, payload: Uint8Array): Uint8Array {
 }
 const PONG = frame(0, Type.PONG, NOTHING);
 
+/** Credit that a frame costs. */
+function costOf({ type, payload }: Frame): number {
+  if (type === Type.DATA) return payload.length;
+  return type === Type.TEXT || type === Type.BINARY ? payload.length + limits.MESSAGE_COST : 0;
+}
+
 function u32(value: number): Uint8Array {
   const bytes = new Uint8Array(4);
   writeU32(bytes, 0, value);
@@ -729,14 +725,4 @@ function added(credit: number, payload: Uint8Array): number {
   const more = readU32(payload, 0);
   if (more === 0 || credit + more > 0x7fff_ffff) throw new Violation("CREDIT of zero or too much");
   return credit + more;
-}
-
-function joined(parts: readonly Uint8Array[], bytes: number): Uint8Array {
-  const whole = new Uint8Array(bytes);
-  let at = 0;
-  for (const part of parts) {
-    whole.set(part, at);
-    at += part.length;
-  }
-  return whole;
 }

@@ -1,7 +1,7 @@
 // One stream's state: what waits to be sent, what credit either side has, which halves are closed. Knows nothing of sockets
 // or of other streams; session.ts moves frames in and out and does the connection's accounts.
 // Lost with the session: streams never outlive memory (README.md, Hibernation).
-import { DATA_MAX, STREAM_WINDOW } from "./limits.ts";
+import { DATA_MAX, STREAM_WINDOW, WEBSOCKET_MESSAGE_MAX } from "./limits.ts";
 
 /** Something to send, in order. `costs`: its payload is paid with credit and may be split. */
 export interface Outgoing {
@@ -11,8 +11,12 @@ export interface Outgoing {
   /** Set on all but the last frame of a split item. */
   readonly moreFlag: number;
   readonly costs: boolean;
+  /** Credit that each of its frames costs beside the payload. */
+  readonly extra: number;
   payload: Uint8Array;
 }
+
+const NOTHING = new Uint8Array(0);
 
 export class Stream {
   readonly id: number;
@@ -21,7 +25,7 @@ export class Stream {
   // Sending.
   readonly #queue: Outgoing[] = [];
   #first = 0;
-  /** Payload bytes queued that cost credit. */
+  /** Bytes queued that cost credit. */
   queued = 0;
   credit = STREAM_WINDOW;
   /** No more may be queued: END, CLOSE or RESET is in the queue or sent. */
@@ -44,9 +48,10 @@ export class Stream {
   held = 0;
   /** Credit to be announced with the next message. */
   grant = 0;
-  /** Parts of a WebSocket message that is still arriving. */
-  parts: Uint8Array[] = [];
+  /** A WebSocket message that is still arriving: its first `partBytes`, which count as `partHeld` of `held`. */
+  #parts = NOTHING;
   partBytes = 0;
+  partHeld = 0;
   partText = false;
 
   constructor(id: number, websocket: boolean) {
@@ -56,7 +61,7 @@ export class Stream {
 
   push(item: Outgoing): void {
     this.#queue.push(item);
-    if (item.costs) this.queued += item.payload.length;
+    if (item.costs) this.queued += item.payload.length + item.extra;
   }
 
   get empty(): boolean {
@@ -72,7 +77,8 @@ export class Stream {
   sendable(connectionCredit: number): boolean {
     const item = this.#queue[this.#first];
     if (item === undefined) return false;
-    return !item.costs || item.payload.length === 0 || (this.credit > 0 && connectionCredit > 0);
+    if (!item.costs || item.payload.length + item.extra === 0) return true;
+    return this.credit > item.extra && connectionCredit > item.extra;
   }
 
   /**
@@ -86,14 +92,45 @@ export class Stream {
       this.#shift();
       return { flags: item.flags | item.endFlag, payload: item.payload, cost: 0 };
     }
-    const most = Math.min(DATA_MAX, this.credit, connectionCredit);
+    const most = Math.min(DATA_MAX, this.credit - item.extra, connectionCredit - item.extra);
     const whole = item.payload.length <= most;
     const payload = whole ? item.payload : item.payload.subarray(0, most);
     if (whole) this.#shift();
     else item.payload = item.payload.subarray(most);
-    this.queued -= payload.length;
-    this.credit -= payload.length;
-    return { flags: item.flags | (whole ? item.endFlag : item.moreFlag), payload, cost: payload.length };
+    const cost = payload.length + item.extra;
+    this.queued -= whole ? cost : payload.length;
+    this.credit -= cost;
+    return { flags: item.flags | (whole ? item.endFlag : item.moreFlag), payload, cost };
+  }
+
+  /**
+   * Credit that the peer could be given now. A message that is still arriving may be larger than any window, so its parts do
+   * not count; whole ones that nobody has read do.
+   */
+  get owed(): number {
+    return this.window - (this.held - this.partHeld) - this.peerCredit - this.grant;
+  }
+
+  /** Copies: a part is a view that would keep a whole message of the connection in memory, however small it is. */
+  addPart(part: Uint8Array, cost: number): void {
+    const bytes = this.partBytes + part.length;
+    if (bytes > this.#parts.length) {
+      const larger = new Uint8Array(Math.max(bytes, Math.min(2 * this.#parts.length, WEBSOCKET_MESSAGE_MAX)));
+      larger.set(this.#parts.subarray(0, this.partBytes));
+      this.#parts = larger;
+    }
+    this.#parts.set(part, this.partBytes);
+    this.partBytes = bytes;
+    this.partHeld += cost;
+  }
+
+  /** The message that its last part has completed; it stays held until it is consumed. */
+  takeMessage(): Uint8Array {
+    const message = this.#parts.subarray(0, this.partBytes);
+    this.#parts = NOTHING;
+    this.partBytes = 0;
+    this.partHeld = 0;
+    return message;
   }
 
   #shift(): void {
