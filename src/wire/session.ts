@@ -201,6 +201,7 @@ export class Session {
     if (stream === undefined || stream.sendClosed) return;
     const payload = encodeResponseHead(head);
     if (payload.length > limits.HEAD_MAX) return this.reset(id, Reset.TOO_BIG, "response head too big");
+    if (head.status !== 101) stream.websocket = false;
     this.#pushHead(stream, Type.HEAD, payload, body, end);
   }
 
@@ -510,7 +511,11 @@ export class Session {
     if (!this.#edge) throw new Violation("HEAD from the edge");
     if (stream.headSeen) throw new Violation(`a second HEAD on stream ${stream.id}`);
     const head = parseResponseHead(payload);
-    if (stream.websocket && end && head.status === 101) throw new Violation("END on a WebSocket's 101");
+    // Whatever its backend says, a node answers finally (200 to 999), or agrees to what was asked for.
+    if (head.status < 200 && !(head.status === 101 && stream.websocket))
+      throw new Violation(`status ${head.status} on stream ${stream.id}`);
+    if (head.status === 101 && end) throw new Violation("END on a WebSocket's 101");
+    if (head.status !== 101) stream.websocket = false;
     stream.headSeen = true;
     stream.recvClosed = end;
     events.push({ type: "head", id: stream.id, head, end });
@@ -518,6 +523,7 @@ export class Session {
   }
 
   #onData(stream: Stream, { payload, end }: Frame, events: SessionEvent[]): void {
+    if (stream.websocket) throw new Violation(`DATA on stream ${stream.id}, which is a WebSocket`);
     if (payload.length === 0 && !end) throw new Violation("empty DATA");
     this.#hold(stream, payload.length);
     stream.recvClosed = end;
@@ -540,14 +546,13 @@ export class Session {
     const { type, payload, more } = each;
     if (!stream.websocket) throw new Violation(`WebSocket frame on stream ${stream.id}, which is none`);
     if (type === Type.CLOSE) {
+      if (stream.partBytes > 0) throw new Violation("CLOSE within a WebSocket message");
       const { code, reason } = parseClose(payload);
       stream.recvClosed = true;
       events.push({ type: "close", id: stream.id, code, reason });
       this.#settle(stream);
       return;
     }
-    if (type !== Type.TEXT && type !== Type.BINARY)
-      throw new Violation(`frame type 0x${type.toString(16)} on a WebSocket`);
     const text = type === Type.TEXT;
     if (stream.partBytes > 0 && stream.partText !== text) throw new Violation("a WebSocket message changed its type");
     if (more && payload.length === 0) throw new Violation("empty part of a WebSocket message");

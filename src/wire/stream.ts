@@ -20,7 +20,8 @@ const NOTHING = new Uint8Array(0);
 
 export class Stream {
   readonly id: number;
-  readonly websocket: boolean;
+  /** Carries messages, not body bytes; false from the moment a handshake is refused. */
+  websocket: boolean;
 
   // Sending.
   readonly #queue: Outgoing[] = [];
