@@ -66,16 +66,22 @@ export interface SessionState {
   readonly goneAway: boolean;
 }
 
-/** Bytes held by all sessions of one owner; they share one object of this kind. */
+/** Bytes held by all sessions of one owner; they share one object of this kind, and sign themselves in and out. */
 export interface Budget {
   held: number;
   readonly limit: number;
+  sessions?: Set<Session>;
 }
 
 export interface SessionOptions {
   readonly role: "edge" | "node";
   readonly hello: Hello;
   readonly budget?: Budget;
+  /**
+   * A stream here went (a `reset` event, stalled) because another session needed the memory: handle the event, then take().
+   * Without this hook only the session that needs memory gives up streams.
+   */
+  readonly onEvicted?: (event: SessionEvent) => void;
   /** Edge only: goes on after a hibernation. */
   readonly restore?: SessionState;
 }
@@ -86,6 +92,7 @@ export class Session {
   readonly #edge: boolean;
   readonly #hello: Hello;
   readonly #budget: Budget;
+  readonly #onEvicted: ((event: SessionEvent) => void) | undefined;
   readonly #streams = new Map<number, Stream>();
   /** Frames of stream 0, encoded, in order. */
   #control: Uint8Array[] = [];
@@ -115,6 +122,9 @@ export class Session {
     this.#edge = options.role === "edge";
     this.#hello = options.hello;
     this.#budget = options.budget ?? { held: 0, limit: limits.BUDGET };
+    this.#budget.sessions ??= new Set();
+    this.#budget.sessions.add(this);
+    this.#onEvicted = options.onEvicted;
     if (options.restore !== undefined) {
       this.#peer = options.restore.peer;
       this.#nextId = options.restore.nextId;
@@ -622,14 +632,44 @@ export class Session {
     return pressure < 0.5 ? limits.STREAM_WINDOW : limits.STREAM_WINDOW_MIN;
   }
 
-  /** At three quarters the greediest stream goes, so that slow readers never use up what the others need. */
+  /**
+   * At three quarters the stream that holds most goes: of this connection, or of all that share the budget. So slow readers
+   * never use up what the others need, and nobody pays for them.
+   */
   #evict(events: SessionEvent[]): void {
-    while (this.#pressure() > 0.75) {
-      let worst: Stream | undefined;
-      for (const stream of this.#streams.values()) if (stream.held > (worst?.held ?? 0)) worst = stream;
-      if (worst === undefined) return;
-      this.#resetHere(worst, Reset.STALLED, "the reader is too slow and holds too much memory", events);
+    while (this.#held > limits.CONNECTION_WINDOW * 0.75) {
+      const worst = this.#greediest();
+      if (worst === undefined) break;
+      this.#stall(worst, events);
     }
+    while (this.#budget.held > this.#budget.limit * 0.75) {
+      let worst = this.#greediest();
+      let owner: Session = this;
+      for (const session of this.#budget.sessions ?? []) {
+        if (session.#onEvicted === undefined) continue;
+        const stream = session.#greediest();
+        if (stream === undefined || stream.held <= (worst?.held ?? 0)) continue;
+        worst = stream;
+        owner = session;
+      }
+      if (worst === undefined) return;
+      if (owner === this) this.#stall(worst, events);
+      else {
+        const theirs: SessionEvent[] = [];
+        owner.#stall(worst, theirs);
+        for (const event of theirs) owner.#onEvicted?.(event);
+      }
+    }
+  }
+
+  #stall(stream: Stream, events: SessionEvent[]): void {
+    this.#resetHere(stream, Reset.STALLED, "the reader is too slow and holds too much memory", events);
+  }
+
+  #greediest(): Stream | undefined {
+    let worst: Stream | undefined;
+    for (const stream of this.#streams.values()) if (stream.held > (worst?.held ?? 0)) worst = stream;
+    return worst;
   }
 
   #pushHead(stream: Stream, type: Type, payload: Uint8Array, body: Uint8Array | undefined, end: boolean): void {
@@ -692,6 +732,7 @@ export class Session {
   /** The socket is gone: what was held is given back to the budget. Commands are no-ops afterwards. */
   abandon(): void {
     this.#dead = true;
+    this.#budget.sessions?.delete(this);
     this.#budget.held -= this.#held;
     this.#held = 0;
     this.#streams.clear();
