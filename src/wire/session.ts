@@ -313,7 +313,9 @@ export class Session {
       const stream = this.#ring.shift() as Stream;
       stream.ringed = false;
       if (!stream.sendable(this.#credit)) {
-        if (stream.sendable(Infinity)) this.#starved.push(stream);
+        // Still marked as listed: each write() would list it again.
+        stream.ringed = stream.sendable(Infinity);
+        if (stream.ringed) this.#starved.push(stream);
         continue;
       }
       const { flags, payload, cost } = stream.next(this.#credit);
@@ -411,7 +413,7 @@ export class Session {
       case Type.CREDIT:
         if (this.#resuming) return;
         this.#credit = added(this.#credit, payload);
-        for (const stream of this.#starved) this.#enter(stream);
+        this.#ring.push(...this.#starved);
         this.#starved.length = 0;
         return;
     }
