@@ -30,6 +30,8 @@ export const MESSAGE_COST = 64;
 export const BUDGET = 32 * 1024 * 1024;
 /** Streams open at once on one connection. */
 export const STREAMS_MAX = 8192;
+/** Connection frames and RESETs that wait to be sent; a peer that provokes more, and reads none, is cut off. */
+export const CONTROL_MAX = 4 * STREAMS_MAX;
 /** The id space of one connection; past it the connection is renewed. */
 export const STREAM_ID_MAX = 0x7fff_ffff;
 /** Ids reserved with each saved state, so that an attachment is written once in so many streams. */

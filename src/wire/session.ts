@@ -380,6 +380,7 @@ export class Session {
         if (each.stream === 0) this.#onConnectionFrame(each, events);
         else this.#onStreamFrame(each, events);
         if (this.#dead) break;
+        if (this.#control.length > limits.CONTROL_MAX) throw new Violation("the peer provokes answers and reads none");
       }
     } catch (error) {
       if (!(error instanceof Violation)) throw error;
