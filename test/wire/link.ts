@@ -123,9 +123,10 @@ class SenderAccount {
   #connection = CONNECTION_WINDOW;
   readonly #streams = new Map<number, number>();
 
-  spend({ stream, payload }: PlainFrame): void {
-    this.#connection -= payload.length;
-    const left = this.#of(stream) - payload.length;
+  spend({ stream, flags, payload }: PlainFrame): void {
+    const cost = payload.length + ((flags & 0x3f) === Type.DATA ? 0 : 64);
+    this.#connection -= cost;
+    const left = this.#of(stream) - cost;
     this.#streams.set(stream, left);
     if (left < 0) throw new Error(`stream ${stream} sent ${-left} bytes more than its credit`);
     if (this.#connection < 0) throw new Error(`sent ${-this.#connection} bytes more than the connection's credit`);
