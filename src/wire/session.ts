@@ -156,6 +156,7 @@ export class Session {
   /** Edge: true where a stream may be opened now. */
   get canOpen(): boolean {
     return (
+      this.#edge &&
       this.#peer !== undefined &&
       !this.#dead &&
       !this.#goneAway &&
@@ -192,7 +193,7 @@ export class Session {
    * Throws RangeError for a head longer than any frame: one client's headers must not cost the connection.
    */
   openStream(head: RequestHead, body: Uint8Array | undefined, end: boolean): number {
-    if (!this.canOpen || !this.#edge) throw new Error("openStream without canOpen");
+    if (!this.canOpen) throw new Error("openStream without canOpen");
     const payload = encodeRequestHead(head);
     if (payload.length > limits.HEAD_MAX) throw new RangeError(`request head of ${payload.length} bytes`);
     const id = this.#nextId++;
@@ -246,7 +247,14 @@ export class Session {
   sendClose(id: number, code: number, reason: string): void {
     const stream = this.#streams.get(id);
     if (stream === undefined || stream.sendClosed) return;
-    stream.push({ flags: Type.CLOSE, endFlag: 0, moreFlag: 0, costs: false, extra: 0, payload: encodeClose(code, reason) });
+    stream.push({
+      flags: Type.CLOSE,
+      endFlag: 0,
+      moreFlag: 0,
+      costs: false,
+      extra: 0,
+      payload: encodeClose(code, reason),
+    });
     stream.sendClosed = true;
     this.#enter(stream);
   }
@@ -459,8 +467,8 @@ export class Session {
       this.#forget(stream);
       events.push({ type: "reset", id: stream.id, code: Reset.CANCELLED, reason: "the edge restarted", local: false });
     }
-    // What was queued for the time before must not be sent after the echo.
-    this.#control = this.#control.filter((each) => readU32(each, 0) === 0);
+    // What was queued for the time before must not be sent after the echo; and of several RESUMEs the last one counts.
+    this.#control = this.#control.filter((each) => readU32(each, 0) === 0 && each[4] !== Type.RESUME);
     this.#starved.length = 0;
     this.#credit = limits.CONNECTION_WINDOW;
     this.#peerCredit = limits.CONNECTION_WINDOW;
@@ -647,7 +655,7 @@ export class Session {
     }
     while (this.#budget.held > this.#budget.limit * 0.75) {
       let worst = this.#greediest();
-      let owner: Session = this;
+      let owner: Session | undefined;
       for (const session of this.#budget.sessions ?? []) {
         if (session.#onEvicted === undefined) continue;
         const stream = session.#greediest();
@@ -656,7 +664,7 @@ export class Session {
         owner = session;
       }
       if (worst === undefined) return;
-      if (owner === this) this.#stall(worst, events);
+      if (owner === undefined) this.#stall(worst, events);
       else {
         const theirs: SessionEvent[] = [];
         owner.#stall(worst, theirs);
@@ -678,7 +686,8 @@ export class Session {
   #pushHead(stream: Stream, type: Type, payload: Uint8Array, body: Uint8Array | undefined, end: boolean): void {
     const hasBody = body !== undefined && body.length > 0;
     stream.push({ flags: type, endFlag: end && !hasBody ? END : 0, moreFlag: 0, costs: false, extra: 0, payload });
-    if (hasBody) stream.push({ flags: Type.DATA, endFlag: end ? END : 0, moreFlag: 0, costs: true, extra: 0, payload: body });
+    if (hasBody)
+      stream.push({ flags: Type.DATA, endFlag: end ? END : 0, moreFlag: 0, costs: true, extra: 0, payload: body });
     stream.sendClosed = end;
     this.#enter(stream);
   }
@@ -738,6 +747,7 @@ export class Session {
     this.#budget.sessions?.delete(this);
     this.#budget.held -= this.#held;
     this.#held = 0;
+    this.#grant = 0;
     this.#streams.clear();
   }
 }
