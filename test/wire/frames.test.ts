@@ -1,5 +1,5 @@
 // The codec against the naive one of oracle.ts, and against bytes that no honest peer writes.
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { decode, END, type Frame, HEADER, MORE, Type, Violation, write } from "../../src/wire/frames.ts";
 import { DATA_MAX, HEAD_MAX, MESSAGE_MAX } from "../../src/wire/limits.ts";

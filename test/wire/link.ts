@@ -46,8 +46,8 @@ export class SimulatedLink {
   /** Taken by the other side and not yet delivered to this one. */
   readonly #towards: Record<Side, Uint8Array[]> = { edge: [], node: [] };
   readonly #credit: Record<Side, SenderAccount> = { edge: new SenderAccount(), node: new SenderAccount() };
-  /** RESUMEs that the edge has sent, and whose echoes have not come: what comes is of the time before. */
-  #echoesDue = 0;
+  /** The RESUME whose echo the edge awaits, "new" before it is sent; what comes meanwhile is of the time before. */
+  #awaited: number | "new" | undefined;
   /** Every frame that was taken, by side; for tests that count. */
   readonly taken: Record<Side, PlainFrame[]> = { edge: [], node: [] };
   readonly messagesTaken: Record<Side, number> = { edge: 0, node: 0 };
@@ -70,7 +70,7 @@ export class SimulatedLink {
     this.messagesTaken[from]++;
     for (const frame of decodeFrames(message)) {
       this.taken[from].push(frame);
-      if (from === "edge" && frame.flags === Type.RESUME) this.#echoesDue++;
+      if (from === "edge" && frame.flags === Type.RESUME) this.#awaited = u32(frame);
       if (costs(frame)) this.#credit[from].spend(frame);
     }
     this.#towards[other(from)].push(message);
@@ -83,9 +83,10 @@ export class SimulatedLink {
     if (message === undefined) return false;
     for (const frame of decodeFrames(message)) {
       if (frame.flags === Type.RESUME) {
-        if (to === "edge") this.#echoesDue--;
-        else this.#credit.node = new SenderAccount();
-      } else if (frame.flags === Type.CREDIT && (to === "node" || this.#echoesDue === 0)) this.#credit[to].earn(frame);
+        if (to === "node") this.#credit.node = new SenderAccount();
+        else if (u32(frame) === this.#awaited) this.#awaited = undefined;
+      } else if (frame.flags === Type.CREDIT && (to === "node" || this.#awaited === undefined))
+        this.#credit[to].earn(frame);
     }
     this.#onEvents(to, this.sessions[to].receive(message));
     return true;
@@ -95,6 +96,7 @@ export class SimulatedLink {
   replaceEdge(session: Session): void {
     this.sessions.edge = session;
     this.#credit.edge = new SenderAccount();
+    this.#awaited = "new";
   }
 
   /** One of the things that may happen next; false where nothing can. */
@@ -118,6 +120,8 @@ const costs = ({ flags }: PlainFrame): boolean => {
   return type === Type.DATA || type === Type.TEXT || type === Type.BINARY;
 };
 
+const u32 = ({ payload }: PlainFrame): number => new DataView(payload.buffer, payload.byteOffset).getUint32(0, false);
+
 /** What one side may still send, as README.md has it. */
 class SenderAccount {
   #connection = CONNECTION_WINDOW;
@@ -132,10 +136,9 @@ class SenderAccount {
     if (this.#connection < 0) throw new Error(`sent ${-this.#connection} bytes more than the connection's credit`);
   }
 
-  earn({ stream, payload }: PlainFrame): void {
-    const more = new DataView(payload.buffer, payload.byteOffset).getUint32(0, false);
-    if (stream === 0) this.#connection += more;
-    else this.#streams.set(stream, this.#of(stream) + more);
+  earn(frame: PlainFrame): void {
+    if (frame.stream === 0) this.#connection += u32(frame);
+    else this.#streams.set(frame.stream, this.#of(frame.stream) + u32(frame));
   }
 
   #of(stream: number): number {

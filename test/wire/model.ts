@@ -123,7 +123,8 @@ export class Model {
         expect(stream.heard).toBe(false);
         expect(event.head.status).toBe(stream.answered);
         stream.heard = true;
-      // falls through: a head and an open may carry body
+        this.#gotBody(side, stream, event.body, event.end);
+        return;
       case "open":
         this.#gotBody(side, stream, event.body, event.end);
         return;

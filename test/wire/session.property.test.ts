@@ -1,6 +1,6 @@
 // Random commands on two joined sessions, judged by the model: every stream's bytes arrive once, in order, complete or ended
 // by a reset; nothing sticks; credit, memory and drained are as promised; the edge may lose its memory at any moment.
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { expect, test } from "vitest";
 import * as limits from "../../src/wire/limits.ts";
 import { type RequestHead, Reset } from "../../src/wire/messages.ts";

@@ -202,9 +202,10 @@ describe("turns", () => {
   test("a message never exceeds the limit, whatever is asked for and whatever waits", () => {
     const pair = new Pair();
     const ids = Array.from({ length: 8 }, () => pair.answered());
+    const endpoints = Array.from({ length: 200 }, () => ({ endpoint: "e".repeat(600), reason: "r" }));
     for (const id of ids) {
       pair.node.write(id, new Uint8Array(MIB), false);
-      pair.node.report({ endpoints: Array(200).fill({ endpoint: "e".repeat(600), reason: "r" }) });
+      pair.node.report({ endpoints });
     }
     for (let message = pair.take("node", 16 * MIB); message !== undefined; message = pair.take("node", 16 * MIB)) {
       expect(message.length).toBeLessThanOrEqual(limits.MESSAGE_MAX);
@@ -268,7 +269,7 @@ describe("slow readers", () => {
       expect(pair.of(to, "reset")).toEqual([]);
       const [large, small] = pair.of(to, "message");
       expect(large?.data).toHaveLength(limits.WEBSOCKET_MESSAGE_MAX);
-      expect((large?.data as Uint8Array).every((byte) => byte === 7)).toBe(true);
+      expect(typeof large?.data !== "string" && large?.data.every((byte) => byte === 7)).toBe(true);
       expect(small?.data).toBe("after");
       expect(pair.sessions[to].held).toBe(0);
     }
