@@ -1,0 +1,185 @@
+// The agent, put together: source → plan → node, and source → snapshot → edge. Owns the order of things: the node is
+// programmed before the edge is told, so that what the edge routes here is already served. Holds no rules of its own.
+// Nothing survives a restart.
+import { isDeepStrictEqual } from "node:util";
+import { randomUUID } from "node:crypto";
+import type { Logger } from "pino";
+import type { PublishResult } from "../src/wire/snapshot.ts";
+import type { Applied } from "./dataplane/executor.ts";
+import { userspaceAlgorithms } from "./dataplane/userspace/balance/index.ts";
+import { Backends } from "./dataplane/userspace/endpoints.ts";
+import { userspaceExecutor } from "./dataplane/userspace/executor.ts";
+import type { Health } from "./health/healthz.ts";
+import { type Options, readToken } from "./options.ts";
+import { buildPlan, externalNames } from "./plan/forwarding.ts";
+import { nodeProblems } from "./plan/nodes.ts";
+import type { ForwardingPlan } from "./plan/plan.ts";
+import { buildSnapshot } from "./plan/snapshot.ts";
+import { startPublisher } from "./publish/push.ts";
+import { Spoken } from "./spoken.ts";
+import { filesSource } from "./source/files/index.ts";
+import { Names } from "./source/names.ts";
+import type { Observed } from "./source/source.ts";
+import { startTunnel } from "./tunnel/index.ts";
+
+export interface RunningAgent {
+  /** GoAway, finish what is open (at most `limitMs`), stop. */
+  stop(limitMs: number): Promise<void>;
+}
+
+/** A part of the plan that could not be done (a port in use) is tried again. */
+const REAPPLY_MS = 2_000;
+
+export function startAgent(options: Options, software: string, log: Logger, health: Health): RunningAgent {
+  const { cluster, node, address } = options;
+  const edge = new URL(options.edge);
+  const token = () => readToken(options["token-file"]);
+  const rules = {
+    defaultClass: options["default-class"],
+    allowExternalName: options["allow-external-name"],
+    ignoreExcludeLabel: options["ignore-exclude-label"],
+    clusterDomain: options["cluster-domain"],
+    endpointAlgorithms: userspaceAlgorithms,
+  };
+
+  const backends = new Backends();
+  const executor =
+    options.proxy === "userspace" && address !== undefined ? userspaceExecutor({ address, backends }) : undefined;
+  const spoken = new Spoken((text) => log.warn(text));
+  let observed: Observed | undefined;
+  let planned: ForwardingPlan | undefined;
+  let failures: Applied["problems"] = [];
+  let applying: Promise<void> | undefined;
+  let reapply: NodeJS.Timeout | undefined;
+  let stopping = false;
+  let connected = false;
+
+  const publisher = startPublisher({
+    edge,
+    cluster,
+    token,
+    log,
+    onResult: (result) => {
+      health.publishes.inc();
+      spoken.say("conditions", conditionLines(result));
+    },
+  });
+  const tunnel = startTunnel({
+    edge,
+    cluster,
+    token,
+    node,
+    instance: randomUUID(),
+    software,
+    backends,
+    log,
+    onState: (state) => {
+      if (state.connected && !connected) publisher.repeat();
+      connected = state.connected;
+      health.set({ connected });
+    },
+  });
+
+  const report = () => {
+    const unopened = failures.map(({ service, message }) => ({
+      endpoint: `${service} ${address ?? node}`,
+      reason: message,
+    }));
+    tunnel.report(
+      [...backends.problems(), ...unopened].map((each) => ({ ...each, reason: each.reason.slice(0, 256) })),
+    );
+    health.problems.set({ about: "endpoints" }, backends.problems().length);
+    health.problems.set({ about: "executor" }, failures.length);
+  };
+  const brokenEndpoints = backends.onProblems(report);
+
+  /** Until plan and node agree; one at a time, always with the latest plan. */
+  const apply = async (): Promise<void> => {
+    for (let done: ForwardingPlan | undefined; planned !== undefined && done !== planned && !stopping; ) {
+      done = planned;
+      if (executor === undefined) backends.update(done);
+      else failures = (await executor.apply(done)).problems;
+      spoken.say(
+        "executor",
+        failures.map(({ service, message }) => `Service ${service}: ${message}`),
+      );
+      report();
+      health.set({ programmed: true });
+    }
+    clearTimeout(reapply);
+    if (failures.length > 0 && !stopping) reapply = setTimeout(() => program(true), REAPPLY_MS);
+  };
+
+  const program = (again = false): void => {
+    if (observed === undefined || stopping) return;
+    const plan = buildPlan(observed, node, { ...rules, resolved: names.addresses });
+    if (!again && isDeepStrictEqual(plan, planned)) return publish();
+    planned = plan;
+    applying ??= apply().finally(() => {
+      applying = undefined;
+      publish();
+    });
+  };
+
+  const publish = (): void => {
+    if (observed !== undefined && !stopping) publisher.offer(buildSnapshot(observed, rules));
+  };
+
+  const names = new Names(
+    () => program(),
+    (name, why) => spoken.say(`name ${name}`, [`externalName ${name} cannot be looked up on this node: ${why}`]),
+  );
+  const source = filesSource(options.manifests);
+  const subscription = source.subscribe(
+    (latest) => {
+      observed = latest;
+      health.set({ synced: true });
+      health.observed.set({ kind: "Service" }, latest.services.length);
+      health.observed.set({ kind: "EndpointSlice" }, latest.endpointSlices.length);
+      health.observed.set({ kind: "Node" }, latest.nodes.length);
+      spoken.say("nodes", nodeProblems(latest.nodes));
+      if (!latest.nodes.some(({ metadata }) => metadata.name === node)) {
+        spoken.say("self", [
+          `no Node is called ${node}: the edge will send nothing here. Start the agent with --node and the Node's name`,
+        ]);
+      } else spoken.say("self", []);
+      names.watch(externalNames(latest, rules));
+      program();
+    },
+    (problems) => {
+      health.problems.set({ about: "source" }, problems.length);
+      spoken.say(
+        "source",
+        problems.map(({ where, message }) => `${where}: ${message}`),
+      );
+    },
+  );
+
+  return {
+    async stop(limitMs) {
+      // What is observed still counts while streams finish: a pod that goes meanwhile must be let go.
+      let timer: NodeJS.Timeout | undefined;
+      const limit = new Promise<void>((resolve) => (timer = setTimeout(resolve, limitMs)));
+      await Promise.race([tunnel.drain(), limit]);
+      clearTimeout(timer);
+      stopping = true;
+      clearTimeout(reapply);
+      subscription[Symbol.dispose]();
+      brokenEndpoints[Symbol.dispose]();
+      names.stop();
+      await applying;
+      await executor?.clear();
+      tunnel.close();
+      await publisher.stop();
+    },
+  };
+}
+
+/** What the edge says of each Service, where there is something to do: "Service default/web: no pod matches …". */
+function conditionLines({ services }: PublishResult): string[] {
+  return Object.entries(services).flatMap(([service, { conditions }]) =>
+    conditions
+      .filter(({ type, status }) => (status === "True") !== (type === "postern.dev/Programmed"))
+      .map(({ message }) => `Service ${service}: ${message}`),
+  );
+}

@@ -1,0 +1,57 @@
+// The agent's process: options, logs, signals and exit codes. 0: stopped as asked; 1: failed; 2: wrong options.
+// The first SIGTERM or SIGINT lets open requests finish; the second ends at once.
+import pino from "pino";
+import manifest from "../package.json" with { type: "json" };
+import { startAgent } from "./agent.ts";
+import { Health } from "./health/healthz.ts";
+import { help, parseOptions, readToken } from "./options.ts";
+
+/** Below Kubernetes' default terminationGracePeriodSeconds of 30. */
+const DRAIN_MS = 25_000;
+const software = `postern-agent ${manifest.version}`;
+
+const parsed = parseOptions(process.argv.slice(2), process.env);
+if (!parsed.ok) {
+  if (parsed.help) process.stdout.write(help);
+  else process.stderr.write(`${parsed.problems.join("\n")}\n\nnode agent/main.ts --help lists all options.\n`);
+  process.exit(parsed.help ? 0 : 2);
+}
+const { options } = parsed;
+const log = pino({ level: options["log-level"], base: { node: options.node } });
+
+const fail = (error: unknown) => {
+  log.fatal({ err: error }, "the agent failed and stops; start it again. If it fails again, report this line");
+  process.exit(1);
+};
+process.on("uncaughtException", fail);
+process.on("unhandledRejection", fail);
+
+try {
+  // Better now than at the first dial.
+  readToken(options["token-file"]);
+} catch (error) {
+  process.stderr.write(`${(error as Error).message}\n`);
+  process.exit(2);
+}
+const health = new Health();
+const healthAddress = options["health-address"];
+const healthServer = healthAddress === undefined ? undefined : await health.listen(healthAddress);
+const agent = startAgent(options, software, log, health);
+log.info({ edge: options.edge, cluster: options.cluster, manifests: options.manifests }, `${software} started`);
+
+let asked = false;
+const stop = (signal: NodeJS.Signals) => {
+  if (asked) {
+    log.warn(`${signal} again: stopping at once`);
+    process.exit(1);
+  }
+  asked = true;
+  log.info(`${signal}: finishing what is open`);
+  void agent.stop(DRAIN_MS).then(() => {
+    healthServer?.close();
+    log.info("stopped");
+    process.exit(0);
+  });
+};
+process.on("SIGTERM", stop);
+process.on("SIGINT", stop);

@@ -1,0 +1,180 @@
+// The agent's options: flags, or the same in the environment as POSTERN_*; flags win. Parsed once, with zod; an error
+// names the flag and the remedy. The token comes from a file only: arguments and environments are there for all to see.
+import { readFileSync } from "node:fs";
+import { isIP } from "node:net";
+import { hostname } from "node:os";
+import { parseArgs } from "node:util";
+import ipaddr from "ipaddr.js";
+import { z } from "zod";
+import { parseRange } from "./plan/ranges.ts";
+
+export const help = `The Postern agent: runs on every node, dials out to the edge and serves what comes back.
+
+Usage: node agent/main.ts --edge <url> --cluster <name> --token-file <file> --manifests <folder> [options]
+
+  --edge <url>                  The edge's admin host, such as https://postern.example.com
+  --cluster <name>              The cluster's name at the edge
+  --token-file <file>           File with the cluster's token; read again when the edge refuses it
+  --manifests <folder>          Services, EndpointSlices and Nodes as YAML, watched live
+  --node <name>                 This node's name in Kubernetes (default: the machine's host name)
+  --address <ip>                This node's own address, where NodePorts are opened (with --proxy userspace)
+  --proxy none|userspace        Open the NodePorts of Services here (default: none)
+  --default-class               Serve LoadBalancer Services without a class, too
+  --allow-external-name <list>  Name suffixes and CIDRs that exposed ExternalNames may use: lan,192.168.1.0/24
+  --ignore-exclude-label        Use nodes that kubeadm excludes from load balancers (clusters of one node)
+  --cluster-domain <name>       Domain of the cluster's own names (default: cluster.local)
+  --health-address <ip:port>    Serve /healthz, /readyz and /metrics here (default: off)
+  --insecure-plain-http         Allow http:// to loopback and private addresses (development)
+  --log-level <level>           fatal, error, warn, info, debug or trace (default: info)
+  --help                        This text
+
+Each option may be given as an environment variable: POSTERN_TOKEN_FILE=/run/token, POSTERN_DEFAULT_CLASS=true.
+
+Examples:
+  node agent/main.ts --edge https://postern.example.com --cluster home --token-file token --manifests ./manifests
+  node agent/main.ts --edge http://127.0.0.1:8787 --insecure-plain-http --cluster home --token-file token \\
+    --manifests ./manifests --node node-a --address 127.0.1.1 --proxy userspace
+`;
+
+const flags = {
+  edge: { type: "string" },
+  cluster: { type: "string" },
+  "token-file": { type: "string" },
+  manifests: { type: "string" },
+  node: { type: "string" },
+  address: { type: "string" },
+  proxy: { type: "string" },
+  "default-class": { type: "boolean" },
+  "allow-external-name": { type: "string", multiple: true },
+  "ignore-exclude-label": { type: "boolean" },
+  "cluster-domain": { type: "string" },
+  "health-address": { type: "string" },
+  "insecure-plain-http": { type: "boolean" },
+  "log-level": { type: "string" },
+  help: { type: "boolean", short: "h" },
+} as const;
+
+const flag = z
+  .enum(["true", "1", "false", "0", ""], "write true or false")
+  .transform((value) => value === "true" || value === "1")
+  .or(z.boolean())
+  .default(false);
+const dnsName = (what: string) => z.string().regex(/^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$/, `must be ${what}`);
+/** "127.0.0.1:10256", "[::1]:10256", ":10256" */
+const hostAndPort = z.string().transform((text, context) => {
+  const [, bracketed, plain, port] = /^(?:\[(.+)\]|([^:]*)):(\d{1,5})$/.exec(text) ?? [];
+  const host = bracketed ?? plain ?? "";
+  if (port !== undefined && Number(port) <= 65535 && (host === "" || isIP(host) !== 0)) {
+    return { host: host === "" ? "::" : host, port: Number(port) };
+  }
+  context.addIssue("must be an address and a port, such as 127.0.0.1:10256");
+  return z.NEVER;
+});
+
+const optionsSchema = z
+  .object({
+    edge: z.url({ protocol: /^https?$/, error: "is needed: the edge's URL, such as https://postern.example.com" }),
+    cluster: z
+      .string("is needed: the cluster's name at the edge")
+      .regex(/^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/, "must be a DNS label"),
+    "token-file": z.string("is needed: a file with the cluster's token").min(1),
+    manifests: z.string("is needed: a folder of Kubernetes YAML").min(1),
+    node: dnsName("this node's name in Kubernetes").default(() => hostname().toLowerCase()),
+    address: z.union([z.ipv4(), z.ipv6()], "must be an IP address of this node").optional(),
+    proxy: z.enum(["none", "userspace"], "must be none or userspace").default("none"),
+    "default-class": flag,
+    "allow-external-name": z
+      .array(z.string())
+      .default([])
+      .transform((lists) =>
+        lists
+          .flatMap((list) => list.split(","))
+          .map((entry) => entry.trim())
+          .filter((entry) => entry !== ""),
+      )
+      .refine((entries) => entries.every(isNameOrRange), "must list name suffixes and CIDRs: lan,192.168.1.0/24"),
+    "ignore-exclude-label": flag,
+    "cluster-domain": dnsName("a domain such as cluster.local").default("cluster.local"),
+    "health-address": hostAndPort.optional(),
+    "insecure-plain-http": flag,
+    "log-level": z
+      .enum(["fatal", "error", "warn", "info", "debug", "trace"], "must be fatal, error, warn, info, debug or trace")
+      .default("info"),
+  })
+  .check(({ value, issues }) => {
+    const wrong = (path: string, message: string) =>
+      issues.push({ code: "custom", path: [path], message, input: value });
+    const edge = URL.parse(value.edge);
+    if (edge === null) return;
+    if (edge.username !== "" || edge.password !== "") wrong("edge", "must not hold credentials: use --token-file");
+    if (edge.protocol === "http:" && !isNearby(edge.hostname)) {
+      wrong(
+        "edge",
+        "must be https: the token would cross the network in the clear (http goes to loopback and private addresses only)",
+      );
+    } else if (edge.protocol === "http:" && !value["insecure-plain-http"]) {
+      wrong(
+        "edge",
+        "is plain http: add --insecure-plain-http if this is a development edge on your own machine or network",
+      );
+    }
+    if (value.proxy === "userspace" && value.address === undefined) {
+      wrong("address", "is needed with --proxy userspace: the address of this node where NodePorts are opened");
+    }
+  });
+
+export type Options = z.output<typeof optionsSchema>;
+
+export type ParsedOptions =
+  | { readonly ok: true; readonly options: Options }
+  | { readonly ok: false; readonly help: true }
+  | { readonly ok: false; readonly help: false; readonly problems: readonly string[] };
+
+export function parseOptions(
+  args: readonly string[],
+  environment: Readonly<Record<string, string | undefined>>,
+): ParsedOptions {
+  let given: Record<string, unknown>;
+  try {
+    given = { ...parseArgs({ args: [...args], options: flags, strict: true, allowPositionals: false }).values };
+  } catch (error) {
+    return { ok: false, help: false, problems: [(error as Error).message] };
+  }
+  if (given["help"] === true) return { ok: false, help: true };
+  for (const [name, { type }] of Object.entries(flags)) {
+    const value = environment[`POSTERN_${name.toUpperCase().replaceAll("-", "_")}`];
+    if (value === undefined || given[name] !== undefined) continue;
+    given[name] = type === "string" && name === "allow-external-name" ? [value] : value;
+  }
+  const parsed = optionsSchema.safeParse(given);
+  if (parsed.success) return { ok: true, options: parsed.data };
+  return {
+    ok: false,
+    help: false,
+    problems: parsed.error.issues.map(({ path, message }) => `--${String(path[0])} ${message}`),
+  };
+}
+
+/** Reads the token anew; throws an error that names file and remedy. */
+export function readToken(file: string): string {
+  let token: string;
+  try {
+    token = readFileSync(file, "utf8").trim();
+  } catch (cause) {
+    throw new Error(`--token-file ${file} cannot be read: ${(cause as Error).message}`, { cause });
+  }
+  // What a header can carry; also catches the wrong file.
+  if (!/^[\x21-\x7e]{16,512}$/.test(token))
+    throw new Error(`--token-file ${file} does not hold a token: one line, as the edge gave it`);
+  return token;
+}
+
+function isNearby(host: string): boolean {
+  const address = host.replace(/^\[|\]$/g, "");
+  if (address === "localhost" || address.endsWith(".localhost")) return true;
+  if (!ipaddr.isValid(address)) return false;
+  return ["loopback", "private", "uniqueLocal", "linkLocal"].includes(ipaddr.process(address).range());
+}
+
+const isNameOrRange = (entry: string): boolean =>
+  parseRange(entry) !== undefined || /^(\*?\.)?[a-z0-9]([a-z0-9.-]*[a-z0-9])?$/i.test(entry);

@@ -1,0 +1,76 @@
+// What to do after an attempt to publish. Pure: outcome and memory in, step out, `random` passed in.
+//
+// With a folder of files as source there is no Lease and no leader: every agent publishes, but only when its own content
+// changed, and the edge takes equal content from anybody. Where two differ, whoever has the newer epoch holds; the other
+// waits a moment (most likely it saw the same edit a little earlier or later, and then their contents are equal) and only if
+// they still differ claims an epoch of its own. Nobody polls, and two agents cannot take turns: none insists twice on the
+// same content.
+
+export type Outcome =
+  | { readonly kind: "accepted" }
+  /** 409: a newer epoch published something else. */
+  | { readonly kind: "superseded" }
+  /** Network, 5xx, 429, 408: as good as unsent. `afterMs`: what the edge asked for. */
+  | { readonly kind: "unreachable"; readonly why: string; readonly afterMs?: number }
+  /** 401, 403. */
+  | { readonly kind: "unauthorised"; readonly why: string }
+  /** Any other 4xx: the same content would be refused again. */
+  | { readonly kind: "refused"; readonly why: string };
+
+export interface Memory {
+  /** Attempts in a row that were as good as unsent. */
+  readonly failures: number;
+  /** True once the present content has waited out its grace. */
+  readonly graceSpent: boolean;
+  /**
+   * The content is news, and has to prevail. False when known content is only sent again after a reconnect, in case the
+   * edge lost it: an agent that missed an edit must not undo it then.
+   */
+  readonly insists: boolean;
+}
+
+export const freshMemory: Memory = { failures: 0, graceSpent: false, insists: true };
+
+export type Step =
+  /** Nothing more until the content changes. */
+  | { readonly do: "rest" }
+  | { readonly do: "publish"; readonly afterMs: number; readonly memory: Memory }
+  /** Claim a new epoch, then publish at once. */
+  | { readonly do: "claim"; readonly memory: Memory }
+  /** Until the token changes. */
+  | { readonly do: "await-token" };
+
+export const GRACE_MS = 3_000;
+const BACKOFF_FIRST_MS = 500;
+const BACKOFF_MAX_MS = 30_000;
+/** An edge that asks for more is asked again after so long. */
+const ASKED_MAX_MS = 300_000;
+
+export function decide(outcome: Outcome, memory: Memory, random: () => number): Step {
+  switch (outcome.kind) {
+    case "accepted":
+    case "refused":
+      return { do: "rest" };
+    case "unauthorised":
+      return { do: "await-token" };
+    case "superseded":
+      if (!memory.insists) return { do: "rest" };
+      if (memory.graceSpent) return { do: "claim", memory: freshMemory };
+      // Not all agents of a cluster at the same moment.
+      return {
+        do: "publish",
+        afterMs: Math.round(GRACE_MS * (1 + random() / 2)),
+        memory: { failures: 0, graceSpent: true, insists: true },
+      };
+    case "unreachable": {
+      const range = Math.min(BACKOFF_FIRST_MS * 2 ** Math.min(memory.failures, 16), BACKOFF_MAX_MS);
+      const asked = Math.min(outcome.afterMs ?? 0, ASKED_MAX_MS);
+      return {
+        do: "publish",
+        // Full jitter, on top of what was asked for: the edge comes back to everybody at once.
+        afterMs: Math.round(asked + random() * range),
+        memory: { ...memory, failures: memory.failures + 1 },
+      };
+    }
+  }
+}

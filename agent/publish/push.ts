@@ -1,0 +1,181 @@
+// Keeps the edge's snapshot equal to this agent's: a shell around decide.ts that owns timers, generation and connections.
+// The first change goes at once; of a burst only the latest state is sent, at most every 500 ms.
+// Survives a restart: nothing; a new process claims a new epoch. A refused token ends it until the file has another.
+import type { Logger } from "pino";
+import type { PublishResult, Snapshot } from "../../src/wire/snapshot.ts";
+import { EdgeClient, type Target } from "./client.ts";
+import { decide, freshMemory, type Memory, type Outcome } from "./decide.ts";
+
+export interface PublisherOptions extends Target {
+  readonly log: Logger;
+  readonly random?: () => number;
+  /** The edge has taken it; called for each publish that was accepted. */
+  readonly onResult?: (result: PublishResult) => void;
+}
+
+export interface Publisher {
+  /** Makes `snapshot` what the edge should have. The latest one counts. */
+  offer(snapshot: Snapshot): void;
+  /** Sends the latest one again, in case the edge lost it; gives way where another agent has published since. */
+  repeat(): void;
+  /** Breaks off what is under way. */
+  stop(): Promise<void>;
+}
+
+const SPACING_MS = 500;
+const TOKEN_CHECK_MS = 5_000;
+
+export function startPublisher(options: PublisherOptions): Publisher {
+  return new Pusher(options);
+}
+
+class Pusher implements Publisher {
+  readonly #options: PublisherOptions;
+  readonly #client: EdgeClient;
+  readonly #random: () => number;
+  /** What the edge should have, as JSON; compared as text. */
+  #wanted = "";
+  /** What has been dealt with: accepted, or refused for good. */
+  #settled = "";
+  #memory: Memory = freshMemory;
+  #epoch: number | undefined;
+  #sequence = 0;
+  #running = false;
+  readonly #stopping = new AbortController();
+  #lastSentAt = Number.NEGATIVE_INFINITY;
+
+  constructor(options: PublisherOptions) {
+    this.#options = options;
+    this.#client = new EdgeClient(options);
+    this.#random = options.random ?? Math.random;
+  }
+
+  offer(snapshot: Snapshot): void {
+    const wanted = JSON.stringify(snapshot);
+    if (wanted === this.#wanted) return;
+    this.#wanted = wanted;
+    this.#memory = { ...this.#memory, graceSpent: false, insists: true };
+    this.#start();
+  }
+
+  repeat(): void {
+    if (this.#running || this.#wanted === "") return;
+    this.#settled = "";
+    this.#memory = { ...freshMemory, insists: false };
+    this.#start();
+  }
+
+  #start(): void {
+    if (this.#running || this.#wanted === this.#settled || this.#stopping.signal.aborted) return;
+    this.#running = true;
+    void this.#run().finally(() => {
+      this.#running = false;
+    });
+  }
+
+  async stop(): Promise<void> {
+    this.#stopping.abort();
+    await this.#client.close();
+  }
+
+  async #run(): Promise<void> {
+    while (this.#wanted !== this.#settled && !this.#stopping.signal.aborted) {
+      await this.#sleep(this.#lastSentAt + SPACING_MS - performance.now());
+      if (this.#stopping.signal.aborted) return;
+      this.#lastSentAt = performance.now();
+      const sent = this.#wanted;
+      const token = this.#token();
+      const outcome = await this.#attempt(sent);
+      if (this.#stopping.signal.aborted) return;
+      this.#tell(outcome, this.#memory);
+      // News came meanwhile: it goes out next, whatever became of the old.
+      if (sent !== this.#wanted && outcome.kind !== "unreachable" && outcome.kind !== "unauthorised") continue;
+      const step = decide(outcome, this.#memory, this.#random);
+      switch (step.do) {
+        case "rest":
+          this.#settled = sent;
+          this.#memory = freshMemory;
+          break;
+        case "publish":
+          this.#memory = step.memory;
+          await this.#sleep(step.afterMs);
+          break;
+        case "claim":
+          this.#memory = step.memory;
+          this.#epoch = undefined;
+          break;
+        case "await-token":
+          await this.#awaitToken(token);
+          break;
+      }
+    }
+  }
+
+  /** One publish, with a claim before it where there is no epoch yet. */
+  async #attempt(body: string): Promise<Outcome> {
+    if (this.#epoch === undefined) {
+      const { outcome, value } = await this.#client.claimEpoch();
+      if (value === undefined) return outcome;
+      this.#epoch = value.epoch;
+      this.#sequence = 0;
+    }
+    const generation = { epoch: this.#epoch, sequence: ++this.#sequence };
+    const { outcome, value } = await this.#client.putSnapshot(generation, body);
+    if (value !== undefined) {
+      this.#options.log.info({ ...generation, changed: value.changed, table: value.table }, "snapshot published");
+      this.#options.onResult?.(value);
+    }
+    return outcome;
+  }
+
+  #tell(outcome: Outcome, { failures }: Memory): void {
+    const { log } = this.#options;
+    switch (outcome.kind) {
+      case "accepted":
+        return;
+      case "superseded":
+        return log.info("another agent published something else; comparing again in a moment");
+      case "unreachable":
+        // Once in words, then quietly: it may last for hours.
+        return failures === 0 ? log.warn(`snapshot not published, trying on: ${outcome.why}`) : log.debug(outcome.why);
+      case "unauthorised":
+        return log.error(
+          `the edge does not accept this agent's token: put a valid one into the token file (${outcome.why})`,
+        );
+      case "refused":
+        return log.error(`the edge refused the snapshot and keeps serving the last good one: ${outcome.why}`);
+    }
+  }
+
+  async #awaitToken(refused: string | undefined): Promise<void> {
+    while (!this.#stopping.signal.aborted) {
+      await this.#sleep(TOKEN_CHECK_MS);
+      const token = this.#token();
+      if (token !== undefined && token !== refused) return;
+    }
+  }
+
+  /** Undefined while the file is being replaced. */
+  #token(): string | undefined {
+    try {
+      return this.#options.token();
+    } catch {
+      return undefined;
+    }
+  }
+
+  /** Ends early when stopped. */
+  #sleep(ms: number): Promise<void> {
+    const { signal } = this.#stopping;
+    if (ms <= 0 || signal.aborted) return Promise.resolve();
+    return new Promise((resolve) => {
+      const wake = () => {
+        clearTimeout(timer);
+        signal.removeEventListener("abort", wake);
+        resolve();
+      };
+      const timer = setTimeout(wake, ms);
+      signal.addEventListener("abort", wake);
+    });
+  }
+}
