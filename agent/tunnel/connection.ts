@@ -66,9 +66,11 @@ export class Connection {
   #lastPong = Date.now();
   #onPong: (() => void) | undefined;
   #onIdle: (() => void) | undefined;
-  readonly #flushNow = (): void => {
+  /** Runs outside any parser's callback: a producer that is told to go on may read its socket at once. */
+  readonly #turn = (): void => {
     this.#scheduled = false;
     this.#flush();
+    for (const id of this.#session.takeDrained()) this.#servers.get(id)?.onDrained();
   };
 
   constructor(socket: WebSocket, identity: ConnectionIdentity, budget: Budget, events: ConnectionEvents) {
@@ -189,7 +191,7 @@ export class Connection {
       write: (bytes, last) => {
         const room = this.#session.write(id, bytes, last);
         if (bytes.length >= LARGE) this.#flush();
-        else this.#schedule();
+        if (bytes.length < LARGE || !room) this.#schedule();
         return room;
       },
       sendMessage: (data, text) => {
@@ -237,7 +239,7 @@ export class Connection {
   #schedule(): void {
     if (this.#scheduled) return;
     this.#scheduled = true;
-    setImmediate(this.#flushNow);
+    setImmediate(this.#turn);
   }
 
   #flush(): void {
@@ -254,7 +256,6 @@ export class Connection {
         });
       }
     }
-    for (const id of this.#session.takeDrained()) this.#servers.get(id)?.onDrained();
     if (this.#onIdle !== undefined && this.#session.open === 0) this.#onIdle();
   }
 

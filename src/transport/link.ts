@@ -34,8 +34,8 @@ export interface LinkOwner {
 
 /** Bytes asked of the session for one message. */
 const TAKE = 64 * 1024;
-/** How often a full socket is looked at again, ms: nothing tells when it has drained. */
-const FULL_SOCKET_MS = 10;
+/** How soon a full socket is looked at again, ms: nothing tells when it has drained, though every message that comes in looks too. */
+const FULL_SOCKET_MS = 2;
 
 export class Link {
   readonly session: Session;
@@ -153,14 +153,10 @@ export class Link {
 
   /** Sends what the session has, as far as the socket takes it. */
   flush(): void {
-    if (this.#closed || this.#blocked) return;
+    if (this.#closed) return;
     for (;;) {
       if (this.socket.bufferedAmount >= SOCKET_BUFFER_MAX) {
-        this.#blocked = true;
-        setTimeout(() => {
-          this.#blocked = false;
-          this.flush();
-        }, FULL_SOCKET_MS);
+        this.#lookAgain();
         break;
       }
       const message = this.session.take(TAKE);
@@ -173,6 +169,15 @@ export class Link {
       }
     }
     for (const id of this.session.takeDrained()) this.#exchanges.get(id)?.onDrained();
+  }
+
+  #lookAgain(): void {
+    if (this.#blocked) return;
+    this.#blocked = true;
+    setTimeout(() => {
+      this.#blocked = false;
+      this.flush();
+    }, FULL_SOCKET_MS);
   }
 
   /**
