@@ -3,73 +3,99 @@
 import { SNAPSHOT_MAX_BYTES } from "../wire/snapshot.ts";
 
 export const COMPRESSED_MAX_BYTES = 2 * 1024 * 1024;
-/** gzip unpacks to at most about 1,000 times as much: what one write can make the decompressor hold. */
-const PIECE_BYTES = 2 * 1024;
+/** gzip unpacks to at most 1,032 times as much: one piece makes the decompressor hold 16 MiB at most. */
+const PIECE_BYTES = 16 * 1024;
 
-export type BodyText =
-  | { readonly ok: true; readonly text: string }
-  | { readonly ok: false; readonly why: "compressed-too-large" | "too-large" | "not-gzip" | "not-utf-8" };
+type Why = "compressed-too-large" | "too-large" | "not-gzip" | "not-utf-8";
+export type BodyText = { readonly ok: true; readonly text: string } | { readonly ok: false; readonly why: Why };
 
-export async function readBody(
-  body: ReadableStream<Uint8Array> | null,
-  encoding: "gzip" | "identity",
-): Promise<BodyText> {
-  if (body === null) return { ok: true, text: "" };
-  if (encoding === "identity") return await collect(body.getReader());
-  const gunzip = new DecompressionStream("gzip");
-  const [fed, unpacked] = await Promise.all([
-    feed(body.getReader(), gunzip.writable.getWriter()),
-    collect(gunzip.readable.getReader()),
-  ]);
-  // The end that found the fault makes the other fail as well: the limits are the cause then.
-  return fed === "compressed-too-large" ? { ok: false, why: fed } : unpacked;
+type Bytes = AsyncIterable<Uint8Array>;
+
+/** Ends the reading of a body: leaving the loops on the way up cancels their streams. */
+class Fault extends Error {
+  readonly why: Why;
+
+  constructor(why: Why, cause?: unknown) {
+    super(why, { cause });
+    this.why = why;
+  }
 }
 
-async function feed(
-  reader: ReadableStreamDefaultReader<Uint8Array>,
-  writer: WritableStreamDefaultWriter<BufferSource>,
-): Promise<"compressed-too-large" | undefined> {
-  let size = 0;
+export async function readBody(body: Bytes | null, encoding: "gzip" | "identity"): Promise<BodyText> {
+  if (body === null) return encoding === "gzip" ? { ok: false, why: "not-gzip" } : { ok: true, text: "" };
   try {
-    for (let next = await reader.read(); !next.done; next = await reader.read()) {
-      size += next.value.length;
-      if (size > COMPRESSED_MAX_BYTES) {
-        await writer.abort(new Error("too large"));
-        return "compressed-too-large";
-      }
-      for (let at = 0; at < next.value.length; at += PIECE_BYTES)
-        await writer.write(next.value.slice(at, at + PIECE_BYTES));
+    const plain = encoding === "gzip" ? gunzip(limited(body, COMPRESSED_MAX_BYTES, "compressed-too-large")) : body;
+    return { ok: true, text: await decode(limited(plain, SNAPSHOT_MAX_BYTES, "too-large")) };
+  } catch (error) {
+    if (error instanceof Fault) return { ok: false, why: error.why };
+    throw error;
+  }
+}
+
+async function* limited(source: Bytes, max: number, why: Why): AsyncGenerator<Uint8Array> {
+  let size = 0;
+  for await (const chunk of source) {
+    size += chunk.length;
+    if (size > max) throw new Fault(why);
+    yield chunk;
+  }
+}
+
+async function decode(source: Bytes): Promise<string> {
+  const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: false });
+  const text = (chunk?: Uint8Array): string => {
+    try {
+      return decoder.decode(chunk, { stream: chunk !== undefined });
+    } catch (cause) {
+      throw new Fault("not-utf-8", cause);
     }
-    await writer.close();
-  } catch {
-    // Reported by collect(), which sees the same stream break.
+  };
+  let all = "";
+  for await (const chunk of source) all += text(chunk);
+  return all + text();
+}
+
+/**
+ * workerd's DecompressionStream takes whatever it is given and keeps the output in memory, however slowly it is read (seen: 64
+ * MiB from one archive). So it gets small pieces, and gives up each one's output before the next. A wait costs about 2 ms.
+ */
+async function* gunzip(source: Bytes): AsyncGenerator<Uint8Array> {
+  const stream = new DecompressionStream("gzip");
+  const writer = stream.writable.getWriter();
+  const reader = stream.readable.getReader();
+  let reading: ReturnType<typeof reader.read> | undefined;
+  try {
+    for await (const chunk of source)
+      for (let at = 0; at < chunk.length; at += PIECE_BYTES) {
+        await corrupt(writer.write(chunk.slice(at, at + PIECE_BYTES)));
+        for (;;) {
+          reading ??= reader.read();
+          const next = await corrupt(Promise.race([reading, scheduler.wait(0)]));
+          if (next === undefined) break;
+          reading = undefined;
+          if (next.value !== undefined) yield next.value;
+        }
+      }
+    // Awaited last: it may settle only once the rest is read. A broken end may fail the reading first.
+    const closed = corrupt(writer.close());
+    closed.catch(() => undefined);
+    for (;;) {
+      const next = await corrupt(reading ?? reader.read());
+      reading = undefined;
+      if (next.done) break;
+      yield next.value;
+    }
+    await closed;
   } finally {
+    reading?.catch(() => undefined);
     await reader.cancel().catch(() => undefined);
   }
-  return undefined;
 }
 
-async function collect(reader: ReadableStreamDefaultReader<Uint8Array>): Promise<BodyText> {
-  const chunks: Uint8Array[] = [];
-  let size = 0;
+async function corrupt<T>(work: Promise<T>): Promise<T> {
   try {
-    for (let next = await reader.read(); !next.done; next = await reader.read()) {
-      size += next.value.length;
-      if (size > SNAPSHOT_MAX_BYTES) {
-        await reader.cancel("too large");
-        return { ok: false, why: "too-large" };
-      }
-      chunks.push(next.value);
-    }
-  } catch {
-    return { ok: false, why: "not-gzip" };
-  }
-  try {
-    const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: false });
-    let text = "";
-    for (const chunk of chunks) text += decoder.decode(chunk, { stream: true });
-    return { ok: true, text: text + decoder.decode() };
-  } catch {
-    return { ok: false, why: "not-utf-8" };
+    return await work;
+  } catch (cause) {
+    throw new Fault("not-gzip", cause);
   }
 }
