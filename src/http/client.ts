@@ -1,0 +1,20 @@
+// Who the client is. Every inbound header about it can be forged but the one that the platform itself overwrites; a local
+// edge has no such platform, so there a listener forwarder says it, and proves itself with a secret of this run.
+
+/** The client's address, or "" where nobody trustworthy says it. With `forwarderSecret` CF-Connecting-IP is never believed. */
+export function clientAddress(headers: Headers, forwarderSecret?: string): string {
+  if (forwarderSecret === undefined) return headers.get("cf-connecting-ip") ?? "";
+  const shown = headers.get(FORWARDER_HEADER);
+  if (shown === null || !equalInConstantTime(shown, forwarderSecret)) return "";
+  return headers.get(CLIENT_HEADER) ?? "";
+}
+
+const FORWARDER_HEADER = "x-postern-forwarder";
+const CLIENT_HEADER = "x-postern-client";
+
+/** Takes as long as `secret` is, whatever `shown` is. An empty secret equals nothing. */
+function equalInConstantTime(shown: string, secret: string): boolean {
+  let difference = shown.length ^ secret.length;
+  for (let i = 0; i < secret.length; i++) difference |= shown.charCodeAt(i) ^ secret.charCodeAt(i);
+  return difference === 0 && secret.length > 0;
+}

@@ -1,0 +1,150 @@
+// What a client gets where no backend's answer can be given: status, machine-readable reason, request id; for browsers a
+// plain page, for others application/problem+json (RFC 9457). Read by strangers: it says nothing about addresses inside, and
+// what the owner can do in words that mean nothing to others.
+
+export type FailureReason = keyof typeof failures;
+
+interface Failure {
+  readonly status: 403 | 404 | 413 | 502 | 503 | 504;
+  readonly title: string;
+  /** For whoever sees it. */
+  readonly meaning: string;
+  /** For whoever can mend it. */
+  readonly owner: string;
+  /** Seconds; all 503 have it. */
+  readonly retryAfter?: number;
+}
+
+const failures = {
+  "no-such-listener": {
+    status: 404,
+    title: "No such listener",
+    meaning: "Nothing is published at this host name and port.",
+    owner:
+      "Compare host name and port with the Service's: kubectl get service -A -o wide. A new Service takes some seconds; the Service's conditions say what is wrong with it.",
+  },
+  "source-refused": {
+    status: 403,
+    title: "Source refused",
+    meaning: "This site does not accept requests from your network.",
+    owner: "The Service lists the networks it accepts in spec.loadBalancerSourceRanges.",
+  },
+  "body-too-large": {
+    status: 413,
+    title: "Body too large",
+    meaning: "The request is larger than the load balancer accepts.",
+    owner: "The limit is the edge's plan's: 100 MB on free plans. Send large files in parts.",
+  },
+  "endpoint-broke": {
+    status: 502,
+    title: "The server broke off",
+    meaning: "The server ended the connection before it had answered. The request may have been carried out.",
+    owner: "See the pods' logs and restarts: kubectl get pods; kubectl logs --previous.",
+  },
+  "bad-gateway-answer": {
+    status: 502,
+    title: "Bad answer from the server",
+    meaning: "The server answered with something that is not valid HTTP.",
+    owner: "See what the pod sends: a header with a line break, or another protocol than HTTP on this port?",
+  },
+  "no-endpoints": {
+    status: 503,
+    title: "No endpoint is ready",
+    meaning: "The site is published, but none of its servers is ready.",
+    owner:
+      "See the Service's conditions and its pods' readiness: kubectl describe service; kubectl get endpointslices.",
+    retryAfter: 5,
+  },
+  "no-eligible-nodes": {
+    status: 503,
+    title: "No node may be used",
+    meaning: "The site is published, but no machine is allowed to take requests for it.",
+    owner:
+      "The Service's condition postern.dev/NoEligibleNodes names the nodes, what excludes each, and the command that includes it.",
+    retryAfter: 30,
+  },
+  "no-available-node": {
+    status: 503,
+    title: "No node is available",
+    meaning: "The site is published, but none of its machines can be reached now.",
+    owner: "See whether the agents run and are connected: kubectl get pods -A -l app.kubernetes.io/name=postern-agent.",
+    retryAfter: 5,
+  },
+  "not-programmed": {
+    status: 503,
+    title: "Not ready yet",
+    meaning: "The load balancer has not taken over this site's configuration yet.",
+    owner: "It takes some seconds. If it lasts, the Service's condition postern.dev/Programmed says why.",
+    retryAfter: 2,
+  },
+  overloaded: {
+    status: 503,
+    title: "Overloaded",
+    meaning: "The site has more requests than it can take now.",
+    owner: "Add pods or nodes; the edge's node list shows what each has in flight.",
+    retryAfter: 1,
+  },
+  timeout: {
+    status: 504,
+    title: "The server took too long",
+    meaning: "The server did not answer in time. The request may have been carried out.",
+    owner: "See the pods' logs and load.",
+  },
+} as const satisfies Record<string, Failure>;
+
+export interface FailureOptions {
+  /** More than the reason tells; safe for strangers. */
+  readonly detail?: string;
+  /** Absent: the platform's id of the request, or a new one. */
+  readonly requestId?: string;
+}
+
+/** The answer to `request`; without a body for HEAD. Its headers may be changed by the caller. */
+export function failure(
+  reason: FailureReason,
+  request: { readonly method: string; readonly headers: Headers },
+  { detail, requestId = request.headers.get("cf-ray") ?? crypto.randomUUID() }: FailureOptions = {},
+): Response {
+  const found: Failure = failures[reason];
+  const html = request.headers.get("accept")?.includes("text/html") ?? false;
+  const headers = new Headers({
+    "content-type": html ? "text/html; charset=utf-8" : "application/problem+json",
+    "cache-control": "no-store",
+    "x-content-type-options": "nosniff",
+    "x-postern-reason": reason,
+    "x-postern-request-id": requestId,
+  });
+  if (html) headers.set("content-security-policy", "default-src 'none'; style-src 'unsafe-inline'");
+  if (found.retryAfter !== undefined) headers.set("retry-after", String(found.retryAfter));
+  const body =
+    request.method === "HEAD" ? null : (html ? page : problem)(reason, found, detail ?? found.meaning, requestId);
+  return new Response(body, { status: found.status, headers });
+}
+
+function problem(reason: string, { status, title, owner }: Failure, detail: string, requestId: string): string {
+  return `${JSON.stringify({ type: `tag:postern.dev,2026:${reason}`, title, status, detail, reason, remedy: owner, requestId })}\n`;
+}
+
+function page(reason: string, { status, title, owner }: Failure, detail: string, requestId: string): string {
+  return `<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width">
+<title>${status} ${escaped(title)}</title>
+<style>body{font:1.1em/1.5 system-ui,sans-serif;max-width:36em;margin:10vh auto;padding:0 1em}small{color:#666}</style>
+<h1>${escaped(title)}</h1>
+<p>${escaped(detail)}</p>
+<p><b>Is this your site?</b> ${escaped(owner)}</p>
+<p><small>${status} ${escaped(reason)} · request ${escaped(requestId)}</small></p>
+</html>
+`;
+}
+
+const entities: Readonly<Record<string, string>> = {
+  "&": "&amp;",
+  "<": "&lt;",
+  ">": "&gt;",
+  '"': "&quot;",
+  "'": "&#39;",
+};
+const escaped = (text: string): string => text.replace(/[&<>"']/g, (character) => entities[character] ?? "");
