@@ -99,6 +99,13 @@ export function write(into: Uint8Array, at: number, stream: number, flags: numbe
   return at + HEADER + payload.length;
 }
 
+/** One frame by itself. */
+export function encode(stream: number, type: Type, payload: Uint8Array): Uint8Array {
+  const bytes = new Uint8Array(HEADER + payload.length);
+  write(bytes, 0, stream, type, payload);
+  return bytes;
+}
+
 export function readU32(bytes: Uint8Array, at: number): number {
   return (
     (((bytes[at] as number) << 24) |

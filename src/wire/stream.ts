@@ -1,10 +1,12 @@
 // One stream's state: what waits to be sent, what credit either side has, which halves are closed. Knows nothing of sockets
-// or of other streams; session.ts moves frames in and out and does the connection's accounts.
+// or of other streams: outbox.ts sends what it has, incoming.ts says what arrives, accounts.ts knows the connection's credit.
 // Lost with the session: streams never outlive memory (README.md, Hibernation).
-import { DATA_MAX, STREAM_WINDOW, WEBSOCKET_MESSAGE_MAX } from "./limits.ts";
+import { END, MORE, Type } from "./frames.ts";
+import { DATA_MAX, MESSAGE_COST, STREAM_WINDOW, WEBSOCKET_MESSAGE_MAX } from "./limits.ts";
+import { encodeClose, encodeText } from "./messages.ts";
 
 /** Something to send, in order. `costs`: its payload is paid with credit and may be split. */
-export interface Outgoing {
+interface Outgoing {
   readonly flags: number;
   /** Set on the last frame of a split item. */
   readonly endFlag: number;
@@ -60,7 +62,33 @@ export class Stream {
     this.websocket = websocket;
   }
 
-  push(item: Outgoing): void {
+  /** OPEN or HEAD, with the beginning or the whole of the body. */
+  pushHead(type: Type, payload: Uint8Array, body: Uint8Array | undefined, end: boolean): void {
+    const alone = body === undefined || body.length === 0;
+    this.#push({ flags: type, endFlag: alone && end ? END : 0, moreFlag: 0, costs: false, extra: 0, payload });
+    if (alone) this.sendClosed = end;
+    else this.pushData(body, end);
+  }
+
+  pushData(payload: Uint8Array, end: boolean): void {
+    if (payload.length > 0 || end)
+      this.#push({ flags: Type.DATA, endFlag: end ? END : 0, moreFlag: 0, costs: true, extra: 0, payload });
+    this.sendClosed = end;
+  }
+
+  pushMessage(data: string | Uint8Array, text: boolean): void {
+    const payload = typeof data === "string" ? encodeText(data) : data;
+    const flags = text ? Type.TEXT : Type.BINARY;
+    this.#push({ flags, endFlag: 0, moreFlag: MORE, costs: true, extra: MESSAGE_COST, payload });
+  }
+
+  pushClose(code: number, reason: string): void {
+    const payload = encodeClose(code, reason);
+    this.#push({ flags: Type.CLOSE, endFlag: 0, moreFlag: 0, costs: false, extra: 0, payload });
+    this.sendClosed = true;
+  }
+
+  #push(item: Outgoing): void {
     this.#queue.push(item);
     if (item.costs) this.queued += item.payload.length + item.extra;
   }

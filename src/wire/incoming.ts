@@ -1,0 +1,124 @@
+// What a stream's frame means: checks that it may come now, does the accounts, and tells the owner. Throws Violation for what a
+// peer must not send; never for anything else that it sends.
+import { costOf } from "./accounts.ts";
+import type { SessionEvent } from "./events.ts";
+import { type Frame, Type, Violation } from "./frames.ts";
+import * as limits from "./limits.ts";
+import { decodeText, parseClose, parseRequestHead, parseReset, parseResponseHead, Reset } from "./messages.ts";
+import { added } from "./outbox.ts";
+import type { Stream } from "./stream.ts";
+import type { Streams } from "./streams.ts";
+
+export function onStreamFrame(streams: Streams, frame: Frame, events: SessionEvent[]): void {
+  const { stream: id, type, payload } = frame;
+  if (type === Type.OPEN) return onOpen(streams, frame, events);
+  if (id >= streams.nextId) throw new Violation(`frame for stream ${id}, which was never opened`);
+  const stream = streams.get(id);
+  const cost = costOf(frame);
+  streams.accounts.charge(cost);
+  if (stream === undefined) {
+    // It crossed our RESET: forget it, and give its bytes back.
+    streams.accounts.release(cost);
+    return;
+  }
+  if (type === Type.RESET) {
+    const { code, reason } = parseReset(payload);
+    streams.forget(stream);
+    events.push({ type: "reset", id, code, reason, local: false });
+    return;
+  }
+  if (type === Type.CREDIT) {
+    stream.credit = added(stream.credit, payload);
+    return streams.outbox.enter(stream);
+  }
+  if (stream.recvClosed) throw new Violation(`frame type 0x${type.toString(16)} after the end of stream ${id}`);
+  if (type === Type.HEAD) return onHead(streams, stream, frame, events);
+  if (streams.edge && !stream.headSeen)
+    throw new Violation(`frame type 0x${type.toString(16)} before the HEAD of stream ${id}`);
+  if (type === Type.DATA) return onData(streams, stream, frame, events);
+  if (!stream.websocket) throw new Violation(`WebSocket frame on stream ${id}, which is none`);
+  if (type === Type.CLOSE) return onClose(streams, stream, frame, events);
+  onMessagePart(streams, stream, frame, cost, events);
+}
+
+function onOpen(streams: Streams, { stream: id, payload, end }: Frame, events: SessionEvent[]): void {
+  if (streams.edge) throw new Violation("OPEN from a node");
+  if (id < streams.nextId || id > limits.STREAM_ID_MAX)
+    throw new Violation(`OPEN of stream ${id} again or out of order`);
+  const head = parseRequestHead(payload);
+  if (head.websocket && end) throw new Violation("END on the OPEN of a WebSocket");
+  if (streams.size >= limits.STREAMS_MAX) {
+    streams.nextId = id + 1;
+    return streams.outbox.sendReset(id, Reset.OVERLOADED, "too many streams");
+  }
+  const stream = streams.add(id, head.websocket);
+  stream.recvClosed = end;
+  stream.headSeen = true;
+  events.push({ type: "open", id, head, end });
+}
+
+function onHead(streams: Streams, stream: Stream, { payload, end }: Frame, events: SessionEvent[]): void {
+  if (!streams.edge) throw new Violation("HEAD from the edge");
+  if (stream.headSeen) throw new Violation(`a second HEAD on stream ${stream.id}`);
+  const head = parseResponseHead(payload);
+  // Whatever its backend says, a node answers finally (200 to 999), or agrees to what was asked for.
+  if (head.status < 200 && !(head.status === 101 && stream.websocket))
+    throw new Violation(`status ${head.status} on stream ${stream.id}`);
+  if (head.status === 101 && end) throw new Violation("END on a WebSocket's 101");
+  if (head.status !== 101) stream.websocket = false;
+  stream.headSeen = true;
+  stream.recvClosed = end;
+  events.push({ type: "head", id: stream.id, head, end });
+  if (end) streams.settle(stream);
+}
+
+function onData(streams: Streams, stream: Stream, { payload, end }: Frame, events: SessionEvent[]): void {
+  if (stream.websocket) throw new Violation(`DATA on stream ${stream.id}, which is a WebSocket`);
+  if (payload.length === 0 && !end) throw new Violation("empty DATA");
+  streams.accounts.hold(stream, payload.length);
+  stream.recvClosed = end;
+  // A head and the data right behind it are one event: a small answer costs its consumer one call.
+  const last = events.at(-1);
+  if (
+    last !== undefined &&
+    (last.type === "head" || last.type === "open") &&
+    last.id === stream.id &&
+    last.body === undefined
+  ) {
+    if (payload.length > 0) last.body = payload;
+    last.end = end;
+  } else events.push({ type: "data", id: stream.id, bytes: payload, end });
+  streams.settle(stream);
+  streams.evict(events);
+}
+
+function onClose(streams: Streams, stream: Stream, { payload }: Frame, events: SessionEvent[]): void {
+  if (stream.partBytes > 0) throw new Violation("CLOSE within a WebSocket message");
+  const { code, reason } = parseClose(payload);
+  stream.recvClosed = true;
+  events.push({ type: "close", id: stream.id, code, reason });
+  streams.settle(stream);
+}
+
+/** TEXT or BINARY: a whole message, or the next part of one. */
+function onMessagePart(streams: Streams, stream: Stream, frame: Frame, cost: number, events: SessionEvent[]): void {
+  const { type, payload, more } = frame;
+  const text = type === Type.TEXT;
+  if (stream.partBytes > 0 && stream.partText !== text) throw new Violation("a WebSocket message changed its type");
+  if (more && payload.length === 0) throw new Violation("empty part of a WebSocket message");
+  streams.accounts.hold(stream, cost);
+  if (stream.partBytes + payload.length > limits.WEBSOCKET_MESSAGE_MAX)
+    return streams.resetHere(stream, Reset.TOO_BIG, "WebSocket message too big", events);
+  if (more) {
+    stream.partText = text;
+    stream.addPart(payload, cost);
+    streams.accounts.refillParts(stream);
+  } else {
+    const partial = stream.partBytes > 0;
+    if (partial) stream.addPart(payload, cost);
+    const size = partial ? stream.partHeld : cost;
+    const bytes = partial ? stream.takeMessage() : payload;
+    events.push({ type: "message", id: stream.id, data: text ? decodeText(bytes) : bytes, size });
+  }
+  streams.evict(events);
+}

@@ -1,0 +1,127 @@
+// The streams of one connection: who is open, how each one goes, and which must go when memory runs short.
+// Promises: a stream that is gone holds nothing, its paused producer is woken, and the peer is told where it knows of it.
+// Lost with the session.
+import { Accounts, type Budget, type Holder } from "./accounts.ts";
+import type { SessionEvent } from "./events.ts";
+import { Reset } from "./messages.ts";
+import { Outbox } from "./outbox.ts";
+import { Stream } from "./stream.ts";
+
+export class Streams implements Holder {
+  readonly edge: boolean;
+  readonly accounts: Accounts;
+  readonly outbox: Outbox;
+  /** Edge: the next id to give. Node: the highest id seen, plus 1. */
+  nextId = 1;
+  readonly #open = new Map<number, Stream>();
+  readonly #onEvicted: ((event: SessionEvent) => void) | undefined;
+
+  constructor(edge: boolean, budget: Budget, onEvicted: ((event: SessionEvent) => void) | undefined) {
+    this.edge = edge;
+    this.accounts = new Accounts(budget);
+    this.outbox = new Outbox(this.accounts, (stream) => this.settle(stream));
+    this.#onEvicted = onEvicted;
+    if (onEvicted === undefined) return;
+    budget.holders ??= new Set();
+    budget.holders.add(this);
+  }
+
+  get size(): number {
+    return this.#open.size;
+  }
+
+  /** As they are now: whoever goes through them may reset them. */
+  all(): Stream[] {
+    return [...this.#open.values()];
+  }
+
+  get(id: number): Stream | undefined {
+    return this.#open.get(id);
+  }
+
+  /** A new stream; ids only rise. */
+  add(id: number, websocket: boolean): Stream {
+    this.nextId = id + 1;
+    const stream = new Stream(id, websocket);
+    this.#open.set(id, stream);
+    return stream;
+  }
+
+  /** Forgets the stream where both halves are over and all is read. */
+  settle(stream: Stream): void {
+    if (stream.finished) this.#open.delete(stream.id);
+  }
+
+  /** Ends the stream here, whatever it held or had to send. */
+  forget(stream: Stream): void {
+    this.#open.delete(stream.id);
+    this.outbox.drop(stream);
+    stream.grant = 0;
+    stream.recvClosed = true;
+    const held = stream.held;
+    stream.held = 0;
+    if (held > 0) this.accounts.release(held);
+  }
+
+  /** Ends the stream on both sides. */
+  reset(stream: Stream, code: Reset, reason: string): void {
+    this.forget(stream);
+    // Where its OPEN was still queued, the peer never hears of the stream at all.
+    if (!this.edge || stream.announced) this.outbox.sendReset(stream.id, code, reason);
+  }
+
+  /** A reset that nobody asked for: both sides are told. */
+  resetHere(stream: Stream, code: Reset, reason: string, events: SessionEvent[]): void {
+    this.reset(stream, code, reason);
+    events.push({ type: "reset", id: stream.id, code, reason, local: true });
+  }
+
+  /**
+   * At three quarters the stream that holds most goes: of this connection, or of all that share the budget. So slow readers
+   * never use up what the others need, and nobody pays for them.
+   */
+  evict(events: SessionEvent[]): void {
+    while (this.accounts.connectionFull && this.#giveUp(events));
+    while (this.accounts.budgetFull) {
+      let worst: Holder | undefined;
+      let most = this.most;
+      for (const holder of this.accounts.budget.holders ?? []) {
+        if (holder === this || holder.most <= most) continue;
+        worst = holder;
+        most = holder.most;
+      }
+      if (worst !== undefined) worst.giveUp();
+      else if (!this.#giveUp(events)) return;
+    }
+  }
+
+  get most(): number {
+    return this.#greediest()?.held ?? 0;
+  }
+
+  giveUp(): void {
+    const events: SessionEvent[] = [];
+    this.#giveUp(events);
+    for (const event of events) this.#onEvicted?.(event);
+  }
+
+  #giveUp(events: SessionEvent[]): boolean {
+    const worst = this.#greediest();
+    if (worst === undefined) return false;
+    this.resetHere(worst, Reset.STALLED, "the reader is too slow and holds too much memory", events);
+    return true;
+  }
+
+  #greediest(): Stream | undefined {
+    let worst: Stream | undefined;
+    for (const stream of this.#open.values()) if (stream.held > (worst?.held ?? 0)) worst = stream;
+    return worst;
+  }
+
+  /** Nothing is held any more, and nobody asks. */
+  close(): void {
+    this.accounts.budget.holders?.delete(this);
+    this.accounts.close();
+    this.#open.clear();
+  }
+}
