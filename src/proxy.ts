@@ -65,7 +65,14 @@ async function serveBy(
   const { route } = match;
   if (route.unavailable !== undefined) return unsent(failure(route.unavailable.reason, request));
   if (route.transport === "direct" && table.index !== undefined)
-    return direct.fetch(request, { match, table: table.index.table, probes: table.probes, client });
+    return direct.fetch(request, {
+      match,
+      table: table.index.table,
+      probes: table.probes,
+      client,
+      scheme: request.url.startsWith("https:") ? "https" : "http",
+      forwarderSecret: env.FORWARDER_SECRET,
+    });
   const shard = shards === 1 ? 0 : route.affinity ? hash32(client) % shards : Math.floor(Math.random() * shards);
   const askedAt = Date.now();
   const response = await env.TUNNEL.getByName(`${table.name}/${shard}`).fetch(request);

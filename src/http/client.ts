@@ -9,8 +9,21 @@ export function clientAddress(headers: Headers, forwarderSecret?: string): strin
   return headers.get(CLIENT_HEADER) ?? "";
 }
 
+/**
+ * What the client itself sent as Accept-Encoding, "" for nothing: the platform, and `wrangler dev`, put their own in its
+ * place. undefined: the header is true as it is.
+ */
+export function clientAcceptEncoding(request: Request, forwarderSecret?: string): string | undefined {
+  if (forwarderSecret === undefined) return (request.cf?.["clientAcceptEncoding"] as string | undefined) ?? undefined;
+  const sent = request.headers.get(ACCEPT_ENCODING_HEADER);
+  if (sent === null) return undefined;
+  return sent === "-" ? "" : sent;
+}
+
 const FORWARDER_HEADER = "x-postern-forwarder";
 const CLIENT_HEADER = "x-postern-client";
+/** "-": the client sent none. */
+const ACCEPT_ENCODING_HEADER = "x-postern-accept-encoding";
 
 /** Takes as long as `secret` is, whatever `shown` is. An empty secret equals nothing. */
 function equalInConstantTime(shown: string, secret: string): boolean {

@@ -1,6 +1,6 @@
 // The way of one request through a shard: head, body, node after node until one answers or none is left.
 // The decision to retry is src/http/retry.ts's, the order is shard.ts's; this file only carries them out.
-import { clientAddress } from "../http/client.ts";
+import { clientAcceptEncoding, clientAddress } from "../http/client.ts";
 import { failure, type FailureReason } from "../http/failure.ts";
 import { requestHeaders, responseHeaders } from "../http/headers.ts";
 import { decideRetry, isIdempotent } from "../http/retry.ts";
@@ -58,8 +58,15 @@ export class Forwarder {
       client,
       method: request.method,
       target: target(request.url),
-      headers: requestHeaders(request.headers, { client, proto: scheme, host: found.host, port: found.port }),
+      headers: requestHeaders(request.headers, {
+        client,
+        proto: scheme,
+        host: request.headers.get("host") ?? found.host,
+        port: found.port,
+        acceptEncoding: clientAcceptEncoding(request, this.#secret),
+      }),
     };
+    const idempotent = isIdempotent(head.method, request.headers);
     const body = request.body === null || websocket ? noBody : await requestBody(request, this.#memory);
     const ctx: PickContext = { now: Date.now(), random: Math.random, client: hash32(client) };
     this.#retries.request(ctx.now);
@@ -77,14 +84,13 @@ export class Forwarder {
         continue;
       }
       tried.add(node);
-      const mayMove = (): boolean =>
-        isIdempotent(head.method) && body.replayable && this.#shard.hasOther(route, node, Date.now());
+      const mayMove = (): boolean => idempotent && body.replayable && this.#shard.hasOther(route, node, Date.now());
       const options = { link, head, signal: request.signal, now, mayMove };
       const pending = websocket ? webSocketExchange(options) : httpExchange({ ...options, body });
       this.#onWaiting();
       const attempt = await pending;
       if (attempt.ok) {
-        this.#shard.ejector.succeeded(node.name);
+        this.#shard.ejector.succeeded(node.name, now);
         return answer(attempt, request);
       }
       if (attempt.reason === "client-gone") return new Response(null, { status: 499 });
@@ -93,7 +99,7 @@ export class Forwarder {
       last = attempt;
       const decision = decideRetry({
         sent: attempt.sent,
-        idempotent: isIdempotent(head.method),
+        idempotent: idempotent,
         replayable: body.replayable,
         attempts: tried.size,
         budget: () => this.#retries.retry(Date.now()),
