@@ -193,7 +193,7 @@ async function within<T>(ms: number, pending: readonly Promise<T>[]): Promise<T 
   try {
     return await Promise.race([...pending, silence]);
   } finally {
-    clearTimeout(timer);
+    clearTimeout(timer ?? null);
   }
 }
 

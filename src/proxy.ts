@@ -1,12 +1,12 @@
 // The way of a tenant's request: match, refuse or order clusters, hand to a transport, answer. Matches and refuses from this
 // isolate's tables (tables.ts); through a tunnel the request goes on as it came, so nothing is copied here.
+import { Direct } from "./direct.ts";
 import type { Env } from "./env.ts";
 import { clientAddress } from "./http/client.ts";
 import { failure } from "./http/failure.ts";
 import { GENERATION_HEADER, UNSENT_HEADER } from "./objects/contract.ts";
 import { sourceAllowed } from "./routing/match.ts";
 import { type Candidate, Tables } from "./tables.ts";
-import { Direct } from "./transport/direct.ts";
 import { hash32 } from "./wire/hash.ts";
 
 const tables = new Tables();

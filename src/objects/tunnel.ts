@@ -230,7 +230,7 @@ export class TunnelObject extends DurableObject<Env> implements TunnelRpc, LinkO
   #sweepWithin(ms: number): void {
     const due = Date.now() + ms;
     if (this.#sweepDue <= due) return;
-    clearTimeout(this.#sweepTimer);
+    clearTimeout(this.#sweepTimer ?? null);
     this.#sweepDue = due;
     this.#sweepTimer = setTimeout(() => this.#sweep(), ms);
   }

@@ -15,10 +15,13 @@ export interface DirectTry {
 export const directHeaders = (request: Request, facts: RequestFacts): Headers =>
   directRequestHeaders(request.headers, facts);
 
+/** The platform must not answer from its cache; a `cache` option would write headers of its own. */
+const NO_CACHE = { cacheTtl: -1 };
+
 /** No signal: the platform cancels it with the request that it belongs to. */
 export async function directExchange({ url, method, headers, body }: DirectTry): Promise<Response | Failed> {
   try {
-    return await fetch(url, { method, headers, body, redirect: "manual" });
+    return await fetch(url, { method, headers, body, redirect: "manual", cf: NO_CACHE });
   } catch (error) {
     const detail = error instanceof Error ? error.message : String(error);
     return { ok: false, sent: "maybe", reason: "endpoint-broke", detail };
