@@ -40,12 +40,12 @@ function build(): Api {
     },
   });
   app.use(async (c, next) => {
-    c.set("requestId", crypto.randomUUID());
+    c.set("requestId", c.req.header("cf-ray") ?? crypto.randomUUID());
     await next();
     // The answer to a dial is the object's own, with its socket.
     if (c.res.status === 101) return;
     c.res.headers.set("cache-control", "no-store");
-    c.res.headers.set("x-request-id", c.get("requestId"));
+    c.res.headers.set("x-postern-request-id", c.get("requestId"));
   });
   app.notFound((c) =>
     problem(c, {

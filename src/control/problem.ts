@@ -36,7 +36,8 @@ export function problem(c: Context<ControlEnv>, { status, reason, detail, field,
   const headers: Record<string, string> = { "content-type": "application/problem+json" };
   if (status === 401) headers["www-authenticate"] = 'Bearer realm="postern"';
   if (status === 429 || status === 503) headers["retry-after"] = "2";
-  return c.body(JSON.stringify({ title, status, reason, detail, field, remedy, requestId }), status, headers);
+  const type = `tag:postern.dev,2026:${reason}`;
+  return c.body(JSON.stringify({ type, title, status, detail, reason, field, remedy, requestId }), status, headers);
 }
 
 export const refused = (c: Context<ControlEnv>, { status, reason, message }: Refusal): Response =>

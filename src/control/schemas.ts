@@ -59,6 +59,7 @@ export const entrySchema = z
 
 export const problemSchema = z
   .object({
+    type: z.string(),
     title: z.string(),
     status: z.int(),
     reason: z.string(),

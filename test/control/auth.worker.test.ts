@@ -60,7 +60,7 @@ describe.each(matrix)("%s %s", (method, path, request, ...expected) => {
         expect(response.headers.get("content-type")).toBe("application/problem+json");
         const problem = await response.json<Problem>();
         expect(problem.reason).toMatch(/^[a-z-]+$/);
-        expect(problem.requestId).toBe(response.headers.get("x-request-id"));
+        expect(problem.requestId).toBe(response.headers.get("x-postern-request-id"));
         if (token !== undefined) expect(JSON.stringify(problem)).not.toContain(token);
       } else await response.text();
     },

@@ -1,0 +1,159 @@
+// Hostnames between clusters: who gets a name, who gets it next, and who serves it. Each story is told three times: with the
+// objects left alone, evicted, and aborted after every step.
+import { abortAllDurableObjects, evictAllDurableObjects, reset } from "cloudflare:test";
+import { env } from "cloudflare:workers";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { ADMIN, call, createCluster, published, service, snapshotOf } from "../worker/edge.ts";
+
+const shop = "shop.example.com";
+const gateway = () => env.GATEWAY.get(env.GATEWAY.idFromName("gateway"));
+const withShop = snapshotOf(service("web", { hostnames: [shop] }));
+
+async function hostnames(cluster: string): Promise<string[]> {
+  const { table } = await env.CLUSTER.get(env.CLUSTER.idFromName(cluster)).table();
+  return [...new Set(table?.listeners.map((listener) => listener.hostname))].sort();
+}
+
+/** Waits for the alarm's errands: nothing tells when they are done but their result. */
+const serves = async (cluster: string, ...names: string[]): Promise<void> =>
+  await vi.waitFor(async () => expect(await hostnames(cluster)).toEqual(names.sort()), { timeout: 5000, interval: 20 });
+
+const setMembers = async (token: string, members: unknown): Promise<number> => {
+  const response = await call("PUT", `/api/v1/hostnames/${shop}`, { token, json: { members } });
+  await response.text();
+  return response.status;
+};
+
+afterEach(reset);
+
+describe.each([
+  ["left alone", async () => undefined],
+  ["evicted", async () => await evictAllDurableObjects()],
+  ["aborted", async () => await abortAllDurableObjects()],
+])("objects %s between steps:", (_, between) => {
+  let home: string;
+  let office: string;
+  beforeEach(async () => {
+    home = await createCluster("home", { hostnames: [shop] });
+    office = await createCluster("office", { hostnames: ["*.example.com"] });
+    await between();
+  });
+
+  it("the first cluster to claim a name has it, the next gets it when it is free", async () => {
+    await published("home", home, "1.1", withShop);
+    await between();
+    const second = await published("office", office, "1.1", withShop);
+    expect(second.services["default/web"]?.hostnames).toEqual(["web-default-office.edge.test"]);
+    expect(second.services["default/web"]?.conditions).toContainEqual(
+      expect.objectContaining({ message: expect.stringContaining(shop) }),
+    );
+    await between();
+    expect(await gateway().getHostname(shop)).toMatchObject({ owner: "home", members: [{ cluster: "home" }] });
+
+    await published("home", home, "1.2", snapshotOf(service("web")));
+    await between();
+    await serves("office", shop, "web-default-office.edge.test");
+    expect(await gateway().getHostname(shop)).toMatchObject({ owner: "office" });
+    await serves("home", "web-default-home.edge.test");
+  });
+
+  it("a deleted cluster's names go to who wants them, and its state is gone", async () => {
+    await published("home", home, "1.1", withShop);
+    await published("office", office, "1.1", withShop);
+    await between();
+    expect((await call("DELETE", "/api/v1/clusters/home", { token: ADMIN })).status).toBe(204);
+    await between();
+    await serves("office", shop, "web-default-office.edge.test");
+    expect(await gateway().getCluster("home")).toBeUndefined();
+    expect(await hostnames("home")).toEqual([]);
+    expect((await call("GET", "/api/v1/clusters/home", { token: home })).status).toBe(401);
+
+    const again = await createCluster("home", { hostnames: [shop] });
+    await between();
+    expect((await call("GET", "/api/v1/clusters/home", { token: home })).status).toBe(401);
+    await published("home", again, "1.1", withShop);
+    await serves("home", "web-default-home.edge.test");
+  });
+
+  it("the owner lists another cluster, which then serves the name, until it is taken off", async () => {
+    await published("home", home, "1.1", withShop);
+    await published("office", office, "1.1", withShop);
+    expect(await setMembers(office, [{ cluster: "office" }])).toBe(403);
+    await between();
+    expect(await setMembers(home, [{ cluster: "home" }, { cluster: "office", priority: 1, weight: 5 }])).toBe(200);
+    await between();
+    await serves("office", shop, "web-default-office.edge.test");
+    expect((await gateway().getHostname(shop))?.members).toEqual([
+      { cluster: "home", priority: 0, weight: 1 },
+      { cluster: "office", priority: 1, weight: 5 },
+    ]);
+    expect((await call("GET", `/api/v1/hostnames/${shop}`, { token: office })).status).toBe(200);
+
+    // What was listed stays while the owner's own Service is away: that is what failover is for.
+    await published("home", home, "1.2", snapshotOf());
+    await between();
+    await serves("office", shop, "web-default-office.edge.test");
+    expect(await gateway().getHostname(shop)).toMatchObject({ owner: "home" });
+    await published("home", home, "1.3", withShop);
+
+    expect(await setMembers(home, [{ cluster: "home" }])).toBe(200);
+    await between();
+    await serves("office", "web-default-office.edge.test");
+  });
+
+  it("an entry that nobody claims is given up when the owner alone is listed", async () => {
+    await published("home", home, "1.1", withShop);
+    await published("office", office, "1.1", withShop);
+    expect(await setMembers(ADMIN, [{ cluster: "office" }])).toBe(200);
+    await published("home", home, "1.2", snapshotOf());
+    await between();
+    expect(await setMembers(ADMIN, [{ cluster: "home" }])).toBe(200);
+    await between();
+    await serves("office", shop, "web-default-office.edge.test");
+    expect(await gateway().getHostname(shop)).toMatchObject({ owner: "office" });
+  });
+
+  it("a deleted member leaves the list; the last one leaves it to the owner", async () => {
+    await published("home", home, "1.1", withShop);
+    expect(await setMembers(home, [{ cluster: "office" }])).toBe(200);
+    await between();
+    await (await call("DELETE", "/api/v1/clusters/office", { token: ADMIN })).text();
+    await between();
+    expect((await gateway().getHostname(shop))?.members).toEqual([{ cluster: "home", priority: 0, weight: 1 }]);
+  });
+});
+
+describe("the directory", () => {
+  it("has a version that rises with every change, and is sent only where it changed", async () => {
+    const home = await createCluster("home", { hostnames: [shop], shards: 2 });
+    const first = await gateway().directory();
+    expect(first).toMatchObject({ entries: [], shards: { home: 2 } });
+    expect(await gateway().directory(first.version)).toEqual({ version: first.version });
+    await published("home", home, "1.1", withShop);
+    const second = await gateway().directory(first.version);
+    expect(second.version).toBeGreaterThan(first.version);
+    expect(second.entries?.map(({ hostname }) => hostname)).toEqual([shop, "web-default-home.edge.test"]);
+    // Nothing that it holds changed.
+    await published("home", home, "1.2", snapshotOf(service("web", { hostnames: [shop], algorithm: "round-robin" })));
+    expect(await gateway().directory(second.version)).toEqual({ version: second.version });
+  });
+
+  it("refuses members that do not exist, and names them", async () => {
+    const home = await createCluster("home", { hostnames: [shop] });
+    await published("home", home, "1.1", withShop);
+    const json = { members: [{ cluster: "home" }, { cluster: "nowhere" }] };
+    const response = await call("PUT", `/api/v1/hostnames/${shop}`, { token: home, json });
+    expect(response.status).toBe(400);
+    expect(await response.json()).toMatchObject({
+      reason: "no-such-member",
+      detail: expect.stringContaining("nowhere"),
+    });
+  });
+
+  it("refuses a cluster that exists", async () => {
+    await createCluster("home");
+    const response = await call("POST", "/api/v1/clusters", { token: ADMIN, json: { name: "home" } });
+    expect(response.status).toBe(409);
+    expect(await response.json()).toMatchObject({ reason: "cluster-exists" });
+  });
+});
