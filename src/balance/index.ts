@@ -7,15 +7,13 @@ import { RoundRobin } from "./round-robin.ts";
 import { SourceHash } from "./source-hash.ts";
 import { Weighted } from "./weighted.ts";
 
+const makers: Readonly<Record<NodeAlgorithm, () => Balancer>> = {
+  "least-request": () => new LeastRequest(),
+  "round-robin": () => new RoundRobin(),
+  "source-hash": () => new SourceHash(),
+  weighted: () => new Weighted(),
+};
+
 export function createBalancer(name: NodeAlgorithm): Balancer {
-  switch (name) {
-    case "least-request":
-      return new LeastRequest();
-    case "round-robin":
-      return new RoundRobin();
-    case "source-hash":
-      return new SourceHash();
-    case "weighted":
-      return new Weighted();
-  }
+  return makers[name]();
 }

@@ -2,6 +2,8 @@
 // candidate that comes or goes moves it by one place, and never starts the round anew. Lost at a restart.
 import type { Balancer, Candidate, PickContext } from "../wire/balancer.ts";
 
+const PASSES = [false, true] as const;
+
 export class RoundRobin implements Balancer {
   /** Where the next order starts looking. */
   #turn = 0;
@@ -9,22 +11,17 @@ export class RoundRobin implements Balancer {
   *order<C extends Candidate>(candidates: readonly C[], _context: PickContext): Iterable<C> {
     const count = candidates.length;
     const start = this.#turn % count;
-    let weightless = 0;
-    for (let i = 0; i < count; i++) {
-      const each = candidates[(start + i) % count] as C;
-      if (each.weight === 0) {
-        weightless++;
-        continue;
+    let first = true;
+    for (const weightless of PASSES) {
+      for (let i = 0; i < count; i++) {
+        const at = (start + i) % count;
+        const each = candidates[at] as C;
+        if ((each.weight === 0) !== weightless) continue;
+        // Weightless ones passed over to find it have had their turn as well.
+        if (first) this.#turn = at + 1;
+        first = false;
+        yield each;
       }
-      // The first one used up its turn, and with it those of the weightless ones before it.
-      if (i === weightless) this.#turn = ((start + i) % count) + 1;
-      yield each;
-    }
-    for (let i = 0; weightless > 0 && i < count; i++) {
-      const each = candidates[(start + i) % count] as C;
-      if (each.weight > 0) continue;
-      if (weightless === count && i === 0) this.#turn = start + 1;
-      yield each;
     }
   }
 }

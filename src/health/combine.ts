@@ -6,7 +6,7 @@ export interface HealthInputs {
   /** Kubernetes: why the node gets no new streams, as the snapshot says it. Absent: it may. */
   readonly excluded?: string | undefined;
   /** Measured: the state of its tunnel, or `{ probe }`: why its last probes failed. Absent: all is well, or not measured yet. */
-  readonly measured?: "not connected" | "draining" | "silent" | { readonly probe: string } | undefined;
+  readonly measured?: keyof typeof measuredReasons | { readonly probe: string } | undefined;
   /** Requests: until when it is ejected, in the same clock as `now`. */
   readonly ejectedUntil?: number | undefined;
   readonly now: number;
@@ -19,7 +19,8 @@ const AVAILABLE: Verdict = { available: true };
 /** The inputs in their order: the first that objects gives the reason, a sentence for people. */
 export function combine({ excluded, measured, ejectedUntil, now }: HealthInputs): Verdict {
   if (excluded !== undefined) return unavailable(`Kubernetes keeps it out of load balancing: ${excluded}.`);
-  if (measured !== undefined) return unavailable(measuredReason(measured));
+  if (typeof measured === "string") return unavailable(measuredReasons[measured]);
+  if (measured !== undefined) return unavailable(`It does not answer probes: ${measured.probe}.`);
   if (ejectedUntil !== undefined && ejectedUntil > now) {
     const seconds = Math.ceil((ejectedUntil - now) / 1000);
     return unavailable(`Requests sent to it failed in a row; it is left out for another ${seconds} s.`);
@@ -27,16 +28,10 @@ export function combine({ excluded, measured, ejectedUntil, now }: HealthInputs)
   return AVAILABLE;
 }
 
-function measuredReason(measured: NonNullable<HealthInputs["measured"]>): string {
-  if (typeof measured === "object") return `It does not answer probes: ${measured.probe}.`;
-  switch (measured) {
-    case "not connected":
-      return "Its agent is not connected.";
-    case "draining":
-      return "Its agent is shutting down and takes no new requests.";
-    case "silent":
-      return "Its agent is connected but has been silent while a request waited for it.";
-  }
-}
+const measuredReasons = {
+  "not connected": "Its agent is not connected.",
+  draining: "Its agent is shutting down and takes no new requests.",
+  silent: "Its agent is connected but has been silent while a request waited for it.",
+} as const;
 
 const unavailable = (reason: string): Verdict => ({ available: false, reason });
