@@ -52,7 +52,8 @@ export function startAgent(options: Options, software: string, log: Logger, heal
   let applying: Promise<void> | undefined;
   let reapply: NodeJS.Timeout | undefined;
   let stopping = false;
-  let connected = false;
+  /** Undefined until the first connection. */
+  let connected: boolean | undefined;
 
   const publisher = startPublisher({
     edge,
@@ -74,9 +75,10 @@ export function startAgent(options: Options, software: string, log: Logger, heal
     backends,
     log,
     onState: (state) => {
-      if (state.connected && !connected) publisher.repeat();
-      connected = state.connected;
-      health.set({ connected });
+      // An edge that lost its state (a new deployment) is told again.
+      if (state.connected && connected === false) publisher.repeat();
+      if (state.connected || connected !== undefined) connected = state.connected;
+      health.set({ connected: state.connected });
     },
   });
 

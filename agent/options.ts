@@ -73,7 +73,7 @@ const hostAndPort = z.string().transform((text, context) => {
 
 const optionsSchema = z
   .object({
-    edge: z.url({ protocol: /^https?$/, error: "is needed: the edge's URL, such as https://postern.example.com" }),
+    edge: z.url({ protocol: /^https?$/, error: "must be the edge's URL, such as https://postern.example.com" }),
     cluster: z
       .string("is needed: the cluster's name at the edge")
       .regex(/^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/, "must be a DNS label"),
