@@ -9,7 +9,7 @@ import { fileURLToPath } from "node:url";
 
 /** After SIGTERM; workerd, for one, survives it while a stream is open. */
 const GRACE_MS = 3_000;
-const LAST_LINES = 15;
+const LAST_LINES = 20;
 const root = fileURLToPath(new URL("../..", import.meta.url));
 const tether = fileURLToPath(new URL("tether.ts", import.meta.url));
 

@@ -1,35 +1,52 @@
 // The edge's process: wrangler's dev server with the Worker of this repository, started by `npm start`. Settings come
 // over the IPC channel, not as arguments: two of them are secrets, and `ps` shows arguments to everybody.
 //
-// startWorker is what `wrangler dev` itself runs; here without its inspector, which cannot be switched off there.
-// Measured with a Worker that passes requests through, 1 KiB answers, 16 connections: 853 requests a second without,
-// 646 with (1 MiB answers: no difference). It says nothing of production's speed: `npm run bench` measures that.
+// DevEnv is what `wrangler dev` itself runs; here without its inspector, which cannot be switched off there. Measured
+// with a Worker that passes requests through, 1 KiB answers, 16 connections: 853 requests a second without, 646 with
+// (1 MiB answers: no difference). It says nothing of production's speed: `npm run bench` measures that.
 import { fileURLToPath } from "node:url";
-import { unstable_startWorker } from "wrangler";
+import { inspect } from "node:util";
+import { unstable_DevEnv } from "wrangler";
 import type { EdgeSettings } from "./edge-settings.ts";
 
+const edge = new unstable_DevEnv();
+edge.on("error", (event: unknown) => console.error(inspect(event, { depth: 4 })));
+
+process.once("SIGTERM", () => {
+  void edge.teardown().finally(() => process.exit(0));
+});
+
+// The tether lets go of the channel; here it holds the process until the settings have come.
+process.channel?.ref();
 process.once("message", (settings: EdgeSettings) => {
   void serve(settings);
 });
 
 async function serve(settings: EdgeSettings): Promise<void> {
-  const worker = await unstable_startWorker({
-    config: fileURLToPath(new URL("../../wrangler.toml", import.meta.url)),
-    bindings: Object.fromEntries(
-      Object.entries(settings.bindings).map(([name, value]) => [name, { type: "secret_text", value }]),
-    ),
-    dev: {
-      inspector: false,
-      // A file that is saved half-way must not take the edge down under a running load.
-      watch: false,
-      persist: settings.state,
-      server: { hostname: "127.0.0.1", port: settings.port, secure: false },
-      logLevel: "warn",
-    },
-  });
-  process.once("SIGTERM", () => {
-    void worker.dispose().finally(() => process.exit(0));
-  });
-  await worker.ready;
+  const started = Promise.withResolvers<void>();
+  edge.once("reloadComplete", () => started.resolve());
+  // Before that these mean that the Worker could not be built or loaded; why has been printed.
+  for (const failed of ["error", "buildFailed"]) edge.once(failed, () => started.reject());
+  try {
+    const worker = await edge.startWorker({
+      config: fileURLToPath(new URL("../../wrangler.toml", import.meta.url)),
+      bindings: Object.fromEntries(
+        Object.entries(settings.bindings).map(([name, value]) => [name, { type: "secret_text", value }]),
+      ),
+      dev: {
+        inspector: false,
+        // A file that is saved half-way must not take the edge down under a running load.
+        watch: false,
+        persist: settings.state,
+        server: { hostname: "127.0.0.1", port: settings.port, secure: false },
+        logLevel: "warn",
+      },
+    });
+    await Promise.all([started.promise, worker.ready]);
+  } catch (error) {
+    if (error !== undefined) console.error(error);
+    // Its teardown would wait for the build that failed; the supervisor ends what is left of this process's group.
+    process.exit(1);
+  }
   process.send?.({ ready: true });
 }

@@ -122,7 +122,8 @@ export class Emulation {
       name: "the edge",
       script: "src/local/edge.ts",
       args: [],
-      env: edgeEnvironment(this.#folder.path),
+      // FORCE_COLOR=0: its last lines may be shown, and are kept in a file.
+      env: { ...edgeEnvironment(this.#folder.path), FORCE_COLOR: "0" },
       log: this.#folder.log("edge"),
     });
     const settings: EdgeSettings = {
