@@ -4,9 +4,8 @@ import { readFileSync } from "node:fs";
 import { isIP } from "node:net";
 import { hostname } from "node:os";
 import { parseArgs } from "node:util";
-import ipaddr from "ipaddr.js";
 import { z } from "zod";
-import { parseRange } from "./plan/ranges.ts";
+import { parseAddress, parseRange } from "./plan/ranges.ts";
 
 export const help = `The Postern agent: runs on every node, dials out to the edge and serves what comes back.
 
@@ -172,8 +171,7 @@ export function readToken(file: string): string {
 function isNearby(host: string): boolean {
   const address = host.replace(/^\[|\]$/g, "");
   if (address === "localhost" || address.endsWith(".localhost")) return true;
-  if (!ipaddr.isValid(address)) return false;
-  return ["loopback", "private", "uniqueLocal", "linkLocal"].includes(ipaddr.process(address).range());
+  return ["loopback", "private", "uniqueLocal", "linkLocal"].includes(parseAddress(address)?.range() ?? "");
 }
 
 const isNameOrRange = (entry: string): boolean =>

@@ -1,7 +1,7 @@
 // The annotations that Postern reads on Services and Nodes. Pure. A bad value never stops a Service: the default is used
 // and a sentence says which annotation, which value and what would be allowed. Source ranges are the exception: where none
 // of them can be read nobody is let in, for the opposite would open what somebody meant to close.
-import ipaddr from "ipaddr.js";
+import { isIP } from "node:net";
 import {
   type EndpointAlgorithm,
   endpointAlgorithms,
@@ -80,9 +80,7 @@ export function nodeSettings(node: KubeNode): NodeSettings {
   const badValues: string[] = [];
   const address = annotations["postern.dev/direct-address"]?.trim();
   const goodAddress =
-    address !== undefined && (ipaddr.isValid(address) || hostnameSchema.safeParse(address).success)
-      ? address
-      : undefined;
+    address !== undefined && (isIP(address) !== 0 || hostnameSchema.safeParse(address).success) ? address : undefined;
   if (address !== undefined && goodAddress === undefined) {
     badValues.push(
       `annotation postern.dev/direct-address: ${quote(address)} is not usable: write a DNS name or an IP address, without scheme and port; the node gets no direct traffic`,

@@ -2,11 +2,10 @@
 // An ExternalName aims wherever its author likes, and anybody who may write a Service is an author: it is off unless the
 // operator's --allow-external-name lists the name or the address (isAddressAllowed), and what it resolves to must not be
 // a part of the cluster or the node itself.
-import ipaddr from "ipaddr.js";
 import type { KubeService } from "../source/resources.ts";
 import type { Observed } from "../source/source.ts";
 import { wantsExposure } from "./annotations.ts";
-import { compileRanges, parseRange } from "./ranges.ts";
+import { compileRanges, parseAddress, parseRange } from "./ranges.ts";
 
 export const CLASS = "postern.dev/edge";
 
@@ -63,13 +62,13 @@ export function addressGuard(observed: Observed, allow: readonly string[]): (nam
     for (const { addresses } of endpoints) for (const address of addresses) own.add(canonical(address));
   }
   return (name, address) => {
-    if (!ipaddr.isValid(address)) return false;
+    const kind = parseAddress(address)?.range();
+    if (kind === undefined) return false;
     if (isListed(address)) return true;
-    const kind = ipaddr.process(address).range();
     // Everything else that is special: loopback, linkLocal, unspecified, multicast, broadcast, …
     const ordinary = kind === "unicast" || kind === "private" || kind === "uniqueLocal" || kind === "carrierGradeNat";
     return ordinary && !own.has(canonical(address)) && matchesSuffix(name, allow);
   };
 }
 
-const canonical = (address: string): string => (ipaddr.isValid(address) ? ipaddr.process(address).toString() : address);
+const canonical = (address: string): string => parseAddress(address)?.toString() ?? address;

@@ -1,0 +1,311 @@
+// Observed → snapshot: what is ours, in which form, with which conditions. Always one that the edge accepts.
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { buildSnapshot, type SnapshotOptions } from "../../../agent/plan/snapshot.ts";
+import { endpointAlgorithms, snapshotSchema } from "../../../src/wire/snapshot.ts";
+import { endpoint, node, service, slice, type Written } from "../source/objects.ts";
+import { observe } from "./observe.ts";
+
+const options: SnapshotOptions = {
+  defaultClass: false,
+  allowExternalName: [],
+  ignoreExcludeLabel: false,
+  endpointAlgorithms: ["random", "rr", "wrr", "lc", "sh", "maglev"],
+};
+const build = (objects: readonly Written[], more: Partial<SnapshotOptions> = {}) =>
+  buildSnapshot(observe(...objects), { ...options, ...more });
+const expose = { annotations: { "postern.dev/expose": "true" } };
+const headless = { type: "ClusterIP", clusterIP: "None", loadBalancerClass: null };
+const external = (name: string) => ({ type: "ExternalName", externalName: name, clusterIP: null, ports: [] });
+const classless = { loadBalancerClass: null };
+
+describe("which Services are ours", () => {
+  it.each<[string, Written, Partial<SnapshotOptions>, string | undefined]>([
+    ["our class", service("web"), {}, "LoadBalancer"],
+    ["another class", service("web", { loadBalancerClass: "metallb.io/metallb" }), { defaultClass: true }, undefined],
+    ["no class", service("web", classless), {}, undefined],
+    ["no class, and we are the default", service("web", classless), { defaultClass: true }, "LoadBalancer"],
+    ["ClusterIP", service("web", { type: "ClusterIP" }), {}, undefined],
+    ["ClusterIP, exposed: it has no meaning", service("web", { type: "ClusterIP" }, expose), {}, undefined],
+    ["NodePort", service("web", { type: "NodePort" }), {}, undefined],
+    ["headless", service("web", headless), {}, undefined],
+    ["headless, exposed", service("web", headless, expose), {}, "Headless"],
+    [
+      "headless, exposed by a word that is not true",
+      service("web", headless, { annotations: { "postern.dev/expose": "yes" } }),
+      {},
+      undefined,
+    ],
+    ["ExternalName", service("web", external("nas.lan")), { allowExternalName: ["lan"] }, undefined],
+    [
+      "ExternalName, exposed",
+      service("web", external("nas.lan"), expose),
+      { allowExternalName: ["lan"] },
+      "ExternalName",
+    ],
+    ["being deleted", service("web", {}, { deletionTimestamp: "2026-01-01T00:00:00Z" }), {}, undefined],
+  ])("%s", (_what, written, more, kind) => {
+    expect(build([written], more).services[0]?.kind).toBe(kind);
+  });
+});
+
+describe("what the edge is told", () => {
+  it("has all of a Service", () => {
+    const annotations = {
+      "postern.dev/hostname": "shop.example.com",
+      "postern.dev/algorithm": "weighted",
+      "postern.dev/transport": "direct",
+    };
+    const spec = {
+      ports: [
+        { name: "https", port: 443, targetPort: "tls", nodePort: 30443 },
+        { name: "dns", port: 53, protocol: "UDP", nodePort: 30053 },
+        { name: "http", port: 80, nodePort: 0 },
+      ],
+      externalTrafficPolicy: "Local",
+      sessionAffinity: "ClientIP",
+      loadBalancerSourceRanges: ["10.0.0.0/8"],
+    };
+    const metadata = { namespace: "shop", uid: "u-1", creationTimestamp: "2026-01-31T12:00:00Z", annotations };
+    const pods = slice(
+      "web",
+      [
+        endpoint("10.0.1.1", "n1", {}, { zone: "a", targetRef: { uid: "p-1" }, hints: { forZones: [{ name: "a" }] } }),
+        endpoint("10.0.2.1", "n2", { ready: false, serving: true, terminating: true }),
+      ],
+      {
+        ports: [
+          { name: "http", port: 8080 },
+          { name: "https", port: 8443 },
+          { name: "dns", port: 5353, protocol: "UDP" },
+        ],
+      },
+    );
+    const inShop = { ...pods, metadata: { ...pods.metadata, namespace: "shop" } };
+    expect(build([service("web", spec, metadata), inShop, node("n1")])).toEqual({
+      version: 1,
+      nodes: [{ name: "n1" }],
+      services: [
+        {
+          namespace: "shop",
+          name: "web",
+          uid: "u-1",
+          createdAt: "2026-01-31T12:00:00Z",
+          kind: "LoadBalancer",
+          hostnames: ["shop.example.com"],
+          transport: "direct",
+          algorithm: "weighted",
+          ports: [
+            { name: "dns", port: 53, protocol: "UDP", nodePort: 30053 },
+            { name: "http", port: 80, protocol: "TCP" },
+            { name: "https", port: 443, protocol: "TCP", nodePort: 30443 },
+          ],
+          externalTrafficPolicy: "Local",
+          affinitySeconds: 10_800,
+          sourceRanges: ["10.0.0.0/8"],
+          endpoints: [
+            {
+              key: "10.0.2.1",
+              address: "10.0.2.1",
+              node: "n2",
+              ready: false,
+              serving: true,
+              terminating: true,
+              ports: { 80: 8080, 443: 8443 },
+            },
+            {
+              key: "p-1",
+              address: "10.0.1.1",
+              node: "n1",
+              zone: "a",
+              ready: true,
+              serving: true,
+              terminating: false,
+              forZones: ["a"],
+              ports: { 80: 8080, 443: 8443 },
+            },
+          ],
+          conditions: [],
+        },
+      ],
+    });
+  });
+
+  it("has an ExternalName as one endpoint on no node, where the operator allows the name", () => {
+    const nas = service("nas", external("nas.lan"), {
+      annotations: { "postern.dev/expose": "true", "postern.dev/ports": "80:5000" },
+    });
+    expect(build([nas], { allowExternalName: ["lan"] }).services[0]).toMatchObject({
+      externalName: "nas.lan",
+      ports: [{ port: 80 }],
+      endpoints: [{ key: "nas.lan", address: "nas.lan", ready: true, ports: { 80: 5000 } }],
+      conditions: [],
+    });
+    expect(build([nas]).services[0]).toMatchObject({
+      endpoints: [],
+      conditions: [
+        { type: "postern.dev/ExternalNameNotAllowed", message: expect.stringContaining("--allow-external-name") },
+      ],
+    });
+  });
+});
+
+describe("conditions that say what to check", () => {
+  const selector = { selector: { app: "web", tier: "front" } };
+  const conditions = (...objects: readonly Written[]) =>
+    build(objects).services[0]?.conditions.map(({ type, reason, message }) => `${type} ${reason}: ${message}`);
+
+  it.each<[string, Written[], string[]]>([
+    ["nothing to say", [service("web"), slice("web", [endpoint("10.0.1.1")])], []],
+    [
+      "a selector that matches nothing",
+      [service("web", selector), slice("web", [])],
+      [
+        "postern.dev/NoMatchingPods SelectorMatchesNothing: no pod matches the selector app=web,tier=front. Check that pods with these labels run: kubectl -n default get pods -l app=web,tier=front; and what the Service selects: kubectl -n default describe service web",
+      ],
+    ],
+    [
+      "no selector and no slice",
+      [service("web")],
+      [
+        "postern.dev/NoMatchingPods NoSelector: the Service has no selector, and no EndpointSlice with the label kubernetes.io/service-name=web lists an address: write one, or give the Service a selector. Check: kubectl -n default get endpointslices -l kubernetes.io/service-name=web",
+      ],
+    ],
+    [
+      "a named targetPort that no container has",
+      [
+        service("web", { ...selector, ports: [{ name: "http", port: 80, targetPort: "htpp" }] }),
+        slice("web", [endpoint("10.0.1.1")], { ports: [] }),
+      ],
+      [
+        "postern.dev/TargetPortNotFound NoEndpointHasPort: no endpoint has port 80 (\"http\") with targetPort htpp. Check that the pods' containers have a port of that name: kubectl -n default get pods -l app=web,tier=front -o jsonpath='{.items[*].spec.containers[*].ports}'",
+      ],
+    ],
+    [
+      "a hand-written slice with another port name",
+      [service("web", { ports: [{ name: "http", port: 80 }] }), slice("web", [endpoint("10.0.1.1")])],
+      [
+        'postern.dev/TargetPortNotFound NoEndpointHasPort: no endpoint has port 80 ("http"). Check that the slice has a port of the same name and protocol: kubectl -n default get endpointslices -l kubernetes.io/service-name=web -o yaml',
+      ],
+    ],
+    [
+      "pods, but none ready",
+      [service("web", selector), slice("web", [endpoint("10.0.1.1", "n1", { ready: false, serving: false })])],
+      [
+        "postern.dev/NoReadyPods NoneReady: the Service has endpoints, but none of them is ready. Check: kubectl -n default get pods -l app=web,tier=front; and why they are not ready: kubectl -n default describe pods -l app=web,tier=front",
+      ],
+    ],
+    [
+      "on their way out, but still serving",
+      [
+        service("web", selector),
+        slice("web", [endpoint("10.0.1.1", "n1", { ready: false, serving: true, terminating: true })]),
+      ],
+      [],
+    ],
+    [
+      "two bad annotations in one condition",
+      [
+        service("web", {}, { annotations: { "postern.dev/algorithm": "x", "postern.dev/transport": "y" } }),
+        slice("web", [endpoint("10.0.1.1")]),
+      ],
+      [
+        expect.stringMatching(
+          /^postern.dev\/AnnotationIgnored BadValue: .*algorithm: "x".*\. .*transport: "y"/,
+        ) as unknown as string,
+      ],
+    ],
+    [
+      "an order that userspace cannot do",
+      [
+        service("web", {}, { annotations: { "postern.dev/endpoint-algorithm": "sed" } }),
+        slice("web", [endpoint("10.0.1.1")]),
+      ],
+      [
+        "postern.dev/EndpointAlgorithmNotSupported ExecutorCannot: annotation postern.dev/endpoint-algorithm: sed is not possible with the way these nodes forward (possible: random, rr, wrr, lc, sh, maglev); endpoints are ordered at random",
+      ],
+    ],
+  ])("%s", (_what, objects, expected) => {
+    expect(conditions(...objects)).toEqual(expected);
+  });
+});
+
+describe("always a snapshot that the edge accepts", () => {
+  const text = fc.oneof(
+    fc.constantFrom("", "a", "true", "direct", "80:81", "*.x", "10.0.0.0/8", "65536"),
+    fc.string({ maxLength: 300 }),
+  );
+  const annotation = fc.constantFrom(
+    ...["hostname", "algorithm", "endpoint-algorithm", "transport", "expose", "ports"].map(
+      (name) => `postern.dev/${name}`,
+    ),
+    "service.beta.kubernetes.io/load-balancer-source-ranges",
+  );
+  const spec = fc.record(
+    {
+      type: fc.constantFrom("ClusterIP", "NodePort", "LoadBalancer", "ExternalName"),
+      loadBalancerClass: fc.constantFrom("postern.dev/edge", null, "other"),
+      clusterIP: fc.constantFrom("None", "", "10.96.0.1", "fd00::1"),
+      externalName: fc.constantFrom("", "nas.lan", "a.b.svc.cluster.local", "192.168.1.1"),
+      ports: fc.uniqueArray(
+        fc.record({
+          name: fc.constantFrom("", "http"),
+          port: fc.integer({ min: 1, max: 65535 }),
+          nodePort: fc.constantFrom(0, null, 30000),
+        }),
+        { selector: ({ port }) => port, maxLength: 4 },
+      ),
+      selector: fc.dictionary(fc.string({ minLength: 1 }), text, { maxKeys: 3 }),
+      sessionAffinity: fc.constantFrom("None", "ClientIP", null),
+    },
+    { requiredKeys: [] },
+  );
+  const one = fc.record(
+    {
+      addresses: fc.constantFrom(["10.0.0.1"], ["fd00::1"], ["x"], ["10.0.0.2", "10.0.0.3"]),
+      nodeName: fc.constantFrom("", "n1", null),
+      zone: text.map((t) => t.slice(0, 253)),
+      targetRef: fc.constantFrom({ uid: "" }, { uid: "p" }, {}, null),
+      hints: fc.constantFrom(null, { forNodes: [{ name: "" }] }, { forZones: [{ name: "a" }] }),
+    },
+    { requiredKeys: ["addresses"] },
+  );
+
+  it("whatever the objects hold", () => {
+    fc.assert(
+      fc.property(
+        spec,
+        fc.dictionary(annotation, text),
+        fc.array(one, { maxLength: 4 }),
+        fc.dictionary(fc.constantFrom("postern.dev/weight", "postern.dev/direct-address"), text),
+        (s, annotations, endpoints, nodeAnnotations) => {
+          const objects = [
+            service("web", s, { annotations }),
+            slice("web", endpoints, {
+              ports: [
+                { name: "http", port: 8080 },
+                { name: "", port: 81 },
+              ],
+            }),
+            node("n1", { annotations: nodeAnnotations }),
+          ];
+          const snapshot = build(objects, { defaultClass: true, allowExternalName: ["lan"] });
+          expect(snapshotSchema.safeParse(JSON.parse(JSON.stringify(snapshot))).error?.issues).toBeUndefined();
+          expect(build(objects, { defaultClass: true, allowExternalName: ["lan"] })).toEqual(snapshot);
+        },
+      ),
+      { numRuns: 500 },
+    );
+  });
+
+  it("with every endpoint order", () => {
+    for (const algorithm of endpointAlgorithms) {
+      const [web] = build([
+        service("web", {}, { annotations: { "postern.dev/endpoint-algorithm": algorithm } }),
+      ]).services;
+      expect(web?.conditions.some(({ type }) => type.includes("Algorithm"))).toBe(
+        !options.endpointAlgorithms.includes(algorithm),
+      );
+    }
+  });
+});
