@@ -3,8 +3,8 @@ import type { Budget } from "./accounts.ts";
 import type { GoAway, Hello, Report, RequestHead, Reset, ResponseHead } from "./messages.ts";
 
 /**
- * Bytes of `body` and `bytes` belong to the receiver, as views into the message; each of them is held against the stream until
- * consumed() says otherwise. So is each `message`, with its `size`: what it cost, a little more than its bytes.
+ * Bytes of `body` and `bytes` belong to the receiver (views into the message, unless it is far larger); each of them is held
+ * against the stream until consumed() says otherwise. So is each `message`, with its `size`: what it cost, a little more than its bytes.
  */
 export type SessionEvent =
   | { readonly type: "hello"; readonly hello: Hello }

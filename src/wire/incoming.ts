@@ -85,9 +85,9 @@ function onData(streams: Streams, stream: Stream, { payload, end }: Frame, event
     last.id === stream.id &&
     last.body === undefined
   ) {
-    if (payload.length > 0) last.body = payload;
+    if (payload.length > 0) last.body = owned(payload);
     last.end = end;
-  } else events.push({ type: "data", id: stream.id, bytes: payload, end });
+  } else events.push({ type: "data", id: stream.id, bytes: owned(payload), end });
   streams.settle(stream);
   streams.evict(events);
 }
@@ -118,7 +118,15 @@ function onMessagePart(streams: Streams, stream: Stream, frame: Frame, cost: num
     if (partial) stream.addPart(payload, cost);
     const size = partial ? stream.partHeld : cost;
     const bytes = partial ? stream.takeMessage() : payload;
-    events.push({ type: "message", id: stream.id, data: text ? decodeText(bytes) : bytes, size });
+    events.push({ type: "message", id: stream.id, data: text ? decodeText(bytes) : owned(bytes), size });
   }
   streams.evict(events);
+}
+
+/**
+ * A view keeps all of its message in memory, so a small piece of a large one is copied: else a slow reader's 100 bytes, counted
+ * as 100, could hold 64 KiB of what others were sent. (Not slice(): a Node.js Buffer's gives a view again.)
+ */
+function owned(payload: Uint8Array): Uint8Array {
+  return payload.length * 4 < payload.buffer.byteLength ? new Uint8Array(payload) : payload;
 }
