@@ -301,6 +301,27 @@ describe("floods: what a peer provokes is bounded", () => {
     expect((events[0] as { reason: string }).reason.length).toBeLessThanOrEqual(256);
   });
 
+  test.each([
+    ["body", Type.DATA, false],
+    ["message", Type.BINARY, true],
+  ] as const)("a small %s keeps no large message alive; a large one is not copied", (_name, type, websocket) => {
+    const session = connected("node")();
+    session.receive(open(1, 0, websocket));
+    const bytesOf = (event: SessionEvent | undefined): unknown =>
+      event?.type === "data" ? event.bytes : event?.type === "message" ? event.data : undefined;
+    for (const [size, copied] of [
+      [100, true],
+      [50_000, false],
+    ] as const) {
+      // As Node.js has it: the message is a Buffer.
+      const message = Buffer.from(concat(repeated(1000, Type.PING, 0), raw(1, type, new Uint8Array(size))));
+      const bytes = bytesOf(session.receive(message)[0]) as Uint8Array;
+      expect(bytes).toHaveLength(size);
+      expect(bytes.buffer === message.buffer).toBe(!copied);
+      session.consumed(1, size);
+    }
+  });
+
   test("small parts of a WebSocket message keep no large buffers alive", () => {
     const session = connected("node")();
     session.receive(open(1, 0, true));
