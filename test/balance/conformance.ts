@@ -95,6 +95,11 @@ export function balancerConformance(name: string, create: () => Balancer): void 
       );
     });
 
+    test("hashes that collide do not make two candidates one", () => {
+      const list = candidates(1, 1, 0, 0).map((each) => ({ ...each, hash: 7 }));
+      expect(new Set(create().order(list, context(seeded(1))))).toEqual(new Set(list));
+    });
+
     test("changes neither the list nor its candidates", () => {
       const list = candidates(3, 1, 0, 2);
       const before = structuredClone(list);
