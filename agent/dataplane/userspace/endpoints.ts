@@ -180,15 +180,20 @@ class ServicePort implements Backend {
 
   *order(client: string, now: number): Iterable<EndpointState> {
     const context = { now, random: this.#random, client: client === "" ? 0 : hash32(client) };
+    // Balancers never see health: they are given who is available; the ejected come after all others.
+    const ejected = this.endpoints.filter((endpoint) => endpoint.isEjected(now));
+    const available =
+      ejected.length === 0 ? this.endpoints : this.endpoints.filter((endpoint) => !endpoint.isEjected(now));
     // An unknown client has no affinity: all unknown ones would share one pod.
     const affinity = client === "" ? undefined : this.#affinity;
     if (affinity === undefined) {
-      yield* ejectedLast(this.#balancer.order(this.endpoints, context), now);
+      yield* this.#balancer.order(available, context);
+      yield* ejected;
       return;
     }
     const kept = affinity.get(client, now);
-    const first = this.endpoints.find(({ key }) => key === kept);
-    for (const endpoint of ejectedLast(preferred(first, affinityOrder.order(this.endpoints, context)), now)) {
+    const first = available.find(({ key }) => key === kept);
+    for (const endpoint of keptFirst(first, affinityOrder.order(available, context), ejected)) {
       // Whoever is taken last is the one that served: taking the next one means that this one could not.
       affinity.set(client, endpoint.key, now);
       yield endpoint;
@@ -196,18 +201,10 @@ class ServicePort implements Backend {
   }
 }
 
-function* preferred(first: Endpoint | undefined, order: Iterable<Endpoint>): Iterable<Endpoint> {
-  if (first !== undefined) yield first;
-  for (const endpoint of order) if (endpoint !== first) yield endpoint;
-}
-
-function* ejectedLast(order: Iterable<Endpoint>, now: number): Iterable<Endpoint> {
-  let ejected: Endpoint[] | undefined;
-  for (const endpoint of order) {
-    if (endpoint.isEjected(now)) (ejected ??= []).push(endpoint);
-    else yield endpoint;
-  }
-  if (ejected !== undefined) yield* ejected;
+function* keptFirst<E>(kept: E | undefined, order: Iterable<E>, ejected: readonly E[]): Iterable<E> {
+  if (kept !== undefined) yield kept;
+  for (const endpoint of order) if (endpoint !== kept) yield endpoint;
+  yield* ejected;
 }
 
 /** "10.1.2.3:80", "[fd00::1]:80" */
