@@ -40,14 +40,15 @@ async function main(): Promise<void> {
   const base = join(process.cwd(), ".postern");
   const emulation = new Emulation(base, (line) => out.write(`${line}\n`));
 
-  let ending = false;
+  let endingSince: number | undefined;
   const end = async (code: number, line: string) => {
-    // Asked twice: its user does not want to wait.
-    if (ending) {
+    if (endingSince !== undefined) {
+      // Asked again: its user does not want to wait. (But one Ctrl-C comes twice, from the terminal and through npm.)
+      if (performance.now() - endingSince < 500) return;
       emulation.kill();
       process.exit(code);
     }
-    ending = true;
+    endingSince = performance.now();
     out.write(`${line}\n`);
     await emulation.stop();
     process.exit(code);
@@ -55,6 +56,10 @@ async function main(): Promise<void> {
   for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, () => void end(0, "Stopping …"));
   // Nobody reads us any more (`npm start | head`).
   for (const stream of [process.stdout, process.stderr]) stream.on("error", () => void end(0, ""));
+  // npm itself was killed: nobody is left who could stop us.
+  const parent = process.ppid;
+  if (process.env["npm_lifecycle_event"] !== undefined)
+    setInterval(() => process.ppid !== parent && void end(0, "npm is gone. Stopping …"), 1_000).unref();
   process.on("uncaughtException", (error) => {
     emulation.kill();
     process.stderr.write(`This is a bug in Postern's local emulation: ${error.stack}\n`);
@@ -66,7 +71,7 @@ async function main(): Promise<void> {
     process.stdout.write(options.json ? `${JSON.stringify(ready)}\n` : welcome(ready));
     await emulation.edgeFailed();
   } catch (error) {
-    if (!ending) await end(1, error instanceof Error ? error.message : String(error));
+    if (endingSince === undefined) await end(1, error instanceof Error ? error.message : String(error));
   }
 }
 

@@ -24,6 +24,7 @@ export class Processes {
   readonly failed: Promise<never>;
   readonly #fail: (error: Error) => void;
   #settled = false;
+  #stopping = false;
 
   constructor(folder: RunFolder, say: (line: string) => void) {
     this.#folder = folder;
@@ -78,6 +79,7 @@ export class Processes {
 
   async stop(): Promise<void> {
     this.#settled = true;
+    this.#stopping = true;
     await Promise.all([...this.#all()].map((child) => this.#stopOne(child)));
   }
 
@@ -142,7 +144,8 @@ export class Processes {
   /** An agent's warnings, such as bad YAML, are its user's business; several agents find the same. */
   #relay(name: string, line: string): void {
     const warning = warningOf(line);
-    if (warning === undefined) return;
+    // Nobody needs to be warned that what stops is stopping.
+    if (warning === undefined || this.#stopping) return;
     const last = this.#warnings.get(warning) ?? Number.NEGATIVE_INFINITY;
     this.#warnings.delete(warning);
     this.#warnings.set(warning, performance.now());
