@@ -47,6 +47,8 @@ export function responseHeaders(flat: readonly string[]): Headers | undefined {
     for (let i = 0; i < flat.length; i += 2) {
       const name = flat[i] as string;
       const value = flat[i + 1] as string;
+      // workerd would send it.
+      if (name === "") return undefined;
       if (!staysAtTheEdge(name)) result.append(name, value);
       else if (isConnection(name)) connection = connection === "" ? value : `${connection},${value}`;
     }

@@ -1,0 +1,21 @@
+import { expect, test } from "vitest";
+import { clientAddress } from "../../src/http/client.ts";
+
+const platform = { "cf-connecting-ip": "203.0.113.5" };
+const forwarder = { "x-postern-forwarder": "s3cret", "x-postern-client": "127.0.0.1" };
+
+test.each<[string, Record<string, string>, string | undefined, string]>([
+  ["production: the platform says it", platform, undefined, "203.0.113.5"],
+  ["production: nobody says it", {}, undefined, ""],
+  ["production: a client that plays forwarder", { ...platform, ...forwarder }, undefined, "203.0.113.5"],
+  ["local edge: the forwarder says it", forwarder, "s3cret", "127.0.0.1"],
+  ["local edge: the forwarder beats what the client claims", { ...platform, ...forwarder }, "s3cret", "127.0.0.1"],
+  ["local edge: the forwarder does not say it", { "x-postern-forwarder": "s3cret" }, "s3cret", ""],
+  ["local edge: no secret shown", platform, "s3cret", ""],
+  ["local edge: wrong secret", { ...forwarder, "x-postern-forwarder": "s3cre7" }, "s3cret", ""],
+  ["local edge: the secret's beginning", { ...forwarder, "x-postern-forwarder": "s3c" }, "s3cret", ""],
+  ["local edge: the secret and more", { ...forwarder, "x-postern-forwarder": "s3cret!" }, "s3cret", ""],
+  ["local edge: an empty secret is no secret", { ...forwarder, "x-postern-forwarder": "" }, "", ""],
+])("%s", (_name, headers, secret, client) => {
+  expect(clientAddress(new Headers(headers), secret)).toBe(client);
+});

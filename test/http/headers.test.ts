@@ -1,0 +1,266 @@
+// Header rules as tables, and a naive oracle for whatever the tables forget. headers.worker.test.ts has what only workerd shows.
+import * as fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import {
+  directRequestHeaders,
+  directResponseHeaders,
+  type RequestFacts,
+  requestHeaders,
+  responseHeaders,
+} from "../../src/http/headers.ts";
+
+const facts: RequestFacts = { client: "192.0.2.7", proto: "http", host: "web.test:8888", port: 8888 };
+const pairs = (flat: readonly string[]): [string, string][] =>
+  flat.flatMap((name, i) => (i % 2 === 0 ? [[name, flat[i + 1] ?? ""] as [string, string]] : []));
+const sent = (headers: [string, string][] | Record<string, string>, more: Partial<RequestFacts> = {}) =>
+  new Map(pairs(requestHeaders(new Headers(headers), { ...facts, ...more })));
+
+describe("requestHeaders", () => {
+  test.each([
+    // end-to-end: as they came
+    ["host", "web.test:8888", true],
+    ["content-length", "5", true],
+    ["content-type", "text/plain", true],
+    ["accept-encoding", "zstd", true],
+    ["authorization", "Bearer x", true],
+    ["cookie", "a=b; c=d", true],
+    ["range", "bytes=0-1", true],
+    ["upgrade-insecure-requests", "1", true],
+    ["sec-websocket-protocol", "chat", true],
+    ["x-forwarded", "odd but not one of ours", true],
+    ["cf", "odd but not one of ours", true],
+    ["x-request-id", "1", true],
+    ["idempotency-key", "1", true],
+    // hop-by-hop
+    ["connection", "keep-alive", false],
+    ["keep-alive", "timeout=5", false],
+    ["te", "trailers", false],
+    ["trailer", "x-sum", false],
+    ["transfer-encoding", "chunked", false],
+    ["upgrade", "websocket", false],
+    ["proxy-connection", "keep-alive", false],
+    ["proxy-authorization", "Basic x", false],
+    ["http2-settings", "AAMAAABkAAQ", false],
+    ["expect", "100-continue", false],
+    ["sec-websocket-key", "x", false],
+    ["sec-websocket-version", "13", false],
+    ["sec-websocket-extensions", "permessage-deflate", false],
+    // what only the edge may say
+    ["x-real-ip", "6.6.6.6", false],
+    ["x-forwarded-proto", "gopher", false],
+    ["x-forwarded-server", "evil", false],
+    ["cf-connecting-ip", "6.6.6.6", false],
+    ["cf-ray", "1", false],
+    ["cdn-loop", "cloudflare", false],
+    ["true-client-ip", "6.6.6.6", false],
+    ["x-postern-client", "6.6.6.6", false],
+    ["x-postern-dial", "{}", false],
+  ])("%s: %s passes: %s", (name, value, passes) => {
+    expect(sent({ [name]: value }).get(name) === value).toBe(passes);
+  });
+
+  test.each([
+    ["close, x-secret", ["x-secret"]],
+    ["X-Secret , close", ["x-secret"]],
+    ["keep-alive,x-secret,x-other", ["x-secret", "x-other"]],
+    // What carries the message itself is not the client's to take away.
+    ["host, content-length, content-type, content-encoding", []],
+    [", ,", []],
+    ["keep-alive", []],
+  ])("Connection: %s takes away %j", (connection, gone) => {
+    const headers = {
+      "a-first": "1",
+      "x-secret": "1",
+      "x-other": "1",
+      zed: "1",
+      host: "h",
+      "content-length": "1",
+      "content-type": "t",
+      "content-encoding": "br",
+    };
+    const result = sent({ ...headers, connection });
+    expect(Object.keys(headers).filter((name) => !result.has(name))).toEqual(gone);
+  });
+
+  test("Connection cannot take away what the edge says", () => {
+    const result = sent({ connection: "x-forwarded-for, forwarded, x-forwarded-host" });
+    expect(result.get("x-forwarded-for")).toBe("192.0.2.7");
+    expect(result.get("forwarded")).toContain("for=192.0.2.7");
+  });
+
+  test.each<[Partial<RequestFacts>, Record<string, string | undefined>]>([
+    [
+      {},
+      {
+        "x-forwarded-for": "192.0.2.7",
+        "x-forwarded-proto": "http",
+        "x-forwarded-host": "web.test:8888",
+        "x-forwarded-port": "8888",
+        forwarded: 'for=192.0.2.7;host="web.test:8888";proto=http',
+      },
+    ],
+    [
+      { proto: "https", host: "web.test", port: 443 },
+      { "x-forwarded-port": "443", forwarded: "for=192.0.2.7;host=web.test;proto=https" },
+    ],
+    [
+      { client: "2001:db8::7", host: "web.test" },
+      { "x-forwarded-for": "2001:db8::7", forwarded: 'for="[2001:db8::7]";host=web.test;proto=http' },
+    ],
+    [
+      { client: "", host: "web.test" },
+      { "x-forwarded-for": undefined, forwarded: "for=unknown;host=web.test;proto=http" },
+    ],
+    [{ acceptEncoding: undefined }, { "accept-encoding": "br, gzip" }],
+    [{ acceptEncoding: "deflate" }, { "accept-encoding": "deflate" }],
+    [{ acceptEncoding: "" }, { "accept-encoding": undefined }],
+  ])("with %j it says %j", (more, expected) => {
+    const forged = { "accept-encoding": "br, gzip", forwarded: "for=6.6.6.6", "x-forwarded-for": "6.6.6.6" };
+    const result = sent(forged, more);
+    for (const [name, value] of Object.entries(expected)) expect(result.get(name)).toBe(value);
+  });
+
+  test("agrees with a naive oracle on any headers", () => {
+    const name = fc.oneof(
+      fc.constantFrom(
+        "te",
+        "tea",
+        "trailer",
+        "expect",
+        "expected",
+        "cf-ray",
+        "cfray",
+        "x-forwarded-x",
+        "x-real-ip",
+        "x-posterns",
+        "x-postern-a",
+        "upgrade",
+        "accept",
+        "foo",
+        "bar",
+        "keep-alive",
+        "keep",
+        "forwarded",
+        "sec-websocket-protocol",
+        "sec-websocket-key",
+      ),
+      fc.stringMatching(/^[a-z][a-z0-9-]{0,12}$/),
+    );
+    const value = fc.stringMatching(/^[!-~]([ -~]{0,10}[!-~])?$/);
+    const hopByHop =
+      /^(connection|keep-alive|te|trailer|transfer-encoding|upgrade|proxy-connection|proxy-authorization|http2-settings|expect|forwarded|x-forwarded-.*|x-real-ip|true-client-ip|cf-.*|cdn-loop|x-postern-.*|sec-websocket-(key|version|extensions))$/;
+    fc.assert(
+      fc.property(fc.array(fc.tuple(name, value)), fc.array(name), (list, connection) => {
+        const headers = new Headers(list);
+        if (connection.length > 0) headers.set("connection", connection.join(" , "));
+        const kept = ["host", "content-length", "content-encoding", "content-type"];
+        const expected = [...headers].filter(
+          ([each]) => !hopByHop.test(each) && (kept.includes(each) || !connection.includes(each)),
+        );
+        const result = pairs(requestHeaders(headers, facts));
+        expect(result.slice(0, expected.length)).toEqual(expected);
+        expect(result.slice(expected.length).map(([each]) => each)).toEqual([
+          "x-forwarded-proto",
+          "x-forwarded-host",
+          "x-forwarded-port",
+          "x-forwarded-for",
+          "forwarded",
+        ]);
+      }),
+    );
+  });
+});
+
+test("directRequestHeaders: the same, without Host, which fetch writes", () => {
+  const headers = new Headers({
+    host: "web.test:8888",
+    accept: "*/*",
+    connection: "x-a",
+    "x-a": "1",
+    "x-forwarded-host": "evil",
+  });
+  expect(Object.fromEntries(directRequestHeaders(headers, facts))).toEqual({
+    accept: "*/*",
+    forwarded: 'for=192.0.2.7;host="web.test:8888";proto=http',
+    "x-forwarded-for": "192.0.2.7",
+    "x-forwarded-host": "web.test:8888",
+    "x-forwarded-port": "8888",
+    "x-forwarded-proto": "http",
+  });
+});
+
+describe("responseHeaders", () => {
+  test.each([
+    ["Content-Type", true],
+    ["content-length", true],
+    ["Content-Encoding", true],
+    ["ETag", true],
+    ["Sec-WebSocket-Protocol", true],
+    ["Sec-WebSocket-Version", true],
+    ["X-P", true],
+    ["x-powered-by", true],
+    ["Connection", false],
+    ["KEEP-ALIVE", false],
+    ["Trailer", false],
+    ["Transfer-Encoding", false],
+    ["upgrade", false],
+    ["Proxy-Authenticate", false],
+    ["Proxy-Connection", false],
+    ["Sec-WebSocket-Accept", false],
+    ["Sec-WebSocket-Extensions", false],
+    // A backend must not speak for the edge's own parts.
+    ["x-postern-unsent", false],
+    ["X-Postern-Generation", false],
+  ])("%s passes: %s", (name, passes) => {
+    expect(responseHeaders([name, "7", "a", "b"])?.has(name)).toBe(passes);
+  });
+
+  test("several Set-Cookie stay several", () => {
+    const headers = responseHeaders(["Set-Cookie", "a=1; Expires=Mon, 1 Jan", "set-cookie", "b=2"]);
+    expect(headers?.getSetCookie()).toEqual(["a=1; Expires=Mon, 1 Jan", "b=2"]);
+  });
+
+  test("what Connection lists goes, wherever it stands", () => {
+    const headers = responseHeaders([
+      "X-Hop",
+      "1",
+      "connection",
+      "close",
+      "Connection",
+      "x-hop, X-Late",
+      "x-late",
+      "1",
+      "x",
+      "1",
+    ]);
+    expect(Object.fromEntries(headers ?? [])).toEqual({ x: "1" });
+  });
+
+  test.each([
+    { flat: ["bad name", "1"] },
+    { flat: ["", "1"] },
+    { flat: ["a", "x\r\nset-cookie: evil=1"] },
+    { flat: ["a", "nul\0"] },
+    { flat: ["a", "snow\u2603"] },
+    { flat: ["ok", "1", "a:b", "1"] },
+  ])("$flat is a broken answer, not an exception", ({ flat }) => {
+    expect(responseHeaders(flat)).toBeUndefined();
+  });
+
+  test("never throws, whatever a backend lists in Connection", () => {
+    fc.assert(fc.property(fc.array(fc.string()), (list) => void responseHeaders(["connection", list.join(",")])));
+  });
+
+  test("directResponseHeaders: the same rules over a Headers", () => {
+    const headers = new Headers([
+      ["connection", "x-a"],
+      ["x-a", "1"],
+      ["set-cookie", "a=1"],
+      ["set-cookie", "b=2"],
+      ["x-postern-unsent", "1"],
+    ]);
+    const result = directResponseHeaders(headers);
+    expect(result.getSetCookie()).toEqual(["a=1", "b=2"]);
+    expect([...result.keys()]).toEqual(["set-cookie", "set-cookie"]);
+  });
+});
