@@ -16,7 +16,7 @@ export type NameVerdict =
 /** Labels directly below the edge domain that no Service may take, whatever a cluster was granted. */
 const RESERVED_LABELS = new Set(["admin", "api"]);
 /** What compile() appends to a default label that is ambiguous or cut. */
-const HASHED = /^(.+)-[0-9a-z]{5,16}$/;
+const HASHED = /^(.+)-[0-9a-f]{8}$/;
 
 /**
  * `patterns`: what the admin granted `cluster`: exact names, or "*.example.com" for any depth below it.

@@ -117,14 +117,17 @@ async function attempt({ address, ports }: ProbeTarget): Promise<ProbeResult> {
   const host = address.includes(":") ? `[${address}]` : address;
   let reason = "no NodePort to probe";
   for (const port of ports) {
+    // Not AbortSignal.timeout: its timer would keep the object awake, and billed, after the answer.
+    const patience = new AbortController();
+    const timer = setTimeout(() => patience.abort(), TIMEOUT_MS);
     try {
-      const signal = AbortSignal.timeout(TIMEOUT_MS);
-      const response = await fetch(`http://${host}:${port}/`, { redirect: "manual", signal });
+      const response = await fetch(`http://${host}:${port}/`, { redirect: "manual", signal: patience.signal });
       await response.body?.cancel();
       return { ok: true };
-    } catch (error) {
-      const why = error instanceof Error && error.name === "TimeoutError" ? "no answer in time" : "connection failed";
-      reason = `${why} on port ${port}`;
+    } catch {
+      reason = `${patience.signal.aborted ? "no answer in time" : "connection failed"} on port ${port}`;
+    } finally {
+      clearTimeout(timer);
     }
   }
   return { ok: false, reason };

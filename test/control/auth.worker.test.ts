@@ -1,12 +1,21 @@
 // Who may do what: every route, asked by everybody. A cluster's token touches that cluster alone, and cannot tell a foreign
 // cluster from one that does not exist.
 import { env } from "cloudflare:workers";
-import { reset } from "cloudflare:test";
 import { afterEach, describe, expect, it } from "vitest";
 import { control } from "../../src/control/app.ts";
-import { ADMIN, type Call, type Problem, call, createCluster, published, service, snapshotOf } from "../worker/edge.ts";
+import {
+  ADMIN,
+  type Call,
+  type Problem,
+  call,
+  createCluster,
+  published,
+  service,
+  snapshotOf,
+  forgetAll,
+} from "../worker/edge.ts";
 
-afterEach(reset);
+afterEach(forgetAll);
 
 const at = "/api/v1/clusters";
 const snapshot: Call = { json: snapshotOf(), headers: { "postern-generation": "1.1" } };

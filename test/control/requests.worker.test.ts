@@ -1,9 +1,18 @@
 // What a request must look like: each fault is answered with 400 (413, 415) and the field's name, and changes nothing.
-import { reset } from "cloudflare:test";
 import { afterEach, describe, expect, it } from "vitest";
-import { ADMIN, type Call, type Problem, call, createCluster, published, service, snapshotOf } from "../worker/edge.ts";
+import {
+  ADMIN,
+  type Call,
+  type Problem,
+  call,
+  createCluster,
+  published,
+  service,
+  snapshotOf,
+  forgetAll,
+} from "../worker/edge.ts";
 
-afterEach(reset);
+afterEach(forgetAll);
 
 const put = "PUT /api/v1/hostnames/web-default-home.edge.test";
 const create = "POST /api/v1/clusters";

@@ -1,6 +1,5 @@
 // Publishing: generations fence, equal content changes nothing, sizes are limited while the body streams, and whatever is refused
 // leaves the last good state serving.
-import { reset } from "cloudflare:test";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { SNAPSHOT_MAX_BYTES, type Snapshot } from "../../src/wire/snapshot.ts";
 import {
@@ -14,13 +13,14 @@ import {
   published,
   service,
   snapshotOf,
+  forgetAll,
 } from "../worker/edge.ts";
 
 let token: string;
 beforeEach(async () => {
   token = await createCluster("home");
 });
-afterEach(reset);
+afterEach(forgetAll);
 
 const put = async (body: BodyInit, headers: Record<string, string> = {}) =>
   await call("PUT", "/api/v1/clusters/home/snapshot", {

@@ -1,9 +1,9 @@
 // Hostnames between clusters: who gets a name, who gets it next, and who serves it. Each story is told three times: with the
 // objects left alone, evicted, and aborted after every step.
-import { abortAllDurableObjects, evictAllDurableObjects, reset } from "cloudflare:test";
+import { abortAllDurableObjects, evictAllDurableObjects } from "cloudflare:test";
 import { env } from "cloudflare:workers";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { ADMIN, call, createCluster, published, service, snapshotOf } from "../worker/edge.ts";
+import { ADMIN, call, createCluster, published, service, snapshotOf, forgetAll } from "../worker/edge.ts";
 
 const shop = "shop.example.com";
 const gateway = () => env.GATEWAY.get(env.GATEWAY.idFromName("gateway"));
@@ -11,12 +11,12 @@ const withShop = snapshotOf(service("web", { hostnames: [shop] }));
 
 async function hostnames(cluster: string): Promise<string[]> {
   const { table } = await env.CLUSTER.get(env.CLUSTER.idFromName(cluster)).table();
-  return [...new Set(table?.listeners.map((listener) => listener.hostname))].sort();
+  return [...new Set(table?.listeners.map((listener) => listener.hostname))].toSorted((a, b) => a.localeCompare(b));
 }
 
 /** Waits for the alarm's errands: nothing tells when they are done but their result. */
 const serves = async (cluster: string, ...names: string[]): Promise<void> =>
-  await vi.waitFor(async () => expect(await hostnames(cluster)).toEqual(names.sort()), { timeout: 5000, interval: 20 });
+  await vi.waitFor(async () => expect(await hostnames(cluster)).toEqual(names), { timeout: 5000, interval: 20 });
 
 const setMembers = async (token: string, members: unknown): Promise<number> => {
   const response = await call("PUT", `/api/v1/hostnames/${shop}`, { token, json: { members } });
@@ -24,7 +24,7 @@ const setMembers = async (token: string, members: unknown): Promise<number> => {
   return response.status;
 };
 
-afterEach(reset);
+afterEach(forgetAll);
 
 describe.each([
   ["left alone", async () => undefined],

@@ -1,12 +1,13 @@
 // Rows in chunks, and schema versions, on a real object's SQLite.
-import { reset, runInDurableObject } from "cloudflare:test";
+import { runInDurableObject } from "cloudflare:test";
 import { env } from "cloudflare:workers";
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { afterEach, describe, expect, it } from "vitest";
 import { documentsTable, getDocument, putDocument } from "../../src/objects/documents.ts";
+import { forgetAll } from "../worker/edge.ts";
 import { created, migrate } from "../../src/objects/schema.ts";
 
-afterEach(reset);
+afterEach(forgetAll);
 
 const withStorage = async (test: (storage: DurableObjectStorage) => void | Promise<void>): Promise<void> => {
   const stub = env.CLUSTER.get(env.CLUSTER.idFromName("storage"));

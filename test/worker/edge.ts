@@ -1,6 +1,7 @@
 // The edge under test, seen from outside: the control API through the Worker's own fetch, and snapshots to publish.
 // Nothing here reaches into an object; tests that need to, import the bindings themselves.
-import { exports } from "cloudflare:workers";
+import { listDurableObjectIds, reset, runInDurableObject } from "cloudflare:test";
+import { env, exports } from "cloudflare:workers";
 import type { PublishResult, Snapshot, SnapshotService } from "../../src/wire/snapshot.ts";
 
 /** Its SHA-256 is in test/vitest.config.ts. */
@@ -17,6 +18,7 @@ export async function call(method: string, path: string, { token, json, body, he
   return await exports.default.fetch(`http://admin.test${path}`, {
     method,
     headers: {
+      host: "admin.test",
       ...(token !== undefined && { authorization: `Bearer ${token}` }),
       ...(json !== undefined && { "content-type": "application/json" }),
       ...headers,
@@ -67,6 +69,14 @@ export async function published(
   const response = await publish(cluster, token, generation, snapshot);
   if (response.status !== 200) throw new Error(`publishing: ${response.status} ${await response.text()}`);
   return await response.json<PublishResult>();
+}
+
+/** Empties all objects, for the next test. reset() passes over those that do not run (seen), so they are woken first. */
+export async function forgetAll(): Promise<void> {
+  for (const namespace of [env.GATEWAY, env.CLUSTER, env.TUNNEL] as unknown as DurableObjectNamespace[])
+    for (const id of await listDurableObjectIds(namespace))
+      await runInDurableObject(namespace.get(id), () => undefined);
+  await reset();
 }
 
 export const snapshotOf = (...services: SnapshotService[]): Snapshot => ({
