@@ -48,6 +48,7 @@ export function startAgent(options: Options, software: string, log: Logger, heal
   const spoken = new Spoken((text) => log.warn(text));
   let observed: Observed | undefined;
   let planned: ForwardingPlan | undefined;
+  let applied: ForwardingPlan | undefined;
   let failures: Applied["problems"] = [];
   let applying: Promise<void> | undefined;
   let reapply: NodeJS.Timeout | undefined;
@@ -95,12 +96,13 @@ export function startAgent(options: Options, software: string, log: Logger, heal
   };
   const brokenEndpoints = backends.onProblems(report);
 
+  const next = () => (stopping || applied === planned ? undefined : planned);
   /** Until plan and node agree; one at a time, always with the latest plan. */
   const apply = async (): Promise<void> => {
-    for (let done: ForwardingPlan | undefined; planned !== undefined && done !== planned && !stopping; ) {
-      done = planned;
-      if (executor === undefined) backends.update(done);
-      else failures = (await executor.apply(done)).problems;
+    for (let plan = next(); plan !== undefined; plan = next()) {
+      applied = plan;
+      if (executor === undefined) backends.update(plan);
+      else failures = (await executor.apply(plan)).problems;
       spoken.say(
         "executor",
         failures.map(({ service, message }) => `Service ${service}: ${message}`),

@@ -1,7 +1,7 @@
 // What this agent says about itself to kubelet and Prometheus: /healthz, /readyz and /metrics on an address of its own.
 // Ready latches: once synced, programmed and connected it stays ready, for an edge outage during a rollout must not make
 // Kubernetes take away the only connected agent. Decides nothing else; the agent sets the facts.
-import { createServer } from "node:http";
+import { createServer, type ServerResponse } from "node:http";
 import { once } from "node:events";
 import { collectDefaultMetrics, Counter, Gauge, Registry } from "prom-client";
 
@@ -46,17 +46,9 @@ export class Health {
     return this.#facts.synced && this.#facts.programmed;
   }
 
-  get ready(): boolean {
-    return this.#ready;
-  }
-
   /** `address`: "127.0.0.1:10256", "[::1]:10256". Rejects where it cannot be opened. */
   async listen({ host, port }: { host: string; port: number }): Promise<{ port: number; close(): void }> {
-    const server = createServer((request, response) => {
-      void this.#answer(request.url ?? "/").then(([status, type, body]) => {
-        response.writeHead(status, { "content-type": type, "cache-control": "no-store" }).end(body);
-      });
-    });
+    const server = createServer((request, response) => void this.#answer(request.url ?? "/", response));
     server.listen({ host, port });
     await once(server, "listening");
     const bound = server.address();
@@ -69,16 +61,20 @@ export class Health {
     };
   }
 
-  async #answer(path: string): Promise<[status: number, type: string, body: string]> {
+  async #answer(path: string, response: ServerResponse): Promise<void> {
+    const answer = (status: number, type: string, body: string) => {
+      response.writeHead(status, { "content-type": type, "cache-control": "no-store" }).end(body);
+    };
+    const facts = (good: boolean) => answer(good ? 200 : 503, "application/json", JSON.stringify(this.#facts));
     switch (path.split("?")[0]) {
       case "/healthz":
-        return [this.healthy ? 200 : 503, "application/json", JSON.stringify(this.#facts)];
+        return facts(this.healthy);
       case "/readyz":
-        return [this.#ready ? 200 : 503, "application/json", JSON.stringify({ ready: this.#ready, ...this.#facts })];
+        return facts(this.#ready);
       case "/metrics":
-        return [200, this.registry.contentType, await this.registry.metrics()];
+        return answer(200, this.registry.contentType, await this.registry.metrics());
       default:
-        return [404, "text/plain", "try /healthz, /readyz or /metrics\n"];
+        return answer(404, "text/plain", "try /healthz, /readyz or /metrics\n");
     }
   }
 

@@ -1,7 +1,6 @@
 // The annotations that Postern reads on Services and Nodes. Pure. A bad value never stops a Service: the default is used
 // and a sentence says which annotation, which value and what would be allowed. Source ranges are the exception: where none
 // of them can be read nobody is let in, for the opposite would open what somebody meant to close.
-import { isIP } from "node:net";
 import {
   type EndpointAlgorithm,
   endpointAlgorithms,
@@ -10,7 +9,7 @@ import {
   nodeAlgorithms,
 } from "../../src/wire/snapshot.ts";
 import type { KubeNode, KubeService } from "../source/resources.ts";
-import { parseRange } from "./ranges.ts";
+import { parseAddress, parseRange } from "./ranges.ts";
 
 /** A port offered by a Service that lists none of its own (Headless, ExternalName). */
 export interface OfferedPort {
@@ -80,7 +79,9 @@ export function nodeSettings(node: KubeNode): NodeSettings {
   const badValues: string[] = [];
   const address = annotations["postern.dev/direct-address"]?.trim();
   const goodAddress =
-    address !== undefined && (isIP(address) !== 0 || hostnameSchema.safeParse(address).success) ? address : undefined;
+    address !== undefined && (parseAddress(address) !== undefined || hostnameSchema.safeParse(address).success)
+      ? address
+      : undefined;
   if (address !== undefined && goodAddress === undefined) {
     badValues.push(
       `annotation postern.dev/direct-address: ${quote(address)} is not usable: write a DNS name or an IP address, without scheme and port; the node gets no direct traffic`,

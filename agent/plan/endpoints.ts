@@ -1,8 +1,8 @@
 // EndpointSlices → the endpoints of a Service, and which of them a node uses. Pure. The rules are kube-proxy's
 // (pkg/proxy: endpointslicecache, topology), so that a packet and a tunnel stream end at the same pods.
-import { isIP, isIPv6 } from "node:net";
 import type { KubeEndpointSlice, KubeService } from "../source/resources.ts";
 import { isHeadless } from "./eligible.ts";
+import { parseAddress } from "./ranges.ts";
 import type { OfferedPort } from "./annotations.ts";
 
 export type Family = "IPv4" | "IPv6";
@@ -70,7 +70,7 @@ export function tunnelEndpoints(
 
 function firstFamily({ spec }: KubeService): Family {
   const clusterIP = spec.clusterIPs[0] ?? spec.clusterIP ?? "";
-  return spec.ipFamilies[0] ?? (isIPv6(clusterIP) ? "IPv6" : "IPv4");
+  return spec.ipFamilies[0] ?? (parseAddress(clusterIP)?.kind() === "ipv6" ? "IPv6" : "IPv4");
 }
 
 /** Sorted by key, then address. Each slice may map a port's name to a number of its own. */
@@ -94,7 +94,7 @@ export function mergeSlices(
         });
     for (const { addresses, conditions, nodeName, zone, targetRef, hints } of slice.endpoints) {
       const [address] = addresses;
-      if (address === undefined || isIP(address) === 0) continue;
+      if (address === undefined || parseAddress(address) === undefined) continue;
       // The same pod in two slices (of two families, or of two ports) is one; the same address twice for a port counts once.
       const id = `${targetRef?.uid ?? ""} ${address}`;
       const known = merged.get(id);

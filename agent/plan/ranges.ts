@@ -1,7 +1,6 @@
 // Source ranges: which clients may reach a Service. Pure. Ranges are parsed once per plan; a check allocates little.
 // Kubernetes' rules: no ranges, or one of prefix length 0, means everybody, IPv6 included; otherwise a client is allowed
 // only by a range of its own family. An IPv4 client written as IPv6 (::ffff:192.0.2.1) counts as IPv4.
-import { isIP } from "node:net";
 import ipaddr from "ipaddr.js";
 
 type Address = ipaddr.IPv4 | ipaddr.IPv6;
@@ -12,15 +11,15 @@ type Range = readonly [Address, number];
  * 010.0.0.1 as well, and as something else than the system's own connect() may.
  */
 export function parseAddress(text: string): Address | undefined {
-  return isIP(text) === 0 ? undefined : ipaddr.process(text);
+  return ipaddr.IPv4.isValidFourPartDecimal(text) || ipaddr.IPv6.isValid(text) ? ipaddr.process(text) : undefined;
 }
 
 /** Undefined where `text` is not a CIDR such as 192.0.2.0/24 or 2001:db8::/32. */
 export function parseRange(text: string): Range | undefined {
   const [address = "", bits = "", more] = text.trim().split("/");
-  const version = isIP(address);
-  if (more !== undefined || version === 0 || !/^\d{1,3}$/.test(bits)) return undefined;
-  return Number(bits) <= (version === 4 ? 32 : 128) ? [ipaddr.parse(address), Number(bits)] : undefined;
+  if (more !== undefined || parseAddress(address) === undefined || !/^\d{1,3}$/.test(bits)) return undefined;
+  const network = ipaddr.parse(address);
+  return Number(bits) <= (network.kind() === "ipv4" ? 32 : 128) ? [network, Number(bits)] : undefined;
 }
 
 /** Ranges that do not parse are ignored: the plan has already said so in a condition. */

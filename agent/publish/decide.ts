@@ -54,23 +54,23 @@ export function decide(outcome: Outcome, memory: Memory, random: () => number): 
     case "unauthorised":
       return { do: "await-token" };
     case "superseded":
-      if (!memory.insists) return { do: "rest" };
-      if (memory.graceSpent) return { do: "claim", memory: freshMemory };
-      // Not all agents of a cluster at the same moment.
-      return {
-        do: "publish",
-        afterMs: Math.round(GRACE_MS * (1 + random() / 2)),
-        memory: { failures: 0, graceSpent: true, insists: true },
-      };
-    case "unreachable": {
-      const range = Math.min(BACKOFF_FIRST_MS * 2 ** Math.min(memory.failures, 16), BACKOFF_MAX_MS);
-      const asked = Math.min(outcome.afterMs ?? 0, ASKED_MAX_MS);
-      return {
-        do: "publish",
-        // Full jitter, on top of what was asked for: the edge comes back to everybody at once.
-        afterMs: Math.round(asked + random() * range),
-        memory: { ...memory, failures: memory.failures + 1 },
-      };
-    }
+      return afterSuperseded(memory, random);
+    default:
+      return afterUnreachable(outcome, memory, random);
   }
+}
+
+function afterSuperseded(memory: Memory, random: () => number): Step {
+  if (!memory.insists) return { do: "rest" };
+  if (memory.graceSpent) return { do: "claim", memory: freshMemory };
+  // Not all agents of a cluster at the same moment.
+  const afterMs = Math.round(GRACE_MS * (1 + random() / 2));
+  return { do: "publish", afterMs, memory: { failures: 0, graceSpent: true, insists: true } };
+}
+
+function afterUnreachable({ afterMs = 0 }: { readonly afterMs?: number }, memory: Memory, random: () => number): Step {
+  const range = Math.min(BACKOFF_FIRST_MS * 2 ** Math.min(memory.failures, 16), BACKOFF_MAX_MS);
+  // Full jitter, on top of what was asked for: the edge comes back to everybody at once.
+  const wait = Math.round(Math.min(afterMs, ASKED_MAX_MS) + random() * range);
+  return { do: "publish", afterMs: wait, memory: { ...memory, failures: memory.failures + 1 } };
 }

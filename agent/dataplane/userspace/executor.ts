@@ -82,7 +82,10 @@ class UserspaceExecutor implements Executor {
     const { nodePort, service, port } = target;
     const server = createServer({ allowHalfOpen: true, pauseOnConnect: true }, (client) => {
       const backend = this.#backends.findNodePort(service, port);
-      if (backend === undefined) return void client.resetAndDestroy();
+      if (backend === undefined) {
+        client.resetAndDestroy();
+        return;
+      }
       this.#clients.set(client, target);
       client.once("close", () => this.#clients.delete(client));
       void relay(client, backend, this.#now);

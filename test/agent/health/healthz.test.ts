@@ -5,9 +5,11 @@ import { Health } from "../../../agent/health/healthz.ts";
 describe("health", () => {
   it("answers each path by the facts of the moment, ready once and for all", async () => {
     const health = new Health();
-    const { port, close } = await health.listen({ host: "127.0.0.1", port: 0 });
+    const server = await health.listen({ host: "127.0.0.1", port: 0 });
     const statuses = async () =>
-      Promise.all(["/healthz", "/readyz"].map(async (path) => (await fetch(`http://127.0.0.1:${port}${path}`)).status));
+      Promise.all(
+        ["/healthz", "/readyz"].map(async (path) => (await fetch(`http://127.0.0.1:${server.port}${path}`)).status),
+      );
     try {
       expect(await statuses()).toEqual([503, 503]);
       health.set({ synced: true });
@@ -18,12 +20,12 @@ describe("health", () => {
       expect(await statuses()).toEqual([200, 200]);
       health.set({ connected: false });
       expect(await statuses()).toEqual([200, 200]);
-      const metrics = await (await fetch(`http://127.0.0.1:${port}/metrics`)).text();
+      const metrics = await (await fetch(`http://127.0.0.1:${server.port}/metrics`)).text();
       expect(metrics).toContain('postern_state{fact="connected"} 0');
       expect(metrics).toContain('postern_state{fact="ready"} 1');
-      expect((await fetch(`http://127.0.0.1:${port}/`)).status).toBe(404);
+      expect((await fetch(`http://127.0.0.1:${server.port}/`)).status).toBe(404);
     } finally {
-      close();
+      server.close();
     }
   });
 });

@@ -151,7 +151,7 @@ describe("merging slices", () => {
   it("does not depend on the order of slices or endpoints", () => {
     const a = slice("web", [endpoint("10.0.1.1"), endpoint("10.0.1.2", "n1", { ready: false })]);
     const b = slice("web", [endpoint("10.0.2.1"), endpoint("10.0.1.2")], {}, "web-2");
-    const reversed = (each: Written) => ({ ...each, endpoints: [...(each["endpoints"] as object[])].reverse() });
+    const reversed = (each: Written) => ({ ...each, endpoints: (each["endpoints"] as object[]).toReversed() });
     expect(merged({}, reversed(b), reversed(a))).toEqual(merged({}, a, b));
   });
 });

@@ -157,7 +157,7 @@ describe("plan", () => {
 
   it("does not depend on the order of objects", () => {
     const objects = [service("web"), service("shop"), pods, node("n1")];
-    expect(build([...objects].reverse())).toEqual(build(objects));
+    expect(build(objects.toReversed())).toEqual(build(objects));
   });
 });
 

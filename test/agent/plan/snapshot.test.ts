@@ -155,7 +155,7 @@ describe("conditions that say what to check", () => {
   const conditions = (...objects: readonly Written[]) =>
     build(objects).services[0]?.conditions.map(({ type, reason, message }) => `${type} ${reason}: ${message}`);
 
-  it.each<[string, Written[], string[]]>([
+  it.each<[string, Written[], unknown[]]>([
     ["nothing to say", [service("web"), slice("web", [endpoint("10.0.1.1")])], []],
     [
       "a selector that matches nothing",
@@ -209,11 +209,7 @@ describe("conditions that say what to check", () => {
         service("web", {}, { annotations: { "postern.dev/algorithm": "x", "postern.dev/transport": "y" } }),
         slice("web", [endpoint("10.0.1.1")]),
       ],
-      [
-        expect.stringMatching(
-          /^postern.dev\/AnnotationIgnored BadValue: .*algorithm: "x".*\. .*transport: "y"/,
-        ) as unknown as string,
-      ],
+      [expect.stringMatching(/^postern.dev\/AnnotationIgnored BadValue: .*algorithm: "x".*\. .*transport: "y"/)],
     ],
     [
       "an order that userspace cannot do",

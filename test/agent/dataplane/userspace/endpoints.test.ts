@@ -99,10 +99,8 @@ describe("order", () => {
   it("gives the share of an ejected one to all others, not to its neighbour", () => {
     const { keys, get } = rig(web([a, b, c]));
     for (let n = 0; n < 3; n++) get("a").failed("refused");
-    const firsts = Array.from({ length: 10 }, () => keys()[0])
-      .sort()
-      .join("");
-    expect(firsts).toBe("bbbbbccccc");
+    const firsts = Array.from({ length: 10 }, () => keys()[0]).join("");
+    expect(["bcbcbcbcbc", "cbcbcbcbcb"]).toContain(firsts);
   });
 
   it("still has everybody when all failed", () => {
