@@ -23,7 +23,8 @@ export interface Publisher {
 }
 
 const SPACING_MS = 500;
-const TOKEN_CHECK_MS = 5_000;
+/** A refused token is compared with what its file holds now: no network, and a person waits. */
+const TOKEN_CHECK_MS = 1_000;
 
 export function startPublisher(options: PublisherOptions): Publisher {
   return new Pusher(options);

@@ -151,6 +151,9 @@ describe("publisher", () => {
     replies.push([401, { reason: "unknown-token" }]);
     publisher.offer(snapshot("a"));
     await putCount(1);
+    // The same token is not tried again, however often its file is looked at.
+    await new Promise((resolve) => setTimeout(resolve, 1_500));
+    expect(puts()).toHaveLength(1);
     token = "pst_home_new_0123456789";
     await putCount(2);
     expect(puts()[1]?.headers.authorization).toBe("Bearer pst_home_new_0123456789");
