@@ -16,7 +16,7 @@ export function clusterRoutes(app: Api): void {
       summary: "Create a cluster; answers with its first token, once",
       middleware: [requires("admin"), ...jsonBody.middleware],
       request: { body: jsonBody.of(createClusterSchema) },
-      responses: responses({ 201: jsonContent(tokenSchema.extend({ cluster: clusterSchema })) }, 400, 409),
+      responses: responses({ 201: jsonContent(tokenSchema.extend({ cluster: clusterSchema })) }, 409, 413, 415),
     }),
     async (c) => {
       const created = await gatewayOf(c.env).createCluster(c.req.valid("json"));
@@ -85,26 +85,29 @@ export function clusterRoutes(app: Api): void {
     },
   );
 
-  const view = (path: string, summary: string) =>
+  const view = (path: string, summary: string, more: { 304?: { description: string } } = {}) =>
     createRoute({
       method: "get",
       path: `/api/v1/clusters/{cluster}/${path}`,
       summary,
       middleware: [requires("cluster")],
       request: { params: clusterParams },
-      responses: responses({ 200: jsonContent(z.looseObject({})) }, 404),
+      responses: responses({ 200: jsonContent(z.looseObject({})), ...more }, 404),
     });
 
-  app.openapi(view("table", "The compiled routing table; its generation is the ETag"), async (c) => {
-    const { name } = c.get("cluster");
-    const known = /^"(\d+)"$/.exec(c.req.header("if-none-match") ?? "")?.[1];
-    const answer = await clusterOf(c.env, name).table(known === undefined ? {} : { generation: Number(known) });
-    c.header("etag", `"${answer.generation}"`);
-    if (known === String(answer.generation)) return c.body(null, 304);
-    const { generation } = answer;
-    const nothing: RoutingTable = { version: 1, cluster: name, generation, nodes: [], routes: [], listeners: [] };
-    return c.json(answer.table ?? nothing, 200);
-  });
+  app.openapi(
+    view("table", "The compiled routing table; its generation is the ETag", { 304: { description: "Not modified" } }),
+    async (c) => {
+      const { name } = c.get("cluster");
+      const known = /^"(\d+)"$/.exec(c.req.header("if-none-match") ?? "")?.[1];
+      const answer = await clusterOf(c.env, name).table(known === undefined ? {} : { generation: Number(known) });
+      c.header("etag", `"${answer.generation}"`);
+      if (known === String(answer.generation)) return c.body(null, 304);
+      const { generation } = answer;
+      const nothing: RoutingTable = { version: 1, cluster: name, generation, nodes: [], routes: [], listeners: [] };
+      return c.json(answer.table ?? nothing, 200);
+    },
+  );
   app.openapi(view("nodes", "Nodes, as snapshot, tunnel and probes see them"), async (c) =>
     c.json(await clusterOf(c.env, c.get("cluster").name).nodes(), 200),
   );

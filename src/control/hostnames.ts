@@ -34,7 +34,7 @@ export function hostnameRoutes(app: Api): void {
       summary: "List the clusters that serve a hostname; the owner alone is the default",
       middleware: [requires("any"), ...jsonBody.middleware],
       request: { params: hostnameParams, body: jsonBody.of(setMembersSchema) },
-      responses: responses({ 200: jsonContent(entrySchema) }, 400, 404),
+      responses: responses({ 200: jsonContent(entrySchema) }, 404, 413, 415),
     }),
     async (c) => {
       const principal = c.get("principal");

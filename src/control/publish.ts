@@ -2,7 +2,7 @@
 // here are only its envelope and its size.
 import { createRoute, z } from "@hono/zod-openapi";
 import type { Context } from "hono";
-import { SNAPSHOT_MAX_BYTES, publishResultSchema } from "../wire/snapshot.ts";
+import { SNAPSHOT_MAX_BYTES, publishResultSchema, snapshotSchema } from "../wire/snapshot.ts";
 import type { Api, ControlEnv } from "./api.ts";
 import { requires } from "./auth.ts";
 import { type BodyText, COMPRESSED_MAX_BYTES, readBody } from "./body.ts";
@@ -47,10 +47,10 @@ export function publishRoutes(app: Api): void {
       body: {
         required: true,
         description: `A Snapshot of src/wire/snapshot.ts: ${COMPRESSED_MAX_BYTES} bytes as gzip, ${SNAPSHOT_MAX_BYTES} unpacked, at most`,
-        content: { "application/json": { schema: z.looseObject({ version: z.literal(1) }) } },
+        content: { "application/json": { schema: snapshotSchema } },
       },
     },
-    responses: responses({ 200: jsonContent(publishResultSchema) }, 400, 404, 409, 413, 415, 429),
+    responses: responses({ 200: jsonContent(publishResultSchema) }, 404, 409, 413, 415, 429),
   });
   app.put("/api/v1/clusters/:cluster/snapshot", requires("cluster"), async (c) => {
     const envelope = readEnvelope(c);
