@@ -5,7 +5,7 @@ import { createHash, randomBytes } from "node:crypto";
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { build } from "esbuild";
 
 const root = new URL("../..", import.meta.url).pathname;
@@ -89,7 +89,7 @@ function startNginx(folder: string, port: number): ChildProcess {
   const config = join(folder, "nginx.conf");
   writeFileSync(
     config,
-    `daemon off; worker_processes 1; pid ${folder}/nginx.pid; error_log stderr crit;
+    `daemon off; master_process off; pid ${folder}/nginx.pid; error_log stderr crit;
      events { worker_connections 4096; }
      http { access_log off; sendfile on; tcp_nopush on; tcp_nodelay on; keepalive_requests 100000000; client_max_body_size 0;
        client_body_buffer_size 2m; client_body_temp_path ${folder}/body; proxy_temp_path ${folder}/p; fastcgi_temp_path ${folder}/f; uwsgi_temp_path ${folder}/u; scgi_temp_path ${folder}/s;
@@ -138,7 +138,7 @@ function bareConfig(script: string, ports: { backend: number; bare: number }): s
 const config :Workerd.Config = (
   services = [ (name = "main", worker = .bare), (name = "internet", network = (allow = ["public", "private", "local"])) ],
   sockets = [ (name = "http", address = "127.0.0.1:${ports.bare}", http = (), service = "main") ] );
-const bare :Workerd.Worker = ( modules = [ (name = "bare.js", esModule = embed "${script}") ], ${flags},
+const bare :Workerd.Worker = ( modules = [ (name = "bare.js", esModule = embed "${basename(script)}") ], ${flags},
   bindings = [ (name = "BACKEND", text = "127.0.0.1:${ports.backend}") ] );`;
 }
 
@@ -153,7 +153,7 @@ const config :Workerd.Config = (
   services = [ (name = "main", worker = .postern), (name = "disk", disk = (path = "${state}", writable = true)),
     (name = "internet", network = (allow = ["public", "private", "local"])) ],
   sockets = [ (name = "http", address = "127.0.0.1:${ports.postern}", http = (), service = "main") ] );
-const postern :Workerd.Worker = ( modules = [ (name = "postern.js", esModule = embed "${script}") ], ${flags},
+const postern :Workerd.Worker = ( modules = [ (name = "postern.js", esModule = embed "${basename(script)}") ], ${flags},
   durableObjectNamespaces = [ (className = "GatewayObject", uniqueKey = "gateway", enableSql = true),
     (className = "ClusterObject", uniqueKey = "cluster", enableSql = true), (className = "TunnelObject", uniqueKey = "tunnel", enableSql = true) ],
   durableObjectStorage = (localDisk = "disk"),
