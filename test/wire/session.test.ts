@@ -77,7 +77,9 @@ class Pair {
 
   /** All that can move, moves. `read`: which side's consumers take everything at once. */
   flow(read: readonly Side[] = ["edge", "node"]): void {
-    for (let moved = true; moved; ) {
+    let rounds = 0;
+    for (let moved = true; moved; rounds++) {
+      if (rounds > 100_000) throw new Error("it flows for ever");
       moved = false;
       for (const from of ["edge", "node"] as const) {
         const message = this.take(from);
@@ -319,6 +321,35 @@ describe("slow readers", () => {
     for (const id of stalled) expect(pair.bytes("edge", id)).toBe(MIB);
   });
 
+  test("a connection has a limit of its own, however large the budget", () => {
+    const pair = new Pair({ edge: { held: 0, limit: 1024 * MIB } });
+    const ids = Array.from({ length: limits.CONNECTION_WINDOW / limits.STREAM_WINDOW }, () => pair.answered());
+    for (const id of ids) pair.node.write(id, new Uint8Array(limits.STREAM_WINDOW), false);
+    pair.flow([]);
+    expect(pair.edge.held).toBe(limits.CONNECTION_WINDOW * 0.75);
+    expect(pair.of("edge", "reset")).toHaveLength(ids.length / 4);
+  });
+
+  test("streams that wait for the connection's credit go on with it, each byte once", () => {
+    const pair = new Pair();
+    const ids = Array.from({ length: 2 * (limits.CONNECTION_WINDOW / limits.STREAM_WINDOW) }, () =>
+      pair.edge.openStream(head, new Uint8Array(40 * KIB), false),
+    );
+    const onTheWay: Uint8Array[] = [];
+    for (let message = pair.take("edge"); message !== undefined; message = pair.take("edge")) onTheWay.push(message);
+    // While they wait, they get more to send.
+    for (const id of ids) {
+      pair.edge.write(id, new Uint8Array(KIB), false);
+      expect(pair.take("edge")).toBeUndefined();
+      pair.edge.write(id, new Uint8Array(KIB), true);
+    }
+    for (const message of onTheWay)
+      for (const event of pair.give("node", message)) pair.node.consumed(idOf(event), sizeOf(event));
+    pair.flow();
+    for (const id of ids) expect(pair.bytes("node", id)).toBe(42 * KIB);
+    expect(pair.node.held).toBe(0);
+  });
+
   test("one budget, two connections: what one holds is not paid by the other's streams", () => {
     const budget: Budget = { held: 0, limit: 2 * MIB };
     const evicted: SessionEvent[] = [];
@@ -509,7 +540,8 @@ describe("restart of the edge", () => {
     for (let i = 0; i < 8; i++) {
       const id = pair.answered();
       pair.edge.write(id, new Uint8Array(limits.CONNECTION_WINDOW / 32), true);
-      while (pair.edge.queued(id) > 0) {
+      for (let turns = 0; pair.edge.queued(id) > 0; turns++) {
+        expect(turns).toBeLessThan(1000);
         const message = pair.take("edge");
         if (message !== undefined) {
           for (const event of pair.give("node", message)) pair.node.consumed(idOf(event), sizeOf(event));
