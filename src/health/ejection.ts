@@ -47,7 +47,6 @@ export class Ejector {
     if (outlier.failures < FAILURES && outlier.ejections === 0) return false;
     if (this.#ejected(now) + 1 > candidates * SHARE_MAX) return false;
     outlier.until = now + Math.min(CAP_MS, BASE_MS * 2 ** outlier.ejections) * (1 + JITTER * this.#random());
-    outlier.failures = 0;
     outlier.ejections++;
     return true;
   }

@@ -88,6 +88,7 @@ describe("of any snapshot", () => {
 describe("ports", () => {
   test.each<[string, "any" | "standard", Parameters<typeof tcp>[0][], string[]]>([
     ["HTTPS goes to port 80", "any", [80, 8080], ["80>80", "443>80s", "8080>8080"]],
+    ["HTTPS goes to port 80, though another comes before", "any", [79, 80], ["79>79", "80>80", "443>80s"]],
     ["… else to the first", "any", [9000, 8888], ["443>8888s", "8888>8888", "9000>9000"]],
     ["… or to 443 itself", "any", [443, 80], ["80>80", "443>443s"]],
     ["a local edge has TLS nowhere but at 443", "any", [8443], ["443>8443s", "8443>8443"]],
