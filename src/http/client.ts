@@ -13,8 +13,14 @@ export function clientAddress(headers: Headers, forwarderSecret?: string): strin
  * What the client itself sent as Accept-Encoding, "" for nothing: the platform, and `wrangler dev`, put their own in its
  * place. undefined: the header is true as it is.
  */
-export function clientAcceptEncoding(request: Request, forwarderSecret?: string): string | undefined {
-  if (forwarderSecret === undefined) return (request.cf?.["clientAcceptEncoding"] as string | undefined) ?? undefined;
+export function clientAcceptEncoding(
+  request: { readonly headers: Headers; readonly cf?: { readonly clientAcceptEncoding?: unknown } | undefined },
+  forwarderSecret?: string,
+): string | undefined {
+  if (forwarderSecret === undefined) {
+    const sent = request.cf?.clientAcceptEncoding;
+    return typeof sent === "string" ? sent : undefined;
+  }
   const sent = request.headers.get(ACCEPT_ENCODING_HEADER);
   if (sent === null) return undefined;
   return sent === "-" ? "" : sent;

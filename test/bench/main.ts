@@ -1,10 +1,11 @@
 // `npm run bench`: Postern beside bare workerd, in interleaved rounds; medians, ratios and CPU. README.md explains the sides.
 // A benchmark, not a test: it asserts nothing.
-import { spawnSync } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
 import { readFileSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
+import { profile } from "./profile.ts";
 import { ensureTools, type Stage, startStage } from "./stage.ts";
 
 const { values } = parseArgs({
@@ -14,6 +15,8 @@ const { values } = parseArgs({
     only: { type: "string", default: "bare,direct,tunnel" },
     case: { type: "string", default: "small,down,up" },
     mask: { type: "string", default: "auto" },
+    /** Instead of measuring: profile this side under the first case. */
+    profile: { type: "string" },
   },
 });
 const seconds = Number(values.seconds);
@@ -43,13 +46,37 @@ interface Sample {
 }
 
 ensureTools();
-const stage = await startStage({ mask: values.mask === "random" ? "random" : "auto" });
+const INSPECTOR = 9339;
+const stage = await startStage({
+  mask: values.mask === "random" ? "random" : "auto",
+  ...(values.profile === undefined ? {} : { inspector: INSPECTOR }),
+});
 process.on("SIGINT", () => {
   stage.dispose();
   process.exit(130);
 });
 try {
-  for (const name of values.case.split(",") as Case[]) measure(name);
+  if (values.profile !== undefined) {
+    const { host, path, connections } = {
+      host: stage.hosts[values.profile as "tunnel"],
+      ...cases[values.case.split(",")[0] as Case],
+    };
+    const load = spawn(
+      "wrk",
+      [
+        "-t1",
+        `-c${connections}`,
+        `-d${seconds}s`,
+        "-H",
+        `Host: ${host}`,
+        `http://127.0.0.1:${stage.ports.postern}${path}`,
+      ],
+      { stdio: "ignore" },
+    );
+    console.log(
+      (await profile(INSPECTOR, () => new Promise((resolve) => load.once("exit", () => resolve())))).join("\n"),
+    );
+  } else for (const name of values.case.split(",") as Case[]) measure(name);
 } finally {
   stage.dispose();
 }

@@ -27,7 +27,13 @@ export function ensureTools(): void {
   });
 }
 
-export async function startStage(options: { mask: "auto" | "random" }): Promise<Stage> {
+export interface StageOptions {
+  readonly mask: "auto" | "random";
+  /** Port of Postern's inspector, for a profile; absent: none. */
+  readonly inspector?: number;
+}
+
+export async function startStage(options: StageOptions): Promise<Stage> {
   const folder = mkdtempSync(join(tmpdir(), "postern-bench-"));
   const children: ChildProcess[] = [];
   const dispose = (): void => {
@@ -41,7 +47,12 @@ export async function startStage(options: { mask: "auto" | "random" }): Promise<
     const adminToken = randomBytes(32).toString("base64url");
     const workers = await buildWorkers(folder);
     const bareProcess = startWorkerd(folder, "bare", bareConfig(workers.bare, ports));
-    const edgeProcess = startWorkerd(folder, "postern", posternConfig(workers.postern, ports, adminToken, folder));
+    const edgeProcess = startWorkerd(
+      folder,
+      "postern",
+      posternConfig(workers.postern, ports, adminToken, folder),
+      options.inspector,
+    );
     children.push(bareProcess, edgeProcess);
     const api = `http://127.0.0.1:${ports.postern}`;
     await answering(`http://127.0.0.1:${ports.bare}/small`);
@@ -124,11 +135,15 @@ async function buildWorkers(folder: string): Promise<{ bare: string; postern: st
   return { bare, postern };
 }
 
-function startWorkerd(folder: string, name: string, config: string): ChildProcess {
+function startWorkerd(folder: string, name: string, config: string, inspector?: number): ChildProcess {
   const file = join(folder, `${name}.capnp`);
   writeFileSync(file, config);
   const binary = spawnSync("node", ["-p", "require('workerd').default"], { cwd: root, encoding: "utf8" }).stdout.trim();
-  return spawn(binary, ["serve", "--experimental", file], { stdio: ["ignore", "inherit", "inherit"] });
+  return spawn(
+    binary,
+    ["serve", "--experimental", ...(inspector ? [`--inspector-addr=127.0.0.1:${inspector}`] : []), file],
+    { stdio: ["ignore", "inherit", "inherit"] },
+  );
 }
 
 const flags = `compatibilityDate = "2026-11-01", compatibilityFlags = ["enable_request_signal", "request_signal_passthrough"]`;
