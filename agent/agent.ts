@@ -84,14 +84,17 @@ export function startAgent(options: Options, software: string, log: Logger, heal
   });
 
   const report = () => {
+    const broken = backends.problems();
+    spoken.say(
+      "endpoints",
+      broken.map(({ endpoint, reason }) => `Service ${endpoint} ${reason}`),
+    );
     const unopened = failures.map(({ service, message }) => ({
       endpoint: `${service} ${address ?? node}`,
       reason: message,
     }));
-    tunnel.report(
-      [...backends.problems(), ...unopened].map((each) => ({ ...each, reason: each.reason.slice(0, 256) })),
-    );
-    health.problems.set({ about: "endpoints" }, backends.problems().length);
+    tunnel.report([...broken, ...unopened].map((each) => ({ ...each, reason: each.reason.slice(0, 256) })));
+    health.problems.set({ about: "endpoints" }, broken.length);
     health.problems.set({ about: "executor" }, failures.length);
   };
   const brokenEndpoints = backends.onProblems(report);
@@ -183,6 +186,8 @@ export function startAgent(options: Options, software: string, log: Logger, heal
 function conditionLines({ services }: PublishResult): string[] {
   return Object.entries(services).flatMap(([service, { conditions }]) =>
     conditions
+      // HostNotKept is what transport direct means, not a fault; Programmed is good news when it is True.
+      .filter(({ type }) => type !== "postern.dev/HostNotKept")
       .filter(({ type, status }) => (status === "True") !== (type === "postern.dev/Programmed"))
       .map(({ message }) => `Service ${service}: ${message}`),
   );

@@ -9,7 +9,7 @@ import { Affinity } from "./affinity.ts";
 import { createEndpointBalancer } from "./balance/index.ts";
 import { Random } from "./balance/random.ts";
 import { SourceHash } from "./balance/source-hash.ts";
-import { isBroken } from "./ejection.ts";
+import { EJECT_AFTER, isBroken } from "./ejection.ts";
 import { Endpoint, type EndpointState } from "./endpoint.ts";
 
 export type { EndpointState } from "./endpoint.ts";
@@ -123,7 +123,7 @@ export class Backends {
           .filter(({ failures }) => isBroken(failures))
           .map(({ address, port, failures }) => ({
             endpoint: `${service} ${hostPort(address, port)}`,
-            reason: `${failures.inARow} failures in a row, the last: ${failures.why}`,
+            reason: `failed ${EJECT_AFTER} times in a row or more, the last: ${failures.why}`,
           })),
       )
       .sort((a, b) => (a.endpoint < b.endpoint ? -1 : 1));

@@ -236,8 +236,11 @@ describe("problems", () => {
     for (let n = 0; n < 4; n++) get("a").failed("connection refused");
     for (let n = 0; n < 3; n++) get("b").failed("no connection within 2000 ms");
     expect(backends.problems()).toEqual([
-      { endpoint: "default/web 10.0.0.1:80", reason: "3 failures in a row, the last: connection refused" },
-      { endpoint: "default/web 10.0.0.2:80", reason: "3 failures in a row, the last: no connection within 2000 ms" },
+      { endpoint: "default/web 10.0.0.1:80", reason: "failed 3 times in a row or more, the last: connection refused" },
+      {
+        endpoint: "default/web 10.0.0.2:80",
+        reason: "failed 3 times in a row or more, the last: no connection within 2000 ms",
+      },
     ]);
     expect(told).toBe(2);
     get("a").succeeded();

@@ -64,7 +64,7 @@ describe("userspace", () => {
     expect(backends.problems()).toEqual([
       {
         endpoint: `default/web 127.0.0.1:${dead}`,
-        reason: "3 failures in a row, the last: connection refused",
+        reason: "failed 3 times in a row or more, the last: connection refused",
       },
     ]);
     expect(told).toBe(1);

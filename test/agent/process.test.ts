@@ -1,0 +1,134 @@
+// The agent as a process, as its user starts it: options, YAML to NodePort and to the edge, signals, exit codes.
+// The edge is a small HTTP server here that takes snapshots and refuses tunnels.
+import { spawn, type ChildProcess } from "node:child_process";
+import { once } from "node:events";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { createServer as createHttpServer, type Server } from "node:http";
+import { createServer, type AddressInfo } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { buffer, text } from "node:stream/consumers";
+import { gunzipSync } from "node:zlib";
+import { afterEach, beforeEach, expect, it, vi } from "vitest";
+import { stringify } from "yaml";
+import type { Snapshot } from "../../src/wire/snapshot.ts";
+import { endpoint, node, service, slice, type Written } from "./source/objects.ts";
+
+const main = new URL("../../agent/main.ts", import.meta.url).pathname;
+const token = "pst_home_0123456789abcdef";
+let folder: string;
+let edge: Server;
+let pod: Server;
+let snapshots: Snapshot[];
+let agents: ChildProcess[];
+
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), "postern-agent-"));
+  await writeFile(join(folder, "token"), `${token}\n`, { mode: 0o600 });
+  [snapshots, agents] = [[], []];
+  edge = createHttpServer((request, response) => {
+    void buffer(request).then((body) => {
+      const put = request.method === "PUT";
+      if (put) snapshots.push(JSON.parse(gunzipSync(body).toString()) as Snapshot);
+      const result = { generation: { epoch: 1, sequence: 1 }, table: 1, changed: true, services: {} };
+      return response.end(JSON.stringify(put ? result : { epoch: 1 }));
+    });
+  });
+  pod = createHttpServer((_request, response) => response.end("the pod"));
+  for (const server of [edge, pod]) await once(server.listen(0, "127.0.0.1"), "listening");
+});
+afterEach(async () => {
+  for (const agent of agents) agent.kill("SIGKILL");
+  for (const server of [edge, pod]) {
+    server.closeAllConnections();
+    server.close();
+  }
+  await rm(folder, { recursive: true });
+});
+
+const portOf = (server: { address(): unknown }) => (server.address() as AddressInfo).port;
+const freePort = async () => {
+  const server = createServer().listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const port = portOf(server);
+  server.close();
+  return port;
+};
+const write = (...objects: readonly Written[]) =>
+  writeFile(join(folder, "all.yaml"), objects.map((object) => stringify(object)).join("---\n"));
+const start = (...more: string[]) => {
+  const flags = ["--edge", `http://127.0.0.1:${portOf(edge)}`, "--insecure-plain-http", "--cluster", "home"];
+  const files = ["--token-file", join(folder, "token"), "--manifests", folder];
+  const agent = spawn(process.execPath, [main, ...flags, ...files, "--node", "n1", ...more]);
+  agents.push(agent);
+  return { agent, output: text(agent.stdout), errors: text(agent.stderr), ended: once(agent, "exit") };
+};
+
+it("serves NodePorts and tells the edge, follows the YAML, and stops as asked", async () => {
+  const nodePort = await freePort();
+  const web = (endpoints: object[]) => [
+    node("n1"),
+    service("web", { ports: [{ port: 80, nodePort }] }),
+    slice("web", endpoints, { ports: [{ name: "", port: portOf(pod) }] }),
+  ];
+  await write(...web([endpoint("127.0.0.1", "n1")]));
+  const { agent, output, ended } = start("--proxy", "userspace", "--address", "127.0.0.1");
+  await vi.waitFor(() => expect(snapshots).toHaveLength(1), { timeout: 10_000 });
+  // Programmed before published: no waiting here.
+  const ask = async () => {
+    const response = await fetch(`http://127.0.0.1:${nodePort}/`, { headers: { connection: "close" } });
+    return await response.text();
+  };
+  expect(await ask()).toBe("the pod");
+  expect(snapshots[0]?.services[0]?.endpoints).toHaveLength(1);
+
+  await write(...web([]));
+  await vi.waitFor(() => expect(snapshots).toHaveLength(2), { timeout: 10_000 });
+  expect(snapshots[1]?.services[0]?.conditions[0]?.type).toBe("postern.dev/NoMatchingPods");
+  await expect(ask()).rejects.toThrow();
+
+  agent.kill("SIGTERM");
+  expect((await ended)[0]).toBe(0);
+  const log = await output;
+  expect(
+    log
+      .trim()
+      .split("\n")
+      .every((line) => line.startsWith("{")),
+  ).toBe(true);
+  expect(log).not.toContain(token);
+}, 30_000);
+
+it("says what is wrong with the YAML, and with the node's name", async () => {
+  await write(node("n2"), service("web", { ports: [{ port: 80 }] }));
+  await writeFile(
+    join(folder, "bad.yaml"),
+    "kind: Service\napiVersion: v1\nmetadata: {name: x}\nspec: {ports: [{port: x}]}\n",
+  );
+  const { agent, output } = start();
+  await vi.waitFor(() => expect(snapshots).toHaveLength(1), { timeout: 10_000 });
+  agent.kill("SIGTERM");
+  const warnings = (await output)
+    .trim()
+    .split("\n")
+    .map((line) => JSON.parse(line) as { level: number; msg: string })
+    .filter(({ level }) => level >= 40)
+    .map(({ msg }) => msg);
+  expect(warnings).toContain(
+    "bad.yaml:4: Service x: spec.ports[0].port: must be a whole number from 1 to 65535, without quotes",
+  );
+  expect(warnings).toContainEqual(expect.stringMatching(/^no Node is called n1/));
+}, 30_000);
+
+it.each([
+  ["wrong options", ["--proxy", "ebpf"], /^--proxy must be none or userspace$/m],
+  ["no token", ["--token-file", "/nowhere/token"], /^--token-file \/nowhere\/token cannot be read/m],
+])(
+  "ends with 2 and the remedy: %s",
+  async (_what, flags, message) => {
+    const { errors, ended } = start(...flags);
+    expect((await ended)[0]).toBe(2);
+    expect(await errors).toMatch(message);
+  },
+  30_000,
+);
