@@ -57,7 +57,7 @@ describe("the default hostname", () => {
 
   test("leaves a name that it had when the directory takes it away", () => {
     const refused = refusing("reserved", "shop-default-home.edge.test");
-    const result = compiled([service("shop")], { refused, assigned: { "uid-default-shop": "shop-default-home" } });
+    const result = compiled([service("shop")], { refused, assigned: { "uid of default/shop": "shop-default-home" } });
     expect(result.hostnames["default/shop"]?.[0]).toMatch(/^shop-default-home-[0-9a-f]{8}\./);
   });
 

@@ -7,7 +7,7 @@ export function service(name: string, more: Partial<SnapshotService> = {}): Snap
   return {
     namespace,
     name,
-    uid: `uid-${namespace}-${name}`,
+    uid: `uid of ${namespace}/${name}`,
     createdAt: "2026-01-01T00:00:00Z",
     kind: "LoadBalancer",
     hostnames: [],
