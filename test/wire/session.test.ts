@@ -233,6 +233,42 @@ describe("slow readers", () => {
     expect(pair.edge.held).toBe(0);
   });
 
+  test("a window grows to 512 KiB for a reader that keeps up, and no further", () => {
+    const pair = new Pair();
+    const id = pair.answered();
+    for (let i = 0; i < 16; i++) {
+      pair.node.write(id, new Uint8Array(MIB), false);
+      pair.flow();
+    }
+    pair.forget();
+    pair.node.write(id, new Uint8Array(16 * MIB), false);
+    pair.flow([]);
+    expect(pair.bytes("edge", id)).toBe(limits.STREAM_WINDOW_MAX);
+  });
+
+  test.each([
+    [0.3, limits.STREAM_WINDOW],
+    [0.6, limits.STREAM_WINDOW_MIN],
+  ])("with %d of the budget held, a window shrinks to %i bytes, and still moves", (share, window) => {
+    const budget: Budget = { held: 0, limit: 8 * MIB };
+    const pair = new Pair({ edge: budget });
+    const id = pair.answered();
+    for (let i = 0; i < 8; i++) {
+      pair.node.write(id, new Uint8Array(MIB), false);
+      pair.flow();
+    }
+    budget.held = budget.limit * share;
+    pair.node.write(id, new Uint8Array(8 * MIB), false);
+    // The large window is used up once; then the small one holds.
+    for (const most of [limits.STREAM_WINDOW_MAX, window, window]) {
+      pair.forget();
+      pair.flow([]);
+      expect(pair.bytes("edge", id)).toBeGreaterThan(0);
+      expect(pair.bytes("edge", id)).toBeLessThanOrEqual(most);
+      pair.edge.consumed(id, pair.bytes("edge", id));
+    }
+  });
+
   test("unread WebSocket messages larger than the window stop too, and one at a time they all pass", () => {
     const pair = new Pair();
     const id = pair.answered(true);
@@ -533,6 +569,20 @@ describe("restart of the edge", () => {
     expect(pair.bytes("edge", id)).toBe(2 * MIB);
   });
 
+  test("bytes that were on their way before the restart earn no credit in the new time", () => {
+    const pair = new Pair();
+    const ids = Array.from({ length: 128 }, () => pair.answered());
+    const state = pair.edge.save();
+    for (const id of ids) pair.node.write(id, new Uint8Array(limits.STREAM_WINDOW), false);
+    const onTheWay: Uint8Array[] = [];
+    for (let message = pair.take("node"); message !== undefined; message = pair.take("node")) onTheWay.push(message);
+    restart(pair, state);
+    pair.forget();
+    for (const message of onTheWay) expect(pair.give("edge", message)).toEqual([]);
+    pair.flow();
+    expect(pair.frames.edge.map((frame) => frame.type)).toEqual([Type.RESUME]);
+  });
+
   test("credit that was on its way before the restart is not counted", () => {
     const pair = new Pair();
     const state = pair.edge.save();
@@ -575,13 +625,17 @@ describe("restart of the edge", () => {
   test("ids are never used twice, however often and whenever the edge is lost", () => {
     const pair = new Pair();
     let state = pair.edge.save();
+    let saves = 0;
     const used = new Set<number>();
     for (const opens of [0, 1, limits.STREAM_ID_BLOCK - 1, limits.STREAM_ID_BLOCK, limits.STREAM_ID_BLOCK + 1, 0, 3]) {
       for (let i = 0; i < opens; i++) {
         const id = pair.edge.openStream(head, undefined, true);
         expect(used.has(id), `id ${id} again`).toBe(false);
         used.add(id);
-        if (pair.edge.unsaved) state = pair.edge.save();
+        if (pair.edge.unsaved) {
+          state = pair.edge.save();
+          saves++;
+        }
         if (i % 100 === 0) pair.flow();
         pair.edge.reset(id, Reset.CANCELLED, "");
       }
@@ -589,6 +643,8 @@ describe("restart of the edge", () => {
       pair.flow();
     }
     expect(pair.of("node", "fatal")).toEqual([]);
+    // Each is a write of the socket's attachment: one in 1,024 streams, and one after a loss.
+    expect(saves).toBeLessThanOrEqual(10);
   });
 
   test("the state fits a socket's attachment, even with the longest HELLO", () => {
