@@ -14,12 +14,12 @@ export function clientAddress(headers: Headers, forwarderSecret?: string): strin
  * place. undefined: the header is true as it is.
  */
 export function clientAcceptEncoding(
-  request: { readonly headers: Headers; readonly cf?: { readonly clientAcceptEncoding?: unknown } | undefined },
+  request: { readonly headers: Headers; readonly cf?: unknown },
   forwarderSecret?: string,
 ): string | undefined {
   if (forwarderSecret === undefined) {
-    const sent = request.cf?.clientAcceptEncoding;
-    return typeof sent === "string" ? sent : undefined;
+    const cf = request.cf as { readonly clientAcceptEncoding?: unknown } | null | undefined;
+    return typeof cf?.clientAcceptEncoding === "string" ? cf.clientAcceptEncoding : undefined;
   }
   const sent = request.headers.get(ACCEPT_ENCODING_HEADER);
   if (sent === null) return undefined;

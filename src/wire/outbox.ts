@@ -116,10 +116,7 @@ export class Outbox {
         if (stream.ringed) this.#starved.push(stream);
         continue;
       }
-      const { flags, payload, cost } = stream.next(this.#credit);
-      this.#credit -= cost;
-      parts.push({ stream: stream.id, flags, payload });
-      size += HEADER + payload.length;
+      size += this.#takeTurn(stream, parts);
       if (stream.paused && stream.queued <= limits.STREAM_QUEUE_MAX / 2) {
         stream.paused = false;
         this.#drained.push(stream.id);
@@ -128,6 +125,19 @@ export class Outbox {
       else this.enter(stream);
     }
     return parts.length === 0 ? undefined : joined(parts, size);
+  }
+
+  /** One frame; a head takes the frame behind it along, so that the peer gets a small answer as one event. */
+  #takeTurn(stream: Stream, parts: Part[]): number {
+    let size = 0;
+    for (;;) {
+      const { flags, payload, cost } = stream.next(this.#credit);
+      this.#credit -= cost;
+      parts.push({ stream: stream.id, flags, payload });
+      size += HEADER + payload.length;
+      const head = flags === Type.HEAD || flags === Type.OPEN;
+      if (!head || !stream.sendable(this.#credit)) return size;
+    }
   }
 
   #takeControl(parts: Part[], enough: number): number {
