@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { clientAddress } from "../../src/http/client.ts";
+import { clientAcceptEncoding, clientAddress } from "../../src/http/client.ts";
 
 const platform = { "cf-connecting-ip": "203.0.113.5" };
 const forwarder = { "x-postern-forwarder": "s3cret", "x-postern-client": "127.0.0.1" };
@@ -18,4 +18,17 @@ test.each<[string, Record<string, string>, string | undefined, string]>([
   ["local edge: an empty secret is no secret", { ...forwarder, "x-postern-forwarder": "" }, "", ""],
 ])("%s", (_name, headers, secret, client) => {
   expect(clientAddress(new Headers(headers), secret)).toBe(client);
+});
+
+test.each<[string, object | undefined, Record<string, string>, string | undefined, string | undefined]>([
+  ["production: the platform keeps what it replaced", { clientAcceptEncoding: "zstd" }, {}, undefined, "zstd"],
+  ["production: the client sent an empty one", { clientAcceptEncoding: "" }, {}, undefined, ""],
+  ["production: nothing was replaced", {}, {}, undefined, undefined],
+  ["production: no facts of the platform", undefined, {}, undefined, undefined],
+  ["production: a client that plays forwarder", {}, { "x-postern-accept-encoding": "br" }, undefined, undefined],
+  ["local edge: the forwarder says it", {}, { "x-postern-accept-encoding": "br" }, "s3cret", "br"],
+  ["local edge: the client sent none", {}, { "x-postern-accept-encoding": "-" }, "s3cret", ""],
+  ["local edge: no forwarder in between", { clientAcceptEncoding: "br" }, {}, "s3cret", undefined],
+])("Accept-Encoding, %s", (_name, cf, headers, secret, expected) => {
+  expect(clientAcceptEncoding({ headers: new Headers(headers), cf }, secret)).toBe(expected);
 });
