@@ -64,8 +64,3 @@ const HOST_MAX = 260;
 export function sourceAllowed({ sources }: Pick<Match, "sources">, client: string): boolean {
   return sources === undefined || sources.include(client);
 }
-
-/** Each once: what the directory leads here. */
-export function hostnames({ table }: TableIndex): readonly string[] {
-  return [...new Set(table.listeners.map((listener) => listener.hostname))];
-}

@@ -1,7 +1,7 @@
 // Host header → listener, with a naive oracle: parse the header as RFC 9110 says, walk all listeners.
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { hostnames, index, match } from "../../src/routing/match.ts";
+import { index, match } from "../../src/routing/match.ts";
 import type { Listener, Route, RoutingTable } from "../../src/routing/table.ts";
 
 const route = (service: string, port: number, sourceRanges: string[] = []): Route => ({
@@ -109,9 +109,5 @@ describe("match", () => {
 
   test("a table that contradicts itself is refused", () => {
     expect(() => index(table([], [{ hostname: "a", port: 80, tls: false, route: 0 }]))).toThrow(/route 0/);
-  });
-
-  test("hostnames: each once", () => {
-    expect(hostnames(at)).toEqual(["shop.test", "own.example"]);
   });
 });
