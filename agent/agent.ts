@@ -20,7 +20,7 @@ import { Spoken } from "./spoken.ts";
 import { filesSource } from "./source/files/index.ts";
 import { Names } from "./source/names.ts";
 import type { Observed } from "./source/source.ts";
-import { startTunnel } from "./tunnel/index.ts";
+import { createTunnel } from "./tunnel/index.ts";
 
 export interface RunningAgent {
   /** GoAway, finish what is open (at most `limitMs`), stop. */
@@ -66,7 +66,7 @@ export function startAgent(options: Options, software: string, log: Logger, heal
       spoken.say("conditions", conditionLines(result));
     },
   });
-  const tunnel = startTunnel({
+  const tunnel = createTunnel({
     edge,
     cluster,
     token,
@@ -112,6 +112,7 @@ export function startAgent(options: Options, software: string, log: Logger, heal
       );
       report();
       health.set({ programmed: true });
+      tunnel.dial();
     }
     clearTimeout(reapply);
     if (failures.length > 0 && !stopping) reapply = setTimeout(() => program(true), REAPPLY_MS);

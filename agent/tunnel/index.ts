@@ -35,6 +35,8 @@ export interface TunnelState {
 }
 
 export interface Tunnel {
+  /** Begins to dial; once the node can serve what its plan says, not before. Further calls do nothing. */
+  dial(): void;
   /** GoAway, then resolves when open streams are finished, or the connection is. */
   drain(): Promise<void>;
   close(): void;
@@ -46,7 +48,7 @@ export interface Tunnel {
 const TOKEN_CHECK_MS = 5_000;
 const REPORT_MOST = 1000;
 
-export function startTunnel(options: TunnelOptions): Tunnel {
+export function createTunnel(options: TunnelOptions): Tunnel {
   return new Shards(options);
 }
 
@@ -62,7 +64,10 @@ class Shards implements Tunnel {
   constructor(options: TunnelOptions) {
     this.#options = options;
     options.backends.onRetired((_key, address) => this.#pools.retire(address));
-    this.#grow(1);
+  }
+
+  dial(): void {
+    if (!this.#draining) this.#grow(1);
   }
 
   async drain(): Promise<void> {

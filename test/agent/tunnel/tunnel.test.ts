@@ -9,7 +9,7 @@ import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { WebSocketServer } from "ws";
 import { Backends } from "../../../agent/dataplane/userspace/endpoints.ts";
 import type { ForwardingPlan } from "../../../agent/plan/plan.ts";
-import { startTunnel, type Tunnel, type TunnelState } from "../../../agent/tunnel/index.ts";
+import { createTunnel, type Tunnel, type TunnelState } from "../../../agent/tunnel/index.ts";
 import { Reset } from "../../../src/wire/messages.ts";
 import { TestEdge } from "./edge.ts";
 
@@ -36,7 +36,7 @@ afterEach(async () => {
 });
 
 function dialEdge(token: () => string = () => "pst_home_secret"): void {
-  tunnel = startTunnel({
+  tunnel = createTunnel({
     edge: url,
     cluster: "home",
     token,
@@ -47,6 +47,7 @@ function dialEdge(token: () => string = () => "pst_home_secret"): void {
     log,
     onState: (state) => states.push(state),
   });
+  tunnel.dial();
 }
 
 async function serveHttp(listener: RequestListener): Promise<{ port: number; server: Server }> {
