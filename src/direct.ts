@@ -15,7 +15,7 @@ import type { Route, RoutingTable } from "./routing/table.ts";
 import type { Failed } from "./transport/attempt.ts";
 import { directAnswer, directExchange, directHeaders } from "./transport/direct.ts";
 import type { Balancer, Candidate, PickContext } from "./wire/balancer.ts";
-import { hash32 } from "./wire/hash.ts";
+import { clientHash, hash32 } from "./wire/hash.ts";
 
 /** Without an answer for so long, the next node is asked beside the first, ms. */
 const HEDGE_MS = 1_000;
@@ -70,7 +70,7 @@ export class Direct {
     const ejector = this.#ejector(table.cluster);
     const now = Date.now();
     this.#budget.request(now);
-    const order = this.#order(state, ejector, direct.probes, { now, random: this.#random, client: hash32(client) });
+    const order = this.#order(state, ejector, direct.probes, { now, random: this.#random, client: clientHash(client) });
     const headers = directHeaders(request, {
       client,
       proto: direct.scheme,

@@ -7,7 +7,7 @@ import { failure } from "./http/failure.ts";
 import { GENERATION_HEADER, UNSENT_HEADER } from "./objects/contract.ts";
 import { sourceAllowed } from "./routing/match.ts";
 import { type Candidate, Tables } from "./tables.ts";
-import { hash32 } from "./wire/hash.ts";
+import { clientHash } from "./wire/hash.ts";
 
 const tables = new Tables();
 const direct = new Direct(Math.random);
@@ -63,7 +63,8 @@ async function serveBy(
 ): Promise<Response> {
   if (!sourceAllowed(match, client)) return failure("source-refused", request);
   const { route } = match;
-  if (route.unavailable !== undefined) return unsent(failure(route.unavailable.reason, request));
+  if (route.unavailable !== undefined)
+    return unsent(failure(route.unavailable.reason, request, { detail: route.unavailable.message }));
   if (route.transport === "direct" && table.index !== undefined)
     return direct.fetch(request, {
       match,
@@ -73,7 +74,7 @@ async function serveBy(
       scheme: request.url.startsWith("https:") ? "https" : "http",
       forwarderSecret: env.FORWARDER_SECRET,
     });
-  const shard = shards === 1 ? 0 : route.affinity ? hash32(client) % shards : Math.floor(Math.random() * shards);
+  const shard = shards === 1 ? 0 : route.affinity ? clientHash(client) % shards : Math.floor(Math.random() * shards);
   const askedAt = Date.now();
   const response = await env.TUNNEL.getByName(`${table.name}/${shard}`).fetch(request);
   if (!tables.confirm(table, response.headers.get(GENERATION_HEADER), askedAt))

@@ -11,7 +11,7 @@ import { httpExchange } from "../transport/http-exchange.ts";
 import { noBody, requestBody } from "../transport/request-body.ts";
 import { webSocketExchange } from "../transport/websocket-exchange.ts";
 import type { PickContext } from "../wire/balancer.ts";
-import { hash32 } from "../wire/hash.ts";
+import { clientHash } from "../wire/hash.ts";
 import type { RequestHead } from "../wire/messages.ts";
 import type { Budget } from "../wire/session.ts";
 import { UNSENT_HEADER } from "./contract.ts";
@@ -49,7 +49,7 @@ export class Forwarder {
     const { route } = found;
     const client = clientAddress(request.headers, this.#secret);
     if (!sourceAllowed(found, client)) return failure("source-refused", request);
-    if (route.unavailable !== undefined) return unsent(route.unavailable.reason, request);
+    if (route.unavailable !== undefined) return unsent(route.unavailable.reason, request, route.unavailable.message);
     const websocket = request.headers.get("upgrade")?.toLowerCase() === "websocket";
     const head: RequestHead = {
       websocket,
@@ -68,7 +68,7 @@ export class Forwarder {
     };
     const idempotent = isIdempotent(head.method, request.headers);
     const body = request.body === null || websocket ? noBody : await requestBody(request, this.#memory);
-    const ctx: PickContext = { now: Date.now(), random: Math.random, client: hash32(client) };
+    const ctx: PickContext = { now: Date.now(), random: Math.random, client: clientHash(client) };
     this.#retries.request(ctx.now);
     const tried = new Set<ShardNode>();
     let graceUntil: number | undefined;
@@ -147,8 +147,8 @@ function answer(attempt: Attempt & { ok: true }, request: Request): Response {
   return new Response(attempt.body, { status: attempt.status, headers, encodeBody: "manual" });
 }
 
-function unsent(reason: FailureReason, request: Request): Response {
-  const response = failure(reason, request);
+function unsent(reason: FailureReason, request: Request, detail?: string): Response {
+  const response = failure(reason, request, detail === undefined ? {} : { detail });
   response.headers.set(UNSENT_HEADER, reason);
   return response;
 }

@@ -104,6 +104,7 @@ export class Shard {
     }
     const named = new Set(table.nodes.map((node) => node.name));
     for (const [name, node] of this.#nodes) if (!named.has(name) && node.links.length === 0) this.#nodes.delete(name);
+    this.ejector.retain(this.#nodes);
     this.changed();
   }
 

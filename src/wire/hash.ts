@@ -9,6 +9,9 @@ export function hash32(text: string): number {
   return mix32(h);
 }
 
+/** A client's address as PickContext.client: 0 where it is unknown, so that the unknown are not all one client. */
+export const clientHash = (address: string): number => (address === "" ? 0 : hash32(address));
+
 /** Rendezvous score of one (client, candidate) pair, both already hashed; the highest wins. Unsigned. */
 export function pairScore(clientHash: number, candidateHash: number): number {
   return mix32(clientHash ^ Math.imul(candidateHash, 0x9e3779b1));
