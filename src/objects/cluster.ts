@@ -39,7 +39,7 @@ export class ClusterObject extends DurableObject<Env> implements ClusterRpc {
     super(ctx, env);
     this.#store = new ClusterStore(ctx.storage.sql);
     this.#shards = new Shards(this.#store, env.TUNNEL);
-    this.#prober = new Prober(this.#store, Number(env.PROBE_SECONDS ?? PROBE_SECONDS) * 1000);
+    this.#prober = new Prober(this.#store, (Number(env.PROBE_SECONDS) || PROBE_SECONDS) * 1000);
     this.#created = created(ctx.storage.sql);
     if (this.#created) migrate(ctx.storage, clusterMigrations);
   }

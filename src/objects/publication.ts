@@ -6,6 +6,7 @@ import type { Compiled } from "./cluster-store.ts";
 import type { GatewayRpc } from "./contract.ts";
 
 type Claimed = Awaited<ReturnType<GatewayRpc["claim"]>>;
+type Refused = Map<string, Pick<Claimed["refused"][number], "reason" | "message">>;
 
 export interface PublicationContext {
   readonly cluster: string;
@@ -22,13 +23,15 @@ const ROUNDS = 4;
 /** undefined: the directory did not answer, and nothing may change. */
 export async function prepare(snapshot: Snapshot, context: PublicationContext) {
   const { cluster, edgeDomain, listenerPorts, assigned, claim } = context;
-  let refused = new Map<string, { reason: "owned" | "not-allowed" | "reserved"; message: string }>();
+  let refused: Refused = new Map();
   for (let round = 1; ; round++) {
     const compiled = compile(snapshot, { cluster, edgeDomain, listenerPorts, assigned, refused });
-    // Refused names are asked for again: the directory then knows whom to tell when they become free.
-    const answer = await claim([...new Set([...compiled.claims, ...refused.keys()])]);
+    const answer = await claim(compiled.claims);
     if (answer === undefined) return undefined;
-    const now = new Map(answer.refused.map(({ hostname, reason, message }) => [hostname, { reason, message }]));
+    // A default name that was refused is not claimed again: what was said of it stands.
+    const claimed = new Set(compiled.claims);
+    const now: Refused = new Map([...refused].filter(([hostname]) => !claimed.has(hostname)));
+    for (const { hostname, reason, message } of answer.refused) now.set(hostname, { reason, message });
     const settled = now.size === refused.size && [...now.keys()].every((hostname) => refused.has(hostname));
     if (settled || round === ROUNDS) return compiled;
     refused = now;

@@ -84,8 +84,10 @@ describe("tables", () => {
     await vi.waitFor(() => expect(pushes).toEqual([["home", first.table]]));
     await cluster().dialled(1);
     await cluster().dialled(9);
-    const second = await published("home", token, "1.2", snapshotOf());
-    await published("home", token, "1.3", snapshotOf());
+    const second = await published("home", token, "1.2", snapshotOf(service("other")));
+    // Not in the table: nothing to push.
+    const conditions = [{ type: "Note", status: "True" as const, reason: "Test", message: "" }];
+    await published("home", token, "1.3", snapshotOf(service("other", { conditions })));
     expect(pushes).toEqual([
       ["home", first.table],
       ["home", second.table],

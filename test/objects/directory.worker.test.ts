@@ -57,6 +57,22 @@ describe.each([
     await serves("home", "web-default-home.edge.test");
   });
 
+  it("a default name that is taken makes way for its hashed form, for good", async () => {
+    const branch = await createCluster("branch", { hostnames: ["web-default-home.edge.test"] });
+    await published("branch", branch, "1.1", snapshotOf(service("x", { hostnames: ["web-default-home.edge.test"] })));
+    await between();
+    const { services } = await published("home", home, "1.1", withShop);
+    const [hashed] = services["default/web"]?.hostnames ?? [];
+    expect(hashed).toMatch(/^web-default-home-[0-9a-f]{8}\.edge\.test$/);
+    expect(services["default/web"]?.hostnames).toEqual([hashed, shop]);
+    expect(await gateway().getHostname(hashed ?? "")).toMatchObject({ owner: "home" });
+    await published("branch", branch, "1.2", snapshotOf());
+    await between();
+    const later = await published("home", home, "1.2", snapshotOf(service("web"), service("other")));
+    expect(later.services["default/web"]?.hostnames).toEqual([hashed]);
+    expect(await gateway().getHostname("web-default-home.edge.test")).toBeUndefined();
+  });
+
   it("a deleted cluster's names go to who wants them, and its state is gone", async () => {
     await published("home", home, "1.1", withShop);
     await published("office", office, "1.1", withShop);
