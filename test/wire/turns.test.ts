@@ -24,6 +24,18 @@ describe("how few frames", () => {
     expect([pair.edge.open, pair.node.open]).toEqual([0, 0]);
   });
 
+  test("small answers that leave together are still one event each", () => {
+    const pair = new Pair();
+    const ids = Array.from({ length: 20 }, () => pair.edge.openStream(head, new Uint8Array(10), true));
+    pair.flow();
+    expect(pair.events.node).toHaveLength(20);
+    for (const id of ids) pair.node.respond(id, ok, new Uint8Array(KIB), true);
+    pair.flow();
+    expect(pair.messages).toEqual({ edge: 1, node: 1 });
+    expect(pair.events.edge).toHaveLength(20);
+    expect(pair.of("edge", "head").every((event) => event.end && event.body?.length === KIB)).toBe(true);
+  });
+
   test.each([
     ["down", "node"],
     ["up", "edge"],
