@@ -114,6 +114,16 @@ describe("tables", () => {
     expect(await runDurableObjectAlarm(cluster())).toBe(false);
   });
 
+  it("do not keep a publication waiting for a shard that never answers", async () => {
+    const token = await createCluster("home");
+    await cluster().dialled(0);
+    vi.spyOn(console, "error").mockImplementation(() => undefined);
+    vi.spyOn(TunnelObject.prototype, "setTable").mockImplementation(async () => await scheduler.wait(60_000));
+    const started = Date.now();
+    await published("home", token, "1.1", snapshotOf(service("web")));
+    expect(Date.now() - started).toBeLessThan(4500);
+  });
+
   it("of a cluster made anew have higher generations than those of the old one", async () => {
     const token = await createCluster("home");
     await published("home", token, "1.1", snapshotOf(service("web")));
