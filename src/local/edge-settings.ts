@@ -1,8 +1,8 @@
 // What the supervisor tells the edge's process. Apart from edge.ts, which loads wrangler.
 import { join } from "node:path";
+import { z } from "zod";
 
 export interface EdgeSettings {
-  readonly port: number;
   /** Where its Durable Objects keep their SQLite files. */
   readonly state: string;
   readonly bindings: {
@@ -14,6 +14,10 @@ export interface EdgeSettings {
     readonly PROBE_SECONDS: string;
   };
 }
+
+/** Its answer: where workerd serves the Worker. */
+export const edgeStartedSchema = z.object({ runtime: z.url() });
+export type EdgeStarted = z.infer<typeof edgeStartedSchema>;
 
 /** Nothing is sent anywhere and nothing fetched: no usage figures, no location of this machine for `request.cf`. */
 export function edgeEnvironment(folder: string): Record<string, string> {

@@ -1,13 +1,21 @@
 // The edge's process: wrangler's dev server with the Worker of this repository, started by `npm start`. Settings come
 // over the IPC channel, not as arguments: two of them are secrets, and `ps` shows arguments to everybody.
 //
-// DevEnv is what `wrangler dev` itself runs; here without its inspector, which cannot be switched off there. Measured
-// with a Worker that passes requests through, 1 KiB answers, 16 connections: 853 requests a second without, 646 with
-// (1 MiB answers: no difference). It says nothing of production's speed: `npm run bench` measures that.
+// DevEnv is what `wrangler dev` itself runs. Two of its parts are left out, for they are no part of a real edge:
+// - its inspector, which `wrangler dev` cannot do without. Measured with a Worker that passes requests through, 1 KiB
+//   answers, 16 connections: 853 requests a second without, 646 with (1 MiB answers: no difference);
+// - its reloading proxy, a second workerd in front: it rewrites HTML, loses Content-Length, holds on to bodies of 400s
+//   and to requests whose client has left. The runtime behind it is told to the supervisor, whose forwarder dials that.
+// None of this says anything of production's speed: `npm run bench` measures that.
 import { fileURLToPath } from "node:url";
 import { inspect } from "node:util";
 import { unstable_DevEnv } from "wrangler";
-import type { EdgeSettings } from "./edge-settings.ts";
+import { z } from "zod";
+import type { EdgeSettings, EdgeStarted } from "./edge-settings.ts";
+
+const reloadSchema = z.object({
+  proxyData: z.object({ userWorkerUrl: z.object({ hostname: z.string(), port: z.string() }) }),
+});
 
 const edge = new unstable_DevEnv();
 edge.on("error", (event: unknown) => console.error(inspect(event, { depth: 4 })));
@@ -23,12 +31,12 @@ process.once("message", (settings: EdgeSettings) => {
 });
 
 async function serve(settings: EdgeSettings): Promise<void> {
-  const started = Promise.withResolvers<void>();
-  edge.once("reloadComplete", () => started.resolve());
+  const started = Promise.withResolvers<string>();
+  edge.once("reloadComplete", (event) => started.resolve(runtimeOf(event)));
   // Before that these mean that the Worker could not be built or loaded; why has been printed.
   for (const failed of ["error", "buildFailed"]) edge.once(failed, () => started.reject());
   try {
-    const worker = await edge.startWorker({
+    await edge.startWorker({
       config: fileURLToPath(new URL("../../wrangler.toml", import.meta.url)),
       bindings: Object.fromEntries(
         Object.entries(settings.bindings).map(([name, value]) => [name, { type: "secret_text", value }]),
@@ -38,15 +46,20 @@ async function serve(settings: EdgeSettings): Promise<void> {
         // A file that is saved half-way must not take the edge down under a running load.
         watch: false,
         persist: settings.state,
-        server: { hostname: "127.0.0.1", port: settings.port, secure: false },
+        server: { hostname: "127.0.0.1", port: 0, secure: false },
         logLevel: "warn",
       },
     });
-    await Promise.all([started.promise, worker.ready]);
+    const message: EdgeStarted = { runtime: await started.promise };
+    process.send?.(message);
   } catch (error) {
     if (error !== undefined) console.error(error);
     // Its teardown would wait for the build that failed; the supervisor ends what is left of this process's group.
     process.exit(1);
   }
-  process.send?.({ ready: true });
+}
+
+function runtimeOf(event: unknown): string {
+  const { hostname, port } = reloadSchema.parse(event).proxyData.userWorkerUrl;
+  return `http://${hostname}:${port}`;
 }

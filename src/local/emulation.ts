@@ -8,7 +8,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { request } from "undici";
 import { type Api, createApi, type TableListener } from "./api.ts";
 import { Child } from "./child.ts";
-import { type EdgeSettings, edgeEnvironment } from "./edge-settings.ts";
+import { type EdgeSettings, edgeEnvironment, edgeStartedSchema } from "./edge-settings.ts";
 import { createForwarder, type Forwarder } from "./forwarder.ts";
 import { Listeners } from "./listeners.ts";
 import { readWanted, type Wanted } from "./manifests.ts";
@@ -67,7 +67,10 @@ export class Emulation {
     const port = await choosePort(options.port);
     const adminToken = randomToken();
     const secret = randomToken();
-    const url = await Promise.race([this.#startEdge(port, adminToken, secret), this.#processes.failed]);
+    const runtime = await Promise.race([this.#startEdge(port, adminToken, secret), this.#processes.failed]);
+    this.#forwarder = createForwarder(runtime, secret);
+    this.#listeners = new Listeners(this.#forwarder, this.#say);
+    const url = await this.#openApi(this.#forwarder, port);
     const api = createApi(url, adminToken);
     const agents: AgentSettings = {
       edge: url,
@@ -75,8 +78,6 @@ export class Emulation {
       tokenFile: this.#folder.secret("cluster-token", await api.createCluster(CLUSTER)),
       manifests,
     };
-    this.#forwarder = createForwarder(new URL(url), secret);
-    this.#listeners = new Listeners(this.#forwarder, this.#say);
     this.#processes.reconcileNodes(wanted, agents);
 
     const urls = await Promise.race([this.#ready(api, wanted), this.#processes.failed]);
@@ -117,7 +118,7 @@ export class Emulation {
     seedManifests(manifests, oneAddress);
   }
 
-  async #startEdge(port: number, adminToken: string, secret: string): Promise<string> {
+  async #startEdge(port: number, adminToken: string, secret: string): Promise<URL> {
     this.#edge = new Child({
       name: "the edge",
       script: "src/local/edge.ts",
@@ -127,7 +128,6 @@ export class Emulation {
       log: this.#folder.log("edge"),
     });
     const settings: EdgeSettings = {
-      port,
       state: join(this.#folder.path, "state"),
       bindings: {
         EDGE_DOMAIN: "localhost",
@@ -139,7 +139,18 @@ export class Emulation {
       },
     };
     this.#edge.send(settings);
-    await this.#edge.message();
+    return new URL(edgeStartedSchema.parse(await this.#edge.message()).runtime);
+  }
+
+  /** The admin host, for API and tunnels: a port like the listeners', but always open. */
+  async #openApi(forwarder: Forwarder, port: number): Promise<string> {
+    const server = forwarder.server(port, port);
+    this.#stopping.signal.addEventListener("abort", () => {
+      server.close();
+      server.closeAllConnections();
+    });
+    server.listen(port, "127.0.0.1");
+    await once(server, "listening");
     return `http://127.0.0.1:${port}`;
   }
 

@@ -32,14 +32,28 @@ export function requestHeaders(raw: readonly string[], facts: ForwarderFacts): s
     const value = raw[i + 1] ?? "";
     const lower = name.toLowerCase();
     if (hopByHop.has(lower) || listed?.has(lower)) continue;
-    if (lower.startsWith("x-postern-") || lower === "cf-connecting-ip") continue;
+    if (isOurs(lower)) continue;
     if (lower === "accept-encoding") acceptEncoding = acceptEncoding === "-" ? value : `${acceptEncoding}, ${value}`;
-    headers.push(name, lower === "host" ? hostOfListener(value, facts) : value);
+    else headers.push(name, lower === "host" ? hostOfListener(value, facts) : value);
   }
-  // wrangler overwrites Accept-Encoding, so the client's own travels beside it; "-" = it sent none.
+  // wrangler recodes bodies as Accept-Encoding has it, and leaves them alone where there is none; then it tells the
+  // Worker of its own wishes. So what the client accepts travels beside it; "-" = it sent none.
   headers.push("x-postern-forwarder", facts.secret, "x-postern-client", facts.client);
   headers.push("x-postern-accept-encoding", acceptEncoding);
   return headers;
+}
+
+/**
+ * What a client must not say: that it is the forwarder; its own address; what steers wrangler's runtime (MF-*; and
+ * X-Forwarded-Proto, by which it makes the URL https). Of the last the Worker would believe nothing anyway.
+ */
+function isOurs(lower: string): boolean {
+  return (
+    lower.startsWith("x-postern-") ||
+    lower.startsWith("mf-") ||
+    lower === "cf-connecting-ip" ||
+    lower === "x-forwarded-proto"
+  );
 }
 
 export function responseHeaders(raw: readonly string[]): string[] {

@@ -25,18 +25,14 @@ describe("request", () => {
     ["keeps Host even if Connection lists it", ["Connection", "host", "Host", "a"], ["Host", "a"]],
     ["drops a client's claims about itself", ["X-Postern-Client", "9.9.9.9", "CF-Connecting-IP", "9.9.9.9"], []],
     ["drops a client's forwarder secret", ["x-postern-forwarder", "guess", "X-POSTERN-Anything", "1"], []],
+    ["drops what would steer wrangler", ["MF-Original-URL", "http://x", "X-Forwarded-Proto", "https"], []],
   ])("%s", (_, raw, kept) => {
     expect(requestHeaders(raw, facts)).toEqual([...kept, ...ours()]);
   });
 
   test("tells the Worker what the client really accepts", () => {
-    expect(requestHeaders(["Accept-Encoding", "br", "accept-encoding", "gzip"], facts)).toEqual([
-      "Accept-Encoding",
-      "br",
-      "accept-encoding",
-      "gzip",
-      ...ours("br, gzip"),
-    ]);
+    const headers = requestHeaders(["Accept-Encoding", "br", "accept-encoding", "gzip;q=0.5", "A", "1"], facts);
+    expect(headers).toEqual(["A", "1", ...ours("br, gzip;q=0.5")]);
   });
 
   test.each([
