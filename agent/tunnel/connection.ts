@@ -10,7 +10,7 @@ import {
   Reset,
   type ResponseHead,
 } from "../../src/wire/messages.ts";
-import { type Budget, Session } from "../../src/wire/session.ts";
+import { type Budget, Session, type SessionEvent } from "../../src/wire/session.ts";
 
 /** Who serves a stream. After onReset nothing comes any more. */
 export interface Server {
@@ -80,6 +80,10 @@ export class Connection {
       role: "node",
       hello: { versions: [...PROTOCOL_VERSIONS], capabilities: [], ...identity },
       budget,
+      onEvicted: (event) => {
+        this.#on(event);
+        this.#schedule();
+      },
     });
     socket.binaryType = "nodebuffer";
     socket.on("open", () => this.#onOpen());
@@ -139,46 +143,48 @@ export class Connection {
       this.#lastPong = Date.now();
       return;
     }
-    for (const event of this.#session.receive(data)) {
-      switch (event.type) {
-        case "hello":
-          this.#events.onReady(event.hello);
-          break;
-        case "goaway":
-          this.#events.onGoAway(event.goAway);
-          break;
-        case "pong":
-          this.#onPong?.();
-          break;
-        case "open":
-          this.#open(event.id, event.head, event.body, event.end);
-          break;
-        case "data":
-          this.#servers.get(event.id)?.onData(event.bytes, event.end);
-          break;
-        case "message":
-          this.#servers.get(event.id)?.onMessage(event.data, event.size);
-          break;
-        case "close":
-          this.#servers.get(event.id)?.onClose(event.code, event.reason);
-          break;
-        case "reset": {
-          const server = this.#servers.get(event.id);
-          this.#servers.delete(event.id);
-          server?.onReset();
-          break;
-        }
-        case "fatal":
-          this.#flush();
-          this.#socket.close(event.code, event.reason.slice(0, 120));
-          break;
-        case "head":
-        case "report":
-        case "resumed":
-          break;
-      }
-    }
+    for (const event of this.#session.receive(data)) this.#on(event);
     this.#schedule();
+  }
+
+  #on(event: SessionEvent): void {
+    switch (event.type) {
+      case "hello":
+        this.#events.onReady(event.hello);
+        break;
+      case "goaway":
+        this.#events.onGoAway(event.goAway);
+        break;
+      case "pong":
+        this.#onPong?.();
+        break;
+      case "open":
+        this.#open(event.id, event.head, event.body, event.end);
+        break;
+      case "data":
+        this.#servers.get(event.id)?.onData(event.bytes, event.end);
+        break;
+      case "message":
+        this.#servers.get(event.id)?.onMessage(event.data, event.size);
+        break;
+      case "close":
+        this.#servers.get(event.id)?.onClose(event.code, event.reason);
+        break;
+      case "reset": {
+        const server = this.#servers.get(event.id);
+        this.#servers.delete(event.id);
+        server?.onReset();
+        break;
+      }
+      case "fatal":
+        this.#flush();
+        this.#socket.close(event.code, event.reason.slice(0, 120));
+        break;
+      case "head":
+      case "report":
+      case "resumed":
+        break;
+    }
   }
 
   #open(id: number, head: RequestHead, body: Uint8Array | undefined, end: boolean): void {

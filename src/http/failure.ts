@@ -5,7 +5,7 @@
 export type FailureReason = keyof typeof failures;
 
 interface Failure {
-  readonly status: 403 | 404 | 413 | 502 | 503 | 504;
+  readonly status: 403 | 404 | 413 | 431 | 502 | 503 | 504;
   readonly title: string;
   /** For whoever sees it. */
   readonly meaning: string;
@@ -28,6 +28,12 @@ const failures = {
     title: "Source refused",
     meaning: "This site does not accept requests from your network.",
     owner: "The Service lists the networks it accepts in spec.loadBalancerSourceRanges.",
+  },
+  "headers-too-large": {
+    status: 431,
+    title: "Headers too large",
+    meaning: "The request's headers are larger than the load balancer accepts.",
+    owner: "All names and values together may have about 250 KiB; oversized cookies are the usual cause.",
   },
   "body-too-large": {
     status: 413,

@@ -88,7 +88,12 @@ export class Forwarder {
       const options = { link, head, signal: request.signal, now, mayMove };
       const pending = websocket ? webSocketExchange(options) : httpExchange({ ...options, body });
       this.#onWaiting();
-      const attempt = await pending;
+      const attempt = await pending.catch((error: unknown) => {
+        // What a session throws for a head longer than any frame.
+        if (error instanceof RangeError) return undefined;
+        throw error;
+      });
+      if (attempt === undefined) return failure("headers-too-large", request);
       if (attempt.ok) {
         this.#shard.ejector.succeeded(node.name, now);
         return answer(attempt, request);

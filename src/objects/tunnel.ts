@@ -144,6 +144,7 @@ export class TunnelObject extends DurableObject<Env> implements TunnelRpc, LinkO
         shards: dial.shards,
       },
       budget: this.#budget,
+      onEvicted: (event) => this.#links.get(socket)?.evicted(event),
       ...(restore === undefined ? {} : { restore }),
     });
     const link = new Link(this, session, socket, dial.tokenId, since);

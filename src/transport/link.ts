@@ -105,6 +105,12 @@ export class Link {
     this.flush();
   }
 
+  /** A stream here was given up because another connection needed the memory. */
+  evicted(event: SessionEvent): void {
+    this.#on(event);
+    this.flush();
+  }
+
   #on(event: SessionEvent): void {
     switch (event.type) {
       case "hello":
