@@ -27,6 +27,8 @@ export class Outbox {
   #control: Uint8Array[] = [];
   /** Streams with something to send, in turn; those that only lack the connection's credit wait in #starved. */
   readonly #ring: Stream[] = [];
+  /** Those of which nothing was sent yet go first, once: a small answer does not wait for a turn of every bulky one. */
+  readonly #fresh: Stream[] = [];
   readonly #starved: Stream[] = [];
   #drained: number[] = [];
   #credit = limits.CONNECTION_WINDOW;
@@ -62,7 +64,7 @@ export class Outbox {
   enter(stream: Stream): void {
     if (stream.ringed || stream.empty) return;
     stream.ringed = true;
-    this.#ring.push(stream);
+    (stream.announced ? this.#ring : this.#fresh).push(stream);
   }
 
   /** False: the stream's producer should pause until it is named by takeDrained(). */
@@ -102,13 +104,15 @@ export class Outbox {
 
   /** The next message; see Session.take. */
   take(atMost: number): Uint8Array | undefined {
-    if (this.#control.length === 1 && this.#ring.length === 0 && this.#accounts.owesNothing) return this.#control.pop();
+    if (this.#control.length === 1 && this.#ring.length + this.#fresh.length === 0 && this.#accounts.owesNothing)
+      return this.#control.pop();
     // Half of what a message may be leaves room for the one frame more, and for credit.
     const enough = Math.min(atMost, limits.MESSAGE_MAX / 2);
     const parts: Part[] = [];
     let size = this.#takeControl(parts, enough);
-    while (size < enough && this.#ring.length > 0) {
-      const stream = this.#ring.shift() as Stream;
+    while (size < enough) {
+      const stream = this.#fresh.shift() ?? this.#ring.shift();
+      if (stream === undefined) break;
       stream.ringed = false;
       if (!stream.sendable(this.#credit)) {
         // Still marked as listed: each write() would list it again.
