@@ -45,9 +45,10 @@ async function serve(
   const client = clientAddress(request.headers, env.FORWARDER_SECRET);
   if (candidates.length === 1) return serveBy(request, candidates[0] as Candidate, client, env, ctx);
   const body = await repeatableBody(request);
+  const repeat: RequestInit | undefined = body instanceof ArrayBuffer ? { body } : undefined;
   let response: Response | undefined;
   for (const candidate of ordered(candidates, Math.random)) {
-    const again = body instanceof ArrayBuffer ? new Request(request, { body }) : request;
+    const again = repeat === undefined ? request : new Request(request, repeat);
     response = await serveBy(again, candidate, client, env, ctx);
     if (!response.headers.has(UNSENT_HEADER) || body === "stream") return response;
   }

@@ -67,7 +67,7 @@ export class HttpServer implements Server, Dispatcher.DispatchHandler {
       this.#pools.get(endpoint.address, endpoint.port).dispatch(
         {
           path: this.#head.target,
-          method: this.#head.method as Dispatcher.HttpMethod,
+          method: this.#head.method,
           headers: this.#head.headers as string[],
           body: this.#body,
           blocking: false,
@@ -218,12 +218,7 @@ class IncomingBody extends Readable {
 /** undici gives names and values as Buffers, in turn, as they came. */
 function flatten(raw: Controller["rawHeaders"]): string[] {
   if (!Array.isArray(raw)) return [];
-  const flat = new Array<string>(raw.length);
-  for (let i = 0; i < raw.length; i++) {
-    const item = raw[i] as Buffer | string;
-    flat[i] = typeof item === "string" ? item : item.toString("latin1");
-  }
-  return flat;
+  return raw.map((item) => (typeof item === "string" ? item : item.toString("latin1")));
 }
 
 function contentLength(headers: readonly string[]): number {

@@ -50,8 +50,10 @@ function dialEdge(token: () => string = () => "pst_home_secret"): void {
   tunnel.dial();
 }
 
-async function serveHttp(listener: RequestListener): Promise<{ port: number; server: Server }> {
-  const server = createServer(listener);
+type Listener = (...args: Parameters<RequestListener>) => unknown;
+
+async function serveHttp(listener: Listener): Promise<{ port: number; server: Server }> {
+  const server = createServer((request, response) => void listener(request, response));
   server.listen(0, "127.0.0.1");
   await once(server, "listening");
   cleanups.push(() => {
@@ -107,7 +109,7 @@ function plan(ports: readonly number[], more: Partial<ForwardingPlan["services"]
   };
 }
 
-async function connected(listener: RequestListener): Promise<Awaited<ReturnType<TestEdge["connection"]>>> {
+async function connected(listener: Listener): Promise<Awaited<ReturnType<TestEdge["connection"]>>> {
   const { port } = await serveHttp(listener);
   backends.update(plan([port]));
   dialEdge();
@@ -435,9 +437,10 @@ describe("the connection itself", () => {
     // Until the backend has it, there is nothing to finish.
     await connection.exchange({ service: "default/none" });
     let drained = false;
-    const draining = tunnel?.drain().then(() => {
+    const draining = (async () => {
+      await tunnel?.drain();
       drained = true;
-    });
+    })();
     await connection.until(() => connection.session.goneAway);
     expect(drained).toBe(false);
     release.resolve();
