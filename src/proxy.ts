@@ -4,7 +4,7 @@ import { Direct } from "./direct.ts";
 import type { Env } from "./env.ts";
 import { clientAddress } from "./http/client.ts";
 import { failure } from "./http/failure.ts";
-import { GENERATION_HEADER, UNSENT_HEADER } from "./objects/contract.ts";
+import { GENERATION_HEADER, UNSENT_HEADER } from "./http/internal.ts";
 import { sourceAllowed } from "./routing/match.ts";
 import { type Candidate, Tables } from "./tables.ts";
 import { clientHash } from "./wire/hash.ts";

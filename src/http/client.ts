@@ -18,6 +18,8 @@ export function clientAcceptEncoding(
   forwarderSecret?: string,
 ): string | undefined {
   if (forwarderSecret === undefined) {
+    // Reading `cf` parses all of it, and where there is no such header nothing was put in its place.
+    if (!request.headers.has("accept-encoding")) return undefined;
     const cf = request.cf as { readonly clientAcceptEncoding?: unknown } | null | undefined;
     return typeof cf?.clientAcceptEncoding === "string" ? cf.clientAcceptEncoding : undefined;
   }

@@ -134,7 +134,7 @@ class Exchange implements Dispatcher.DispatchHandler {
   }
 
   onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
-    if (!this.#response.write(chunk)) controller.pause();
+    this.#response.write(chunk);
   }
 
   onResponseEnd(): void {

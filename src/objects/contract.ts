@@ -163,7 +163,3 @@ export const TOKEN_PATTERN = /^pst_([a-z0-9](?:[a-z0-9-]*[a-z0-9])?)_([A-Za-z0-9
 
 /** Set by the Worker on a dial that it forwards to a TunnelObject, stripped from every outside request. */
 export const DIAL_HEADER = "x-postern-dial";
-/** Set by a TunnelObject on each answer: the generation of its table. Stripped by the Worker. */
-export const GENERATION_HEADER = "x-postern-generation";
-/** Set by a TunnelObject on an answer that never reached a node: the Worker may try another cluster, or refresh. */
-export const UNSENT_HEADER = "x-postern-unsent";

@@ -3,6 +3,7 @@
 import { clientAcceptEncoding, clientAddress } from "../http/client.ts";
 import { failure, type FailureReason } from "../http/failure.ts";
 import { requestHeaders, responseHeaders } from "../http/headers.ts";
+import { UNSENT_HEADER } from "../http/internal.ts";
 import { decideRetry, isIdempotent } from "../http/retry.ts";
 import { RetryBudget } from "../health/budget.ts";
 import { type Match, sourceAllowed } from "../routing/match.ts";
@@ -14,7 +15,6 @@ import type { PickContext } from "../wire/balancer.ts";
 import { clientHash } from "../wire/hash.ts";
 import type { RequestHead } from "../wire/messages.ts";
 import type { Budget } from "../wire/session.ts";
-import { UNSENT_HEADER } from "./contract.ts";
 import type { Shard, ShardNode } from "./shard.ts";
 
 /** How long a request waits for a node's tunnel to come back, ms, and how many may. */
@@ -85,7 +85,7 @@ export class Forwarder {
       }
       tried.add(node);
       const mayMove = (): boolean => idempotent && body.replayable && this.#shard.hasOther(route, node, Date.now());
-      const options = { link, head, signal: request.signal, now, mayMove };
+      const options = { link, head, request, now, mayMove };
       const pending = websocket ? webSocketExchange(options) : httpExchange({ ...options, body });
       this.#onWaiting();
       const attempt = await pending.catch((error: unknown) => {

@@ -5,6 +5,7 @@
 import { DurableObject } from "cloudflare:workers";
 import type { Env } from "../env.ts";
 import { failure } from "../http/failure.ts";
+import { GENERATION_HEADER, UNSENT_HEADER } from "../http/internal.ts";
 import { index, match, type TableIndex } from "../routing/match.ts";
 import type { RoutingTable } from "../routing/table.ts";
 import { Link, type LinkOwner } from "../transport/link.ts";
@@ -19,7 +20,7 @@ import {
 } from "../wire/limits.ts";
 import { type Hello, Reset } from "../wire/messages.ts";
 import { type Budget, Session, type SessionState } from "../wire/session.ts";
-import { DIAL_HEADER, GENERATION_HEADER, type TunnelNode, type TunnelRpc, UNSENT_HEADER } from "./contract.ts";
+import { DIAL_HEADER, type TunnelNode, type TunnelRpc } from "./contract.ts";
 import { Forwarder } from "./forward.ts";
 import { Shard } from "./shard.ts";
 
@@ -38,6 +39,10 @@ interface Attachment {
   readonly session?: SessionState;
 }
 
+/** After a new table every answer says its generation for so long, ms; afterwards one in so many ms does. */
+const ANNOUNCE_ALL_MS = 10_000;
+const ANNOUNCE_MS = 250;
+
 /** How often waiting requests look for silent nodes, ms; and how often silent sockets are looked for while any stream is open. */
 const SWEEP_MS = 250;
 const SLOW_SWEEP_MS = 5_000;
@@ -50,6 +55,8 @@ export class TunnelObject extends DurableObject<Env> implements TunnelRpc, LinkO
   readonly #forwarder: Forwarder;
   #table: { index: TableIndex; generation: string } | undefined;
   #loading: Promise<void> | undefined;
+  #announcedAt = 0;
+  #announceAllUntil = 0;
   #sweepTimer: number | undefined;
   #sweepDue = Number.POSITIVE_INFINITY;
 
@@ -72,8 +79,18 @@ export class TunnelObject extends DurableObject<Env> implements TunnelRpc, LinkO
     this.#dropSilent(Date.now());
     const response = await this.#forwarder.forward(request, found, scheme);
     // A WebSocket's 101 has headers that are its own; all others are made here and may be written to.
-    response.headers.set(GENERATION_HEADER, table.generation);
+    if (this.#announces(Date.now())) response.headers.set(GENERATION_HEADER, table.generation);
     return response;
+  }
+
+  /**
+   * Whether this answer says the table's generation. Taking a header off costs the Worker a copy of the answer, so: all
+   * answers after a change, until every isolate must have heard or asked; then as many as keep isolates from asking.
+   */
+  #announces(now: number): boolean {
+    if (now >= this.#announceAllUntil && now - this.#announcedAt < ANNOUNCE_MS) return false;
+    this.#announcedAt = now;
+    return true;
   }
 
   /** The Worker's table and this one differ, or there is none: the Worker refreshes and decides. */
@@ -89,6 +106,7 @@ export class TunnelObject extends DurableObject<Env> implements TunnelRpc, LinkO
   async setTable(table: RoutingTable): Promise<void> {
     if (this.#table !== undefined && Number(this.#table.generation) > table.generation) return;
     this.#table = { index: index(table), generation: String(table.generation) };
+    this.#announceAllUntil = Date.now() + ANNOUNCE_ALL_MS;
     this.#shard.setTable(table);
   }
 

@@ -1,6 +1,7 @@
 // One try of transport direct: a fetch to node address : NodePort. A fetch that fails does not tell whether the backend saw
 // the request, so every failure here is "maybe sent". Host is the platform's to write; the client's is in X-Forwarded-Host.
 import { directRequestHeaders, directResponseHeaders, type RequestFacts } from "../http/headers.ts";
+import { GENERATION_HEADER, UNSENT_HEADER } from "../http/internal.ts";
 import type { Failed } from "./attempt.ts";
 
 export interface DirectTry {
@@ -28,9 +29,11 @@ export async function directExchange({ url, method, headers, body }: DirectTry):
   }
 }
 
-/** The answer as the client gets it. A 101 keeps its WebSocket; everything else streams through untouched. */
+/** What a backend might say in the edge's name, or what ends here; the platform takes all other hop-by-hop headers off. */
+const OURS = [GENERATION_HEADER, UNSENT_HEADER, "x-postern-reason", "proxy-authenticate"];
+
+/** The answer as the client gets it: as it is, WebSocket and all, unless it has a header that must not pass. */
 export function directAnswer(response: Response): Response {
-  const headers = directResponseHeaders(response.headers);
-  if (response.webSocket !== null) return new Response(null, { status: 101, headers, webSocket: response.webSocket });
-  return new Response(response.body, { status: response.status, headers });
+  if (response.webSocket !== null || !OURS.some((name) => response.headers.has(name))) return response;
+  return new Response(response.body, { status: response.status, headers: directResponseHeaders(response.headers) });
 }

@@ -10,8 +10,8 @@ export interface HttpExchangeOptions {
   readonly link: Link;
   readonly head: RequestHead;
   readonly body: RequestBody;
-  /** The client's connection. */
-  readonly signal: AbortSignal;
+  /** The client's connection. Its signal is made when it is first asked for, and most requests are over before. */
+  readonly request: { readonly signal: AbortSignal };
   readonly now: number;
   /** Whether a silent node should be left: the request may be sent elsewhere, and there is an elsewhere. */
   readonly mayMove: () => boolean;
@@ -27,21 +27,21 @@ class HttpExchange implements Exchange {
   readonly #link: Link;
   readonly #body: RequestBody;
   readonly #mayMove: () => boolean;
-  readonly #signal: AbortSignal;
+  readonly #request: { readonly signal: AbortSignal };
   readonly #method: string;
   readonly #id: number;
   #resolve: ((attempt: Attempt) => void) | undefined;
   #writer: WritableStreamDefaultWriter<Uint8Array> | undefined;
+  #watched = false;
   readonly #onAbort = (): void => this.#cancel("the client went away");
 
   constructor(options: HttpExchangeOptions, resolve: (attempt: Attempt) => void) {
     this.#link = options.link;
     this.#body = options.body;
     this.#mayMove = options.mayMove;
-    this.#signal = options.signal;
+    this.#request = options.request;
     this.#method = options.head.method;
     this.#resolve = resolve;
-    this.#signal.addEventListener("abort", this.#onAbort);
     this.#id = this.#link.open(this, options.head, this.#body.whole, this.#body.ended, options.now);
     if (!this.#body.ended) this.#body.attach(this.#link, this.#id);
   }
@@ -58,6 +58,7 @@ class HttpExchange implements Exchange {
     const length = contentLength(head.headers);
     const { readable, writable } = length === undefined ? new IdentityTransformStream() : new FixedLengthStream(length);
     this.#writer = writable.getWriter();
+    this.onWait();
     // The reader's end: the client has gone, or did not want the rest.
     this.#writer.closed.catch(() => this.#cancel("the client went away"));
     if (body !== undefined) this.#forward(this.#writer, body);
@@ -78,6 +79,15 @@ class HttpExchange implements Exchange {
     this.#settle(failedBy(code, reason));
     this.#writer?.abort(new Error(reason)).catch(() => {});
     this.#end();
+  }
+
+  /** It takes longer than most: from now on the client's leaving is noticed at once. */
+  onWait(): void {
+    if (this.#watched) return;
+    this.#watched = true;
+    const { signal } = this.#request;
+    if (signal.aborted) return this.#onAbort();
+    signal.addEventListener("abort", this.#onAbort);
   }
 
   onDrained(): void {
@@ -128,7 +138,7 @@ class HttpExchange implements Exchange {
   }
 
   #end(): void {
-    this.#signal.removeEventListener("abort", this.#onAbort);
+    if (this.#watched) this.#request.signal.removeEventListener("abort", this.#onAbort);
   }
 }
 

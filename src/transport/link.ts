@@ -14,6 +14,8 @@ export interface Exchange {
   onReset(code: Reset, reason: string, local: boolean): void;
   /** There is room again after a write returned false. */
   onDrained(): void;
+  /** It has been waiting for its head for some time; said at each sweep. */
+  onWait(): void;
   /** The node has been silent for too long; called once per silence, only while the exchange waits for its head. */
   onSuspect(): void;
   /** When the stream was opened, epoch ms; NaN once its head has come. */
@@ -193,6 +195,7 @@ export class Link {
   sweep(now: number): void {
     const oldest = this.#waiting.values().next().value;
     if (oldest === undefined) return;
+    for (const exchange of [...this.#waiting]) exchange.onWait();
     const silentSince = Math.max(this.#lastReceived, oldest.waitingSince);
     if (now - silentSince < SUSPECT_MS) return;
     if (this.#pingedAt === 0) {

@@ -17,7 +17,7 @@ const SLOW_CLIENT_MS = 50;
 export interface WebSocketExchangeOptions {
   readonly link: Link;
   readonly head: RequestHead;
-  readonly signal: AbortSignal;
+  readonly request: { readonly signal: AbortSignal };
   readonly now: number;
   readonly mayMove: () => boolean;
 }
@@ -43,7 +43,7 @@ class WebSocketExchange implements Exchange {
     this.#mayMove = options.mayMove;
     this.#resolve = resolve;
     this.#id = this.#link.open(this, options.head, undefined, false, options.now);
-    options.signal.addEventListener("abort", () => this.#cancel("the client went away"), { once: true });
+    options.request.signal.addEventListener("abort", () => this.#cancel("the client went away"), { once: true });
   }
 
   onHead(head: ResponseHead, body: Uint8Array | undefined, end: boolean): void {
@@ -138,6 +138,7 @@ class WebSocketExchange implements Exchange {
   }
 
   onDrained(): void {}
+  onWait(): void {}
 
   onSuspect(): void {
     if (this.#resolve === undefined || !this.#mayMove()) return;

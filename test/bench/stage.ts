@@ -203,7 +203,7 @@ endpoints: [ { addresses: [ 127.0.0.1 ], nodeName: n1, conditions: { ready: true
 ---`;
   return `apiVersion: v1
 kind: Node
-metadata: { name: n1 }
+metadata: { name: n1, annotations: { postern.dev/direct-address: 127.0.0.1 } }
 status: { addresses: [ { type: InternalIP, address: 127.0.0.1 } ], conditions: [ { type: Ready, status: "True" } ] }
 ---${service("tunnel", "", "")}${service("direct", ", annotations: { postern.dev/transport: direct }", `, nodePort: ${backend}`)}`;
 }
