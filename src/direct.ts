@@ -1,7 +1,7 @@
 // Transport direct, the isolate's part: which nodes, in what order, and what to do when one fails or is silent. Load and
 // failures are exact per isolate only; what probes found comes with the tables. Memory only.
-// A fetch tells nothing while it waits, so an idempotent request without an answer for a second is sent to the next node
-// beside the first, and whichever answers first wins; the retry budget bounds it.
+// A fetch tells nothing while it waits, so an idempotent request to a node that has answered nobody for a second is sent to
+// the next node beside the first, and whichever answers first wins; the retry budget bounds it.
 import { createBalancer } from "./balance/index.ts";
 import { RetryBudget } from "./health/budget.ts";
 import { combine } from "./health/combine.ts";
@@ -29,6 +29,8 @@ class DirectNode implements Candidate {
   readonly preferred: boolean;
   readonly origin: string;
   inFlight = 0;
+  /** When it last answered a request of this route, epoch ms. */
+  answeredAt = 0;
 
   constructor(name: string, weight: number, preferred: boolean, origin: string) {
     this.key = name;
@@ -41,7 +43,9 @@ class DirectNode implements Candidate {
 
 interface RouteState {
   readonly balancer: Balancer;
-  readonly nodes: readonly DirectNode[];
+  /** Preferred nodes, then the others; without regard to their health. */
+  readonly tiers: readonly (readonly DirectNode[])[];
+  readonly size: number;
 }
 
 export interface DirectRequest {
@@ -80,7 +84,7 @@ export class Direct {
     });
     const upgrade = request.headers.get("upgrade");
     if (upgrade !== null) headers.set("upgrade", upgrade);
-    const body = await replayable(request);
+    const body = request.body === null ? undefined : await replayable(request);
     const again = body !== "stream" && upgrade === null;
     const idempotent = isIdempotent(request.method, request.headers);
     const target = request.url.slice(Math.max(request.url.indexOf("/", 8), 8));
@@ -93,11 +97,14 @@ export class Direct {
         body: body === "stream" ? request.body : (body ?? null),
       });
       node.inFlight--;
-      if (outcome instanceof Response) ejector.succeeded(node.key, now);
-      else ejector.failed(node.key, Date.now(), state.nodes.length);
+      if (outcome instanceof Response) {
+        node.answeredAt = Date.now();
+        ejector.succeeded(node.key, now);
+      } else ejector.failed(node.key, Date.now(), state.size);
       return outcome;
     };
-    const outcome = await this.#firstAnswer(order[Symbol.iterator](), attempt, idempotent, again);
+    const onSilent = (node: DirectNode): void => void ejector.failed(node.key, Date.now(), state.size);
+    const outcome = await this.#firstAnswer(order[Symbol.iterator](), attempt, onSilent, idempotent, again);
     if (outcome instanceof Response) return directAnswer(outcome);
     return failure(outcome === undefined ? "no-available-node" : "endpoint-broke", request);
   }
@@ -106,32 +113,36 @@ export class Direct {
   async #firstAnswer(
     nodes: Iterator<DirectNode>,
     attempt: (node: DirectNode) => Promise<Response | Failed>,
+    onSilent: (node: DirectNode) => void,
     idempotent: boolean,
     replayable: boolean,
   ): Promise<Response | Failed | undefined> {
-    let pending: Promise<Response | Failed>[] = [];
-    let last: Failed | undefined;
-    let attempts = 0;
-    let node = nodes.next();
+    const pending = new Set<Promise<Response | Failed>>();
     const budget = (): boolean => this.#budget.retry(Date.now());
-    while (node.done !== true) {
-      const started: Promise<Response | Failed> = attempt(node.value).then((outcome) => {
-        if (!(outcome instanceof Response)) pending = pending.filter((each) => each !== started);
-        return outcome;
-      });
-      pending.push(started);
-      attempts++;
+    let last: Failed | undefined;
+    let node = nodes.next();
+    for (let attempts = 1; node.done !== true; attempts++) {
+      const started = attempt(node.value);
+      pending.add(started);
+      void started.then(() => pending.delete(started));
+      const startedAt = Date.now();
+      const asked = node.value;
       node = nodes.next();
       const hedge = idempotent && replayable && node.done !== true;
-      let outcome: Response | Failed | "silent" = await (hedge ? within(HEDGE_MS, pending) : Promise.race(pending));
-      // Silent, and no retry left to spend on it: wait for what is under way.
-      if (outcome === "silent" && !budget()) outcome = await Promise.race(pending);
-      if (outcome === "silent") continue;
+      let outcome = await (hedge ? within(HEDGE_MS, pending) : Promise.race(pending));
+      // A node that answers others meanwhile is alive, and this request merely slow: no second copy of it.
+      while (outcome === "silent" && asked.answeredAt >= startedAt) outcome = await within(HEDGE_MS, pending);
+      if (outcome === "silent") {
+        onSilent(asked);
+        if (budget()) continue;
+        // No retry left to spend on it: wait for what is under way.
+        outcome = await Promise.race(pending);
+      }
       if (outcome instanceof Response) return outcome;
       last = outcome;
       if (!decideRetry({ sent: outcome.sent, idempotent, replayable, attempts, budget }).retry) break;
     }
-    while (pending.length > 0) {
+    while (pending.size > 0) {
       const outcome = await Promise.race(pending);
       if (outcome instanceof Response) return outcome;
       last = outcome;
@@ -141,21 +152,19 @@ export class Direct {
 
   /** Available nodes by preference, then those that are not: better than refusing. */
   *#order(state: RouteState, ejector: Ejector, probes: ProbeState, ctx: PickContext): Iterable<DirectNode> {
-    const verdict = (node: DirectNode): boolean => {
+    const troubled = probes.unhealthy.length > 0 || ejector.nextReturn(ctx.now) !== Number.POSITIVE_INFINITY;
+    for (const tier of troubled ? this.#tiers(state, ejector, probes, ctx.now) : state.tiers)
+      yield* state.balancer.order(tier, ctx);
+  }
+
+  #tiers(state: RouteState, ejector: Ejector, probes: ProbeState, now: number): readonly (readonly DirectNode[])[] {
+    const available = (node: DirectNode): boolean => {
       const probe = probes.unhealthy.find((each) => each.node === node.key);
-      return combine({
-        measured: probe === undefined ? undefined : { probe: probe.reason },
-        ejectedUntil: ejector.ejectedUntil(node.key, ctx.now),
-        now: ctx.now,
-      }).available;
+      const measured = probe === undefined ? undefined : { probe: probe.reason };
+      return combine({ measured, ejectedUntil: ejector.ejectedUntil(node.key, now), now }).available;
     };
-    const available = state.nodes.filter(verdict);
-    const tiers = [
-      available.filter((node) => node.preferred),
-      available.filter((node) => !node.preferred),
-      state.nodes.filter((node) => !available.includes(node)),
-    ];
-    for (const tier of tiers) yield* state.balancer.order(tier, ctx);
+    const all = state.tiers.flat();
+    return [...state.tiers.map((tier) => tier.filter(available)), all.filter((node) => !available(node))];
   }
 
   #state(route: Route, table: RoutingTable): RouteState {
@@ -168,7 +177,8 @@ export class Direct {
         const host = address.includes(":") ? `[${address}]` : address;
         nodes.push(new DirectNode(name, weight, preferred, `http://${host}:${route.nodePort}`));
       }
-      state = { balancer: createBalancer(route.algorithm), nodes };
+      const tiers = [nodes.filter((node) => node.preferred), nodes.filter((node) => !node.preferred)];
+      state = { balancer: createBalancer(route.algorithm), tiers, size: nodes.length };
       this.#routes.set(route, state);
     }
     return state;
@@ -185,7 +195,7 @@ export class Direct {
 }
 
 /** The first outcome, or "silent" where none comes in time. */
-async function within<T>(ms: number, pending: readonly Promise<T>[]): Promise<T | "silent"> {
+async function within<T>(ms: number, pending: Iterable<Promise<T>>): Promise<T | "silent"> {
   let timer: number | undefined;
   const silence = new Promise<"silent">((resolve) => {
     timer = setTimeout(() => resolve("silent"), ms);
@@ -197,9 +207,8 @@ async function within<T>(ms: number, pending: readonly Promise<T>[]): Promise<T 
   }
 }
 
-/** undefined: there is no body. A small one of known length as bytes; "stream": it can be sent once. */
-async function replayable(request: Request): Promise<ArrayBuffer | "stream" | undefined> {
-  if (request.body === null) return undefined;
+/** A small body of known length as bytes; "stream": it can be sent once. */
+async function replayable(request: Request): Promise<ArrayBuffer | "stream"> {
   const length = Number(request.headers.get("content-length") ?? Number.NaN);
   return length <= REPLAYABLE_BYTES ? request.arrayBuffer() : "stream";
 }
