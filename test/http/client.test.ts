@@ -20,10 +20,14 @@ test.each<[string, Record<string, string>, string | undefined, string]>([
   expect(clientAddress(new Headers(headers), secret)).toBe(client);
 });
 
+/** What the platform puts in the place of the client's own. */
+const replaced = { "accept-encoding": "gzip, br" };
+
 test.each<[string, object | undefined, Record<string, string>, string | undefined, string | undefined]>([
-  ["production: the platform keeps what it replaced", { clientAcceptEncoding: "zstd" }, {}, undefined, "zstd"],
-  ["production: the client sent an empty one", { clientAcceptEncoding: "" }, {}, undefined, ""],
-  ["production: nothing was replaced", {}, {}, undefined, undefined],
+  ["production: the platform keeps what it replaced", { clientAcceptEncoding: "zstd" }, replaced, undefined, "zstd"],
+  ["production: the client sent an empty one", { clientAcceptEncoding: "" }, replaced, undefined, ""],
+  ["production: nothing was replaced", {}, replaced, undefined, undefined],
+  ["production: no header, so nobody asks", { clientAcceptEncoding: "br" }, {}, undefined, undefined],
   ["production: no facts of the platform", undefined, {}, undefined, undefined],
   ["production: a client that plays forwarder", {}, { "x-postern-accept-encoding": "br" }, undefined, undefined],
   ["local edge: the forwarder says it", {}, { "x-postern-accept-encoding": "br" }, "s3cret", "br"],
