@@ -43,7 +43,7 @@ const layers: Record<string, Layer> = {
 };
 
 /** Where programs start. Everything else must be reached from here. */
-const entries = "^(src/worker\\.ts|src/local/|agent/main\\.ts)";
+const entries = "^(src/worker\\.ts|src/local/|agent/(main|health/probe|manifests/flatten)\\.ts)";
 
 const starts = (path: string): string => `^${path.replaceAll(".", "\\.")}${path.endsWith("/") ? "" : "$"}`;
 

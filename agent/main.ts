@@ -35,7 +35,16 @@ try {
 }
 const health = new Health();
 const healthAddress = options["health-address"];
-const healthServer = healthAddress === undefined ? undefined : await health.listen(healthAddress);
+const healthSocket = options["health-socket"];
+if (healthSocket !== undefined) await health.listenAt(healthSocket);
+const healthPort =
+  healthAddress &&
+  health.hold(healthAddress, (error) =>
+    log.warn(
+      { err: error },
+      "--health-address is not free yet: another agent, or another program, holds it; trying on",
+    ),
+  );
 const agent = startAgent(options, software, log, health);
 log.info({ edge: options.edge, cluster: options.cluster, manifests: options.manifests }, `${software} started`);
 
@@ -46,9 +55,10 @@ const stop = (signal: NodeJS.Signals) => {
     process.exit(1);
   }
   asked = true;
+  // To the agent that takes over.
+  healthPort?.close();
   log.info(`${signal}: finishing what is open`);
   void agent.stop(DRAIN_MS).then(() => {
-    healthServer?.close();
     log.info("stopped");
     process.exit(0);
   });

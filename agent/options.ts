@@ -23,6 +23,7 @@ Usage: node agent/main.ts --edge <url> --cluster <name> --token-file <file> --ma
   --ignore-exclude-label        Use nodes that kubeadm excludes from load balancers (clusters of one node)
   --cluster-domain <name>       Domain of the cluster's own names (default: cluster.local)
   --health-address <ip:port>    Serve /healthz, /readyz and /metrics here (default: off)
+  --health-socket <path>        Serve the same on a Unix socket, for the probes of Kubernetes (default: off)
   --insecure-plain-http         Allow http:// to loopback and private addresses (development)
   --log-level <level>           fatal, error, warn, info, debug or trace (default: info)
   --help                        This text
@@ -48,6 +49,7 @@ const flags = {
   "ignore-exclude-label": { type: "boolean" },
   "cluster-domain": { type: "string" },
   "health-address": { type: "string" },
+  "health-socket": { type: "string" },
   "insecure-plain-http": { type: "boolean" },
   "log-level": { type: "string" },
   help: { type: "boolean", short: "h" },
@@ -95,6 +97,11 @@ const optionsSchema = z
     "ignore-exclude-label": flag,
     "cluster-domain": dnsName("a domain such as cluster.local").default("cluster.local"),
     "health-address": hostAndPort.optional(),
+    "health-socket": z
+      .string()
+      .startsWith("/", "must be an absolute path")
+      .max(107, "must fit a socket's name")
+      .optional(),
     "insecure-plain-http": flag,
     "log-level": z
       .enum(["fatal", "error", "warn", "info", "debug", "trace"], "must be fatal, error, warn, info, debug or trace")

@@ -1,9 +1,24 @@
-// What this agent says about itself to kubelet and Prometheus: /healthz, /readyz and /metrics on an address of its own.
+// What this agent says about itself to kubelet and Prometheus: /livez, /healthz, /readyz and /metrics, on a socket of its own
+// and, if asked for, on a port of its node.
 // Ready latches: once synced, programmed and connected it stays ready, for an edge outage during a rollout must not make
 // Kubernetes take away the only connected agent. Decides nothing else; the agent sets the facts.
-import { createServer, type ServerResponse } from "node:http";
 import { once } from "node:events";
+import { rm } from "node:fs/promises";
+import { createServer, type Server, type ServerResponse } from "node:http";
 import { collectDefaultMetrics, Counter, Gauge, Registry } from "prom-client";
+
+const HOLD_RETRY_MS = 500;
+
+export interface Closable {
+  close(): void;
+}
+
+const closable = (server: Server): Closable => ({
+  close() {
+    server.close();
+    server.closeAllConnections();
+  },
+});
 
 export interface HealthFacts {
   /** The source has delivered a complete state. */
@@ -46,19 +61,45 @@ export class Health {
     return this.#facts.synced && this.#facts.programmed;
   }
 
-  /** `address`: "127.0.0.1:10256", "[::1]:10256". Rejects where it cannot be opened. */
-  async listen({ host, port }: { host: string; port: number }): Promise<{ port: number; close(): void }> {
-    const server = createServer((request, response) => void this.#answer(request.url ?? "/", response));
-    server.listen({ host, port });
+  /** A Unix socket; what an earlier process left there is replaced. Rejects where it cannot be opened. */
+  async listenAt(path: string): Promise<Closable> {
+    await rm(path, { force: true });
+    const server = this.#server();
+    server.listen({ path });
     await once(server, "listening");
-    const bound = server.address();
+    return closable(server);
+  }
+
+  /**
+   * The port belongs to the node, not to this agent: during an upgrade the agent before still holds it, until it is told to
+   * finish. So this one tries until it gets it; `busy` is called once where that takes longer than one try.
+   */
+  hold(
+    { host, port }: { host: string; port: number },
+    busy: (error: Error) => void,
+  ): Closable & { readonly port: number } {
+    const server = this.#server();
+    let retry: NodeJS.Timeout | undefined;
+    const listen = () => void server.listen({ host, port });
+    server.on("error", (error) => {
+      if (retry === undefined) busy(error);
+      retry = setTimeout(listen, HOLD_RETRY_MS);
+    });
+    listen();
     return {
-      port: typeof bound === "object" && bound !== null ? bound.port : port,
-      close: () => {
-        server.close();
-        server.closeAllConnections();
+      get port() {
+        const bound = server.address();
+        return typeof bound === "object" && bound !== null ? bound.port : port;
+      },
+      close() {
+        clearTimeout(retry);
+        closable(server).close();
       },
     };
+  }
+
+  #server(): Server {
+    return createServer((request, response) => void this.#answer(request.url ?? "/", response));
   }
 
   async #answer(path: string, response: ServerResponse): Promise<void> {
@@ -67,6 +108,8 @@ export class Health {
     };
     const facts = (good: boolean) => answer(good ? 200 : 503, "application/json", JSON.stringify(this.#facts));
     switch (path.split("?")[0]) {
+      case "/livez":
+        return answer(200, "text/plain", "ok\n");
       case "/healthz":
         return facts(this.healthy);
       case "/readyz":
@@ -74,7 +117,7 @@ export class Health {
       case "/metrics":
         return answer(200, this.registry.contentType, await this.registry.metrics());
       default:
-        return answer(404, "text/plain", "try /healthz, /readyz or /metrics\n");
+        return answer(404, "text/plain", "try /livez, /healthz, /readyz or /metrics\n");
     }
   }
 

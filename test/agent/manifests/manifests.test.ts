@@ -1,0 +1,177 @@
+// What `kubectl apply` installs: the generated files are those of the base, the agent asks for no more than it needs, and
+// what several files must agree on, they do.
+import { execFileSync } from "node:child_process";
+import { readFileSync } from "node:fs";
+import { describe, expect, it } from "vitest";
+import { parse, parseAllDocuments } from "yaml";
+import manifest from "../../../package.json" with { type: "json" };
+import { flatten, generated } from "../../../agent/manifests/flatten.ts";
+import { help } from "../../../agent/options.ts";
+
+const root = new URL("../../../", import.meta.url).pathname;
+const read = (path: string): string => readFileSync(root + path, "utf8");
+
+interface Container {
+  image: string;
+  ports?: unknown;
+  env: { name: string }[];
+  securityContext: { capabilities: object };
+  [field: string]: unknown;
+}
+interface Kube {
+  kind: string;
+  metadata: { name: string; namespace?: string; labels?: Record<string, string> };
+  rules?: { apiGroups: string[]; resources: string[]; resourceNames?: string[]; verbs: string[] }[];
+  data?: Record<string, string>;
+  spec?: { template?: { spec: Record<string, unknown> & { containers: [Container] } }; updateStrategy?: unknown };
+}
+const objectsOf = (yaml: string): Kube[] =>
+  parseAllDocuments(yaml).map((document) => {
+    if (document.errors.length > 0) throw new Error(document.errors.join("\n"));
+    return document.toJS() as Kube;
+  });
+const objects = objectsOf(flatten());
+const find = (kind: string): Kube => {
+  const [found, second] = objects.filter((object) => object.kind === kind);
+  if (found === undefined || second !== undefined) throw new Error(`not one ${kind}`);
+  return found;
+};
+const pod = (from: Kube = find("DaemonSet")) => {
+  if (from.spec?.template === undefined) throw new Error("no pod template");
+  return from.spec.template.spec;
+};
+
+/** [path of a kustomization] → its objects; kubectl needs no cluster for it. */
+const kustomized = (path: string): Kube[] | undefined => {
+  try {
+    return objectsOf(execFileSync("kubectl", ["kustomize", root + path], { encoding: "utf8", stdio: "pipe" }));
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
+    throw error;
+  }
+};
+const withKubectl = it.skipIf(kustomized("agent/manifests/base") === undefined);
+const sorted = (list: readonly Kube[]) => [...list].sort((a, b) => nameOf(a).localeCompare(nameOf(b)));
+const nameOf = ({ kind, metadata }: Kube) => `${kind}/${metadata.namespace ?? ""}/${metadata.name}`;
+
+describe("generated files", () => {
+  it.each(Object.entries(generated()))("%s is what `npm run manifests` makes", (path, text) => {
+    expect(read(path)).toBe(text);
+  });
+
+  withKubectl("kubectl kustomize makes the same objects of the base", () => {
+    expect(sorted(kustomized("agent/manifests/base") ?? [])).toEqual(sorted(objects));
+  });
+
+  it("the base has nothing but resources: flattening loses nothing", () => {
+    const {
+      apiVersion: _,
+      kind: __,
+      ...rest
+    } = parse(read("agent/manifests/base/kustomization.yaml")) as object & {
+      apiVersion: string;
+      kind: string;
+    };
+    expect(Object.keys(rest)).toEqual(["resources"]);
+  });
+});
+
+describe("rights", () => {
+  it.each([
+    [
+      "ClusterRole",
+      [
+        "services get,list,watch",
+        "services/status patch",
+        "nodes list,watch",
+        "discovery.k8s.io endpointslices list,watch",
+        "events create,patch",
+      ],
+    ],
+    [
+      "Role",
+      [
+        "coordination.k8s.io leases create",
+        "coordination.k8s.io leases postern-leader get,update",
+        "apps daemonsets postern-agent get",
+      ],
+    ],
+  ])("%s grants these verbs and no other", (kind, granted) => {
+    const lines = (find(kind).rules ?? []).map(({ apiGroups, resources, resourceNames = [], verbs }) =>
+      [...apiGroups, ...resources, ...resourceNames, verbs.join(",")].filter((word) => word !== "").join(" "),
+    );
+    expect(lines).toEqual(granted);
+  });
+});
+
+describe("the pod", () => {
+  const [container] = pod().containers;
+
+  it("runs without root, capability or writable root, in the node's network", () => {
+    expect(pod()).toMatchObject({
+      hostNetwork: true,
+      enableServiceLinks: false,
+      priorityClassName: find("PriorityClass").metadata.name,
+      tolerations: [{ operator: "Exists" }],
+      securityContext: { runAsNonRoot: true, seccompProfile: { type: "RuntimeDefault" } },
+    });
+    expect(container.securityContext).toEqual({
+      allowPrivilegeEscalation: false,
+      readOnlyRootFilesystem: true,
+      capabilities: { drop: ["ALL"] },
+    });
+    expect(find("Namespace").metadata.labels).toMatchObject({ "pod-security.kubernetes.io/enforce": "privileged" });
+  });
+
+  it("can be replaced by a second one beside it", () => {
+    expect(find("DaemonSet").spec?.updateStrategy).toEqual({
+      type: "RollingUpdate",
+      rollingUpdate: { maxSurge: 1, maxUnavailable: 0 },
+    });
+    expect(container.ports).toBeUndefined();
+    for (const probe of ["readinessProbe", "livenessProbe"]) expect(container[probe]).toHaveProperty("exec");
+  });
+
+  it("is given more time to end than the agent takes", () => {
+    const [, drain] = /DRAIN_MS = ([\d_]+)/.exec(read("agent/main.ts")) ?? [];
+    expect(pod()["terminationGracePeriodSeconds"]).toBeGreaterThan(Number(drain?.replaceAll("_", "")) / 1000 + 5);
+  });
+
+  it("sets only options that the agent knows", () => {
+    const given = [...container.env.map(({ name }) => name), ...Object.keys(find("ConfigMap").data ?? {})];
+    const known = [...help.matchAll(/^ {2}--([a-z-]+)/gm)].map(([, name = ""]) => name);
+    const asFlags = given.map((name) => name.replace("POSTERN_", "").replaceAll("_", "-").toLowerCase());
+    expect(asFlags.filter((name) => !known.includes(name))).toEqual([]);
+  });
+
+  it("carries the version of this repository", () => {
+    expect(container.image).toBe(`localhost/postern-agent:${manifest.version}`);
+  });
+
+  it("has the same label on everything, for `kubectl get -l`", () => {
+    for (const { metadata } of objects) expect(metadata.labels?.["app.kubernetes.io/name"]).toBe("postern-agent");
+  });
+});
+
+describe("overlays", () => {
+  withKubectl.each([
+    ["kernel", []],
+    ["iptables", [{ name: "xtables-lock", hostPath: { path: "/run/xtables.lock", type: "FileOrCreate" } }]],
+  ] as const)("%s: uid 0 with NET_ADMIN alone", (overlay, moreVolumes) => {
+    const daemonSet = (kustomized(`agent/manifests/overlays/${overlay}`) ?? []).find(
+      ({ kind }) => kind === "DaemonSet",
+    );
+    if (daemonSet === undefined) throw new Error("no DaemonSet");
+    const { containers, volumes, securityContext } = pod(daemonSet);
+    expect(containers[0].image).toBe(`localhost/postern-agent-kernel:${manifest.version}`);
+    expect(securityContext).toMatchObject({ runAsUser: 0, seccompProfile: { type: "RuntimeDefault" } });
+    expect(containers[0].securityContext).toEqual({
+      allowPrivilegeEscalation: false,
+      readOnlyRootFilesystem: true,
+      capabilities: { drop: ["ALL"], add: ["NET_ADMIN"] },
+    });
+    expect((volumes as { name: string }[]).filter(({ name }) => name !== "run" && name !== "token")).toEqual(
+      moreVolumes,
+    );
+  });
+});
