@@ -17,6 +17,8 @@ const { values } = parseArgs({
     mask: { type: "string", default: "auto" },
     /** Instead of measuring: profile this side under the first case. */
     profile: { type: "string" },
+    /** Instead of measuring: small answers beside bulk ones on a link of so many megabits a second. */
+    link: { type: "string" },
   },
 });
 const seconds = Number(values.seconds);
@@ -50,6 +52,7 @@ const INSPECTOR = 9339;
 const stage = await startStage({
   mask: values.mask === "random" ? "random" : "auto",
   ...(values.profile === undefined ? {} : { inspector: INSPECTOR }),
+  ...(values.link === undefined ? {} : { link: Number(values.link) }),
 });
 process.on("SIGINT", () => {
   stage.dispose();
@@ -76,7 +79,8 @@ try {
     console.log(
       (await profile(INSPECTOR, () => new Promise((resolve) => load.once("exit", () => resolve())))).join("\n"),
     );
-  } else for (const name of values.case.split(",") as Case[]) measure(name);
+  } else if (values.link !== undefined) await measureBeside();
+  else for (const name of values.case.split(",") as Case[]) measure(name);
 } finally {
   stage.dispose();
 }
@@ -102,6 +106,28 @@ function measure(name: Case): void {
         `  CPU µs ${megabytes > 0 ? "a MiB" : "a request"}: edge ${of((s) => s.edge).toFixed(0)} agent ${of((s) => s.agent).toFixed(0)}${failed > 0 ? `  ${failed} FAILED` : ""}`,
     );
   }
+}
+
+/** A small answer's latency through the tunnel, alone and beside two bulk downloads that fill the link. */
+async function measureBeside(): Promise<void> {
+  const wrk = (path: string, connections: number, duration: number): Promise<string> =>
+    new Promise((resolve) => {
+      const url = `http://127.0.0.1:${stage.ports.postern}${path}`;
+      const args = ["-t1", `-c${connections}`, `-d${duration}s`, "--latency", "--timeout", "30s"];
+      const load = spawn("wrk", [...args, "-H", `Host: ${stage.hosts.tunnel}`, url]);
+      let out = "";
+      load.stdout.on("data", (chunk: Buffer) => {
+        out += chunk.toString();
+      });
+      load.once("exit", () => resolve(out));
+    });
+  const percentiles = (out: string): string => /50%.*[\s\S]*?99%.*/.exec(out)?.[0].replace(/\s+/g, " ") ?? out;
+  console.log(`small answers on a link of ${values.link} Mbit/s`);
+  console.log(`  alone            ${percentiles(await wrk("/small", 1, seconds))}`);
+  const bulk = wrk("/large", 2, seconds + 4);
+  await new Promise((resolve) => setTimeout(resolve, 2000));
+  console.log(`  beside 2 bulk    ${percentiles(await wrk("/small", 1, seconds))}`);
+  console.log(`  bulk             ${/Transfer.*/.exec(await bulk)?.[0]}`);
 }
 
 function run({ ports, hosts, pids }: Stage, side: Side, name: Case, duration: number): Sample {

@@ -31,6 +31,8 @@ export interface StageOptions {
   readonly mask: "auto" | "random";
   /** Port of Postern's inspector, for a profile; absent: none. */
   readonly inspector?: number;
+  /** Megabits a second between agent and edge; absent: what the machine gives. */
+  readonly link?: number;
 }
 
 export async function startStage(options: StageOptions): Promise<Stage> {
@@ -41,20 +43,26 @@ export async function startStage(options: StageOptions): Promise<Stage> {
     rmSync(folder, { recursive: true, force: true });
   };
   try {
-    const [backend, bare, postern] = await freePorts(3);
-    const ports = { backend: backend as number, bare: bare as number, postern: postern as number };
+    const [backend = 0, bare = 0, postern = 0, link = 0] = await freePorts(4);
+    const ports = { backend, bare, postern, link };
     children.push(startNginx(folder, ports.backend));
+    if (options.link !== undefined) {
+      const relay = [`${root}test/bench/link.ts`, ports.link, ports.postern, options.link].map(String);
+      children.push(spawn(process.execPath, relay, { stdio: ["ignore", "ignore", "inherit"] }));
+    }
+    // The Host that the API answers to: agents may reach it over the link alone.
+    const admin = `127.0.0.1:${options.link === undefined ? ports.postern : ports.link}`;
     const adminToken = randomBytes(32).toString("base64url");
     const workers = await buildWorkers(folder);
     const bareProcess = startWorkerd(folder, "bare", bareConfig(workers.bare, ports));
     const edgeProcess = startWorkerd(
       folder,
       "postern",
-      posternConfig(workers.postern, ports, adminToken, folder),
+      posternConfig(workers.postern, { port: ports.postern, admin, adminToken, folder }),
       options.inspector,
     );
     children.push(bareProcess, edgeProcess);
-    const api = `http://127.0.0.1:${ports.postern}`;
+    const api = `http://${admin}`;
     await answering(`http://127.0.0.1:${ports.bare}/small`);
     await answering(`${api}/healthz`);
     const created = await fetch(`${api}/api/v1/clusters`, {
@@ -79,7 +87,7 @@ export async function startStage(options: StageOptions): Promise<Stage> {
     );
     children.push(agent);
     const hosts = { tunnel: "tunnel-default-bench.bench.test", direct: "direct-default-bench.bench.test" };
-    for (const host of Object.values(hosts)) await answering(`${api}/small`, host);
+    for (const host of Object.values(hosts)) await answering(`http://127.0.0.1:${ports.postern}/small`, host);
     return {
       ports,
       hosts,
@@ -157,7 +165,14 @@ const bare :Workerd.Worker = ( modules = [ (name = "bare.js", esModule = embed "
   bindings = [ (name = "BACKEND", text = "127.0.0.1:${ports.backend}") ] );`;
 }
 
-function posternConfig(script: string, ports: { postern: number }, adminToken: string, folder: string): string {
+interface PosternSettings {
+  readonly port: number;
+  readonly admin: string;
+  readonly adminToken: string;
+  readonly folder: string;
+}
+
+function posternConfig(script: string, { port, admin, adminToken, folder }: PosternSettings): string {
   const state = join(folder, "state");
   mkdirSync(state);
   const text = (name: string, value: string): string => `(name = "${name}", text = "${value}")`;
@@ -167,7 +182,7 @@ function posternConfig(script: string, ports: { postern: number }, adminToken: s
 const config :Workerd.Config = (
   services = [ (name = "main", worker = .postern), (name = "disk", disk = (path = "${state}", writable = true)),
     (name = "internet", network = (allow = ["public", "private", "local"])) ],
-  sockets = [ (name = "http", address = "127.0.0.1:${ports.postern}", http = (), service = "main") ] );
+  sockets = [ (name = "http", address = "127.0.0.1:${port}", http = (), service = "main") ] );
 const postern :Workerd.Worker = ( modules = [ (name = "postern.js", esModule = embed "${basename(script)}") ], ${flags},
   durableObjectNamespaces = [ (className = "GatewayObject", uniqueKey = "gateway", enableSql = true),
     (className = "ClusterObject", uniqueKey = "cluster", enableSql = true), (className = "TunnelObject", uniqueKey = "tunnel", enableSql = true) ],
@@ -177,7 +192,7 @@ const postern :Workerd.Worker = ( modules = [ (name = "postern.js", esModule = e
     object("CLUSTER", "ClusterObject"),
     object("TUNNEL", "TunnelObject"),
     text("EDGE_DOMAIN", "bench.test"),
-    text("ADMIN_HOST", `127.0.0.1:${ports.postern}`),
+    text("ADMIN_HOST", admin),
     text("ADMIN_TOKEN_SHA256", createHash("sha256").update(adminToken).digest("hex")),
     text("LISTENER_PORTS", "any"),
   ].join(", ")} ] );`;
