@@ -7,8 +7,10 @@ import type { ClusterRecord } from "../objects/contract.ts";
 import type { Principal } from "./auth.ts";
 import { clusterRoutes } from "./clusters.ts";
 import { hostnameRoutes } from "./hostnames.ts";
+import { INSTALL_PATH, installRoutes } from "./install.ts";
 import { problem } from "./problem.ts";
 import { publishRoutes } from "./publish.ts";
+import { tokenRoutes } from "./tokens.ts";
 import { tunnelRoutes } from "./tunnel.ts";
 
 export interface ControlEnv {
@@ -74,7 +76,9 @@ function build(): Api {
         detail: "the edge's state cannot be reached at the moment",
         remedy: "try again",
       });
-    console.error(`request ${c.get("requestId")}: ${c.req.method} ${c.req.path}`, error);
+    // Such a path holds a secret.
+    const path = c.req.path.startsWith(INSTALL_PATH) ? `${INSTALL_PATH}…` : c.req.path;
+    console.error(`request ${c.get("requestId")}: ${c.req.method} ${path}`, error);
     return problem(c, {
       status: 500,
       reason: "internal",
@@ -99,6 +103,8 @@ function build(): Api {
     description: "The admin's token, or a cluster's, which can touch that cluster alone.",
   });
   clusterRoutes(app);
+  tokenRoutes(app);
+  installRoutes(app);
   publishRoutes(app);
   hostnameRoutes(app);
   tunnelRoutes(app);

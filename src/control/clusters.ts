@@ -1,4 +1,4 @@
-// Clusters: create, list, look at, delete, rotate the token. A token is in the answer that makes it and nowhere else.
+// Clusters: create, list, look at, delete. A token is in the answer that makes it and nowhere else.
 import { createRoute, z } from "@hono/zod-openapi";
 import type { RoutingTable } from "../routing/table.ts";
 import type { Api } from "./api.ts";
@@ -62,26 +62,6 @@ export function clusterRoutes(app: Api): void {
     async (c) => {
       const deleted = await gatewayOf(c.env).deleteCluster(c.req.valid("param").cluster);
       return deleted.ok ? c.body(null, 204) : refused(c, deleted);
-    },
-  );
-
-  app.openapi(
-    createRoute({
-      method: "post",
-      path: "/api/v1/clusters/{cluster}/token",
-      summary: "Rotate the token; the old one stops at once and its sockets are closed",
-      middleware: [requires("cluster")],
-      request: { params: clusterParams },
-      responses: responses({ 200: jsonContent(tokenSchema) }, 404),
-    }),
-    async (c) => {
-      const cluster = c.get("cluster");
-      const object = clusterOf(c.env, cluster.name);
-      const rotated = await object.rotate();
-      if (rotated.ok) return c.json({ token: rotated.token }, 200);
-      // The directory knows it, its object does not: its creation was interrupted, and is finished here.
-      if (rotated.reason === "not-created") return c.json(await object.create(cluster), 200);
-      return refused(c, rotated);
     },
   );
 

@@ -35,6 +35,34 @@ export const clusterSchema = z
 
 export const tokenSchema = z.object({ token: z.string() });
 
+export const tokenIdSchema = z
+  .string()
+  .regex(/^[0-9a-f]{8}$/, "must be a token's id: 8 hex digits, as GET .../tokens lists them")
+  .openapi({ example: "1f2e3d4c" });
+
+export const tokenRecordSchema = z.object({ id: z.string(), createdAt: z.int(), label: z.string() }).openapi("Token");
+
+export const installCodeInputSchema = z.strictObject({
+  image: z
+    .string()
+    .max(255)
+    .regex(
+      /^[a-z0-9][A-Za-z0-9._:/@-]*$/,
+      "must be a container image, such as registry.example.com/postern-agent:0.1.0",
+    )
+    .optional()
+    .openapi({
+      description: "The agent's image; left out: what the nodes were given by hand under the manifest's name",
+    }),
+});
+
+export const installCodeSchema = z.object({
+  url: z.string(),
+  command: z.string(),
+  expiresAt: z.int(),
+  uses: z.int(),
+});
+
 export const memberSchema = z
   .strictObject({
     cluster: clusterNameSchema,

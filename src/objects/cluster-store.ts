@@ -1,10 +1,11 @@
-// The rows of one cluster: its record, token hashes, snapshot, compiled results, which shards exist and what they were sent,
+// The rows of one cluster (those of its tokens apart): its record, snapshot, compiled results, which shards exist and what they were sent,
 // which sockets are still to be closed, and what probes found. SQL only, no decisions.
 // Everything here survives; the table is kept in memory as well, because every isolate asks for it.
 import type { RoutingTable } from "../routing/table.ts";
 import type { PublishResult, SnapshotGeneration } from "../wire/snapshot.ts";
 import type { ClusterRecord } from "./contract.ts";
 import { documentsTable, getDocument, putDocument } from "./documents.ts";
+import { tokensMigration } from "./tokens.ts";
 
 export const clusterMigrations = [
   `${documentsTable};
@@ -19,6 +20,7 @@ export const clusterMigrations = [
      rounds INTEGER NOT NULL, PRIMARY KEY (token, shard)) WITHOUT ROWID;
    -- Direct nodes that are not simply well: a threshold state as JSON.
    CREATE TABLE probe (node TEXT PRIMARY KEY, state TEXT NOT NULL) WITHOUT ROWID;`,
+  tokensMigration,
 ];
 
 /** What was compiled from the stored snapshot, beside the table. */
@@ -47,19 +49,6 @@ export class ClusterStore {
   record(): ClusterRecord | undefined {
     const row = this.#sql.exec<{ record: string }>("SELECT record FROM cluster").toArray()[0];
     return row === undefined ? undefined : (JSON.parse(row.record) as ClusterRecord);
-  }
-
-  tokens(): { id: string; hash: ArrayBuffer }[] {
-    return this.#sql.exec<{ id: string; hash: ArrayBuffer }>("SELECT id, hash FROM token").toArray();
-  }
-
-  replaceTokens(id: string, hash: Uint8Array<ArrayBuffer>, now: number): void {
-    this.#sql.exec("DELETE FROM token");
-    this.#sql.exec("INSERT INTO token VALUES (?, ?, ?)", id, hash, now);
-  }
-
-  removeTokens(): void {
-    this.#sql.exec("DELETE FROM token");
   }
 
   /** Of the stored snapshot; undefined before the first. */

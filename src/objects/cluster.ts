@@ -6,13 +6,22 @@ import type { Env } from "../env.ts";
 import type { Condition, PublishResult, Snapshot, SnapshotEndpoint, SnapshotGeneration } from "../wire/snapshot.ts";
 import { clusterNodes } from "./cluster-nodes.ts";
 import { ClusterStore, clusterMigrations } from "./cluster-store.ts";
-import type { ClusterNodes, ClusterRecord, ClusterRpc, Outcome, Refusal } from "./contract.ts";
+import type {
+  ClusterNodes,
+  ClusterRecord,
+  ClusterRpc,
+  InstallCodeInput,
+  Outcome,
+  Refusal,
+  TokenRecord,
+} from "./contract.ts";
 import { Prober, probeTargets } from "./probes.ts";
 import { prepare } from "./publication.ts";
 import { created, migrate } from "./schema.ts";
 import { Shards } from "./shards.ts";
 import { compareGenerations, readSnapshot } from "./snapshot-input.ts";
-import { hashToken, mintToken, sameHash } from "./token.ts";
+import { type MintedSecret, hashSecret, mint } from "./token.ts";
+import { Tokens, unknownCode } from "./tokens.ts";
 import { within } from "./within.ts";
 
 /** Publications that may wait for each other; each holds a snapshot in memory. */
@@ -29,6 +38,7 @@ const notCreated: Refusal = {
 
 export class ClusterObject extends DurableObject<Env> implements ClusterRpc {
   readonly #store: ClusterStore;
+  readonly #tokens: Tokens;
   readonly #shards: Shards;
   readonly #prober: Prober;
   #created: boolean;
@@ -38,6 +48,7 @@ export class ClusterObject extends DurableObject<Env> implements ClusterRpc {
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
     this.#store = new ClusterStore(ctx.storage.sql);
+    this.#tokens = new Tokens(ctx.storage);
     this.#shards = new Shards(this.#store, env.TUNNEL);
     this.#prober = new Prober(this.#store, (Number(env.PROBE_SECONDS) || PROBE_SECONDS) * 1000);
     this.#created = created(ctx.storage.sql);
@@ -46,7 +57,7 @@ export class ClusterObject extends DurableObject<Env> implements ClusterRpc {
 
   async create(cluster: ClusterRecord): Promise<{ token: string }> {
     return await this.#alone(async () => {
-      const { token, id, hash } = await mintToken(cluster.name);
+      const minted = await mint("pst", cluster.name);
       if (this.#created) {
         this.#created = false;
         await this.ctx.storage.deleteAll();
@@ -54,17 +65,17 @@ export class ClusterObject extends DurableObject<Env> implements ClusterRpc {
       migrate(this.ctx.storage, clusterMigrations);
       this.ctx.storage.transactionSync(() => {
         this.#store.insert(cluster);
-        this.#store.replaceTokens(id, hash, Date.now());
+        this.#tokens.add(minted, "first", Date.now());
       });
       this.#created = true;
-      return { token };
+      return { token: minted.secret };
     });
   }
 
   /** Throws where a shard could not be told to close its sockets: the caller repeats it. */
   async destroy(): Promise<void> {
     // Outside the queue: tokens stop at once, whatever is being published.
-    if (this.#record() !== undefined) this.#store.removeTokens();
+    if (this.#record() !== undefined) this.#tokens.removeAll();
     await this.#alone(async () => {
       const record = this.#record();
       if (record === undefined) return;
@@ -76,28 +87,47 @@ export class ClusterObject extends DurableObject<Env> implements ClusterRpc {
   }
 
   async verify(token: string): Promise<Outcome<{ tokenId: string; cluster: ClusterRecord }>> {
-    const hash = await hashToken(token);
+    const hash = await hashSecret(token);
     const cluster = this.#record();
-    const known = cluster && this.#store.tokens().find((each) => sameHash(each.hash, hash));
-    if (cluster === undefined || known === undefined)
+    const tokenId = cluster && this.#tokens.idOf(hash);
+    if (cluster === undefined || tokenId === undefined)
       return { ok: false, status: 401, reason: "unknown-token", message: "the token is not, or no longer, valid" };
-    return { ok: true, tokenId: known.id, cluster };
+    return { ok: true, tokenId, cluster };
   }
 
-  async rotate(): Promise<Outcome<{ token: string }>> {
-    const { name } = this.#record() ?? {};
-    if (name === undefined) return notCreated;
-    const { token, id, hash } = await mintToken(name);
+  async rotate(id?: string): Promise<Outcome<{ token: string }>> {
+    const minted = await this.#mint("pst");
+    if (minted === undefined) return notCreated;
+    const replaced = this.#tokens.replace(id, minted, Date.now());
+    if (!replaced.ok) return replaced;
+    await this.#withdraw(replaced.withdrawn, "token rotated");
+    return { ok: true, token: minted.secret };
+  }
+
+  async tokens(): Promise<Outcome<{ tokens: readonly TokenRecord[] }>> {
+    return this.#record() === undefined ? notCreated : { ok: true, tokens: this.#tokens.list() };
+  }
+
+  async revoke(id: string): Promise<Outcome<object>> {
     if (this.#record() === undefined) return notCreated;
-    const now = Date.now();
-    this.ctx.storage.transactionSync(() => {
-      const old = this.#store.tokens().map((each) => each.id);
-      this.#shards.withdraw(old, "token rotated", now);
-      this.#store.replaceTokens(id, hash, now);
-    });
-    await this.#shards.close(name, now);
-    await this.#schedule();
-    return { ok: true, token };
+    const revoked = this.#tokens.revoke(id);
+    if (revoked.ok) await this.#withdraw([id], "token revoked");
+    return revoked;
+  }
+
+  async createInstallCode(by: InstallCodeInput): Promise<Outcome<{ code: string; expiresAt: number; uses: number }>> {
+    const minted = await this.#mint("psi");
+    if (minted === undefined) return notCreated;
+    const added = this.#tokens.addCode(minted, by, Date.now());
+    return added.ok ? { ...added, code: minted.secret } : added;
+  }
+
+  async redeemInstallCode(code: string): Promise<Outcome<{ token: string; image?: string }>> {
+    const hash = await hashSecret(code);
+    const minted = await this.#mint("pst");
+    if (minted === undefined) return unknownCode;
+    const redeemed = this.#tokens.redeem(hash, minted, Date.now());
+    return redeemed.ok ? { ...redeemed, token: minted.secret } : redeemed;
   }
 
   async dialled(shard: number): Promise<void> {
@@ -235,6 +265,22 @@ export class ClusterObject extends DurableObject<Env> implements ClusterRpc {
 
   #result(generation: SnapshotGeneration, changed: boolean): PublishResult {
     return { generation, table: this.#store.generation(), changed, services: this.#store.compiled().services };
+  }
+
+  /** Undefined where the cluster does not exist, or no longer. */
+  async #mint(prefix: "pst" | "psi"): Promise<MintedSecret | undefined> {
+    const record = this.#record();
+    const minted = record && (await mint(prefix, record.name));
+    return this.#record() === undefined ? undefined : minted;
+  }
+
+  /** Nothing may be awaited between a token's removal and this: what SQLite gets is then one write. */
+  async #withdraw(tokens: readonly string[], reason: string): Promise<void> {
+    const now = Date.now();
+    const { name } = this.#record() ?? {};
+    this.#shards.withdraw(tokens, reason, now);
+    if (name !== undefined) await this.#shards.close(name, now);
+    await this.#schedule();
   }
 
   #record(): ClusterRecord | undefined {

@@ -76,6 +76,22 @@ export interface ProbeState {
   readonly unhealthy: readonly { readonly node: string; readonly reason: string }[];
 }
 
+/** A cluster's token, without its secret. */
+export interface TokenRecord {
+  /** Names it in logs and sockets. */
+  readonly id: string;
+  readonly createdAt: number;
+  /** Where it came from, in words. */
+  readonly label: string;
+}
+
+export interface InstallCodeInput {
+  /** A token's id; "" for the admin. */
+  readonly madeBy: string;
+  /** Of the agent, where it is not the manifest's own. */
+  readonly image?: string | undefined;
+}
+
 /** ClusterObject, one per cluster, named by the cluster. */
 export interface ClusterRpc {
   /** Makes (or re-makes) it with a first token, returned once and stored hashed. */
@@ -85,10 +101,16 @@ export interface ClusterRpc {
   /** Constant time. The id names the token in logs and sockets; it is no secret. */
   verify(token: string): Promise<Outcome<{ tokenId: string; cluster: ClusterRecord }>>;
   /**
-   * A new token; the old ones stop working at once and their sockets are closed. Refused with `not-created` where
-   * create() never ran: the caller may run it.
+   * A new token in place of the one with this id, or of the only one; the old one stops working at once and its sockets are
+   * closed. Refused with `not-created` where create() never ran: the caller may run it.
    */
-  rotate(): Promise<Outcome<{ token: string }>>;
+  rotate(id?: string): Promise<Outcome<{ token: string }>>;
+  tokens(): Promise<Outcome<{ tokens: readonly TokenRecord[] }>>;
+  /** It stops working at once, as do install codes that it made; its sockets are closed. */
+  revoke(id: string): Promise<Outcome<object>>;
+  createInstallCode(by: InstallCodeInput): Promise<Outcome<{ code: string; expiresAt: number; uses: number }>>;
+  /** Mints a new token. */
+  redeemInstallCode(code: string): Promise<Outcome<{ token: string; image?: string }>>;
   /** An agent is about to dial this shard: from now on its TunnelObject exists and is pushed tables. */
   dialled(shard: number): Promise<void>;
   grantEpoch(): Promise<Outcome<{ epoch: number }>>;
@@ -160,6 +182,9 @@ export interface TunnelRpc {
  * one object that knows its hash.
  */
 export const TOKEN_PATTERN = /^pst_([a-z0-9](?:[a-z0-9-]*[a-z0-9])?)_([A-Za-z0-9_-]{43})$/;
+
+/** An install code: as a token, but short-lived, and good for nothing but a manifest with a new token. */
+export const INSTALL_CODE_PATTERN = /^psi_([a-z0-9](?:[a-z0-9-]*[a-z0-9])?)_([A-Za-z0-9_-]{43})$/;
 
 /** Set by the Worker on a dial that it forwards to a TunnelObject, stripped from every outside request. */
 export const DIAL_HEADER = "x-postern-dial";

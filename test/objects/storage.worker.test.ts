@@ -87,6 +87,10 @@ describe("an object that was never created", () => {
     expect(await stub.publish({ epoch: 1, sequence: 1 }, "{}")).toMatchObject({ ok: false, reason: "not-created" });
     expect(await stub.grantEpoch()).toMatchObject({ ok: false });
     expect(await stub.rotate()).toMatchObject({ ok: false, reason: "not-created" });
+    expect(await stub.tokens()).toMatchObject({ ok: false, reason: "not-created" });
+    expect(await stub.revoke("00000000")).toMatchObject({ ok: false, reason: "not-created" });
+    expect(await stub.createInstallCode({ madeBy: "" })).toMatchObject({ ok: false, reason: "not-created" });
+    expect(await stub.redeemInstallCode("x")).toMatchObject({ ok: false, reason: "unknown-install-code" });
     await stub.dialled(0);
     await stub.recompile();
     await stub.destroy();

@@ -1,0 +1,43 @@
+// The agent's manifest with one cluster's values in it. Pure. Values become JSON strings, which are YAML's double-quoted ones:
+// nothing in them can end the string. The places are found by their text in the template; one that is missing is a fault of
+// the build, not of the request.
+import ipaddr from "ipaddr.js";
+import { installTemplate } from "./install-template.ts";
+
+export interface Install {
+  /** URL of the admin host, without a path. */
+  readonly edge: string;
+  readonly cluster: string;
+  readonly token: string;
+  /** undefined: as the template has it. */
+  readonly image?: string | undefined;
+}
+
+export function installManifest({ edge, cluster, token, image }: Install): string {
+  const places: [place: string, filled: string][] = [
+    ['POSTERN_EDGE: "https://postern.example.com"', `POSTERN_EDGE: ${JSON.stringify(edge)}`],
+    ['POSTERN_CLUSTER: "name-of-this-cluster"', `POSTERN_CLUSTER: ${JSON.stringify(cluster)}`],
+    ['POSTERN_INSECURE_PLAIN_HTTP: "false"', `POSTERN_INSECURE_PLAIN_HTTP: "${edge.startsWith("http:")}"`],
+    ['token: "token-of-this-cluster"', `token: ${JSON.stringify(token)}`],
+  ];
+  if (image !== undefined) places.push([imageLine(), `image: ${JSON.stringify(image)}`]);
+  let text = installTemplate;
+  for (const [place, filled] of places) {
+    const [before, after, ...more] = text.split(place);
+    if (before === undefined || after === undefined || more.length > 0)
+      throw new Error(`the install template has not one ${place}`);
+    text = `${before}${filled}${after}`;
+  }
+  return `# The Postern agent for cluster ${cluster}. Holds a token of this cluster: keep it as you keep Secrets.\n${text}`;
+}
+
+const imageLine = (): string => /image: "[^"]*"/.exec(installTemplate)?.[0] ?? "image:";
+
+/** A host that plain http may go to: this machine, or a private address. */
+export function isNearby(host: string): boolean {
+  if (host === "localhost" || host.endsWith(".localhost")) return true;
+  const address = host.replace(/^\[|\]$/g, "");
+  return ipaddr.isValid(address) && NEARBY.has(ipaddr.process(address).range());
+}
+
+const NEARBY = new Set(["loopback", "private", "uniqueLocal", "linkLocal"]);

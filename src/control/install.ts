@@ -1,0 +1,82 @@
+// Joining a cluster with one `kubectl apply`: an install code, made by the admin or the cluster, is redeemed for the agent's
+// manifest with edge, cluster and a new token filled in. The code stands in a URL, which others may log or fetch ahead; hence
+// it is short-lived, good for a few uses, and never leads to a token that anybody holds already. It has 256 random bits: who
+// guesses is slowed down by arithmetic, not by a counter.
+import { createRoute } from "@hono/zod-openapi";
+import type { Context } from "hono";
+import { INSTALL_CODE_PATTERN } from "../objects/contract.ts";
+import type { Api, ControlEnv } from "./api.ts";
+import { requires } from "./auth.ts";
+import { installManifest, isNearby } from "./install-manifest.ts";
+import { jsonBody, jsonContent, responses } from "./openapi.ts";
+import { problem, refused } from "./problem.ts";
+import { clusterParams, installCodeInputSchema, installCodeSchema } from "./schemas.ts";
+import { clusterOf } from "./stubs.ts";
+
+export const INSTALL_PATH = "/install/";
+
+export function installRoutes(app: Api): void {
+  app.openapi(
+    createRoute({
+      method: "post",
+      path: "/api/v1/clusters/{cluster}/install-code",
+      summary: "An install code: 15 minutes, a few uses, each with a new token",
+      middleware: [requires("cluster"), ...jsonBody.middleware],
+      request: { params: clusterParams, body: { ...jsonBody.of(installCodeInputSchema), required: false } },
+      responses: responses({ 201: jsonContent(installCodeSchema) }, 404, 413, 415, 429),
+    }),
+    async (c) => {
+      const principal = c.get("principal");
+      const made = await clusterOf(c.env, c.get("cluster").name).createInstallCode({
+        madeBy: principal.kind === "cluster" ? principal.tokenId : "",
+        image: c.req.valid("json").image,
+      });
+      if (!made.ok) return refused(c, made);
+      const url = `${edgeUrl(c)}${INSTALL_PATH}${made.code}.yaml`;
+      return c.json({ url, command: `kubectl apply -f ${url}`, expiresAt: made.expiresAt, uses: made.uses }, 201);
+    },
+  );
+
+  app.openAPIRegistry.registerPath({
+    method: "get",
+    path: "/install/{code}.yaml",
+    summary: "The agent's manifest for one cluster, with a new token; spends one use of the code",
+    security: [],
+    responses: responses({ 200: { description: "Kubernetes YAML", content: { "text/yaml": {} } } }, 404, 409),
+  });
+  app.get(`${INSTALL_PATH}:file`, async (c) => {
+    const code = /^(.+)\.yaml$/.exec(c.req.param("file"))?.[1] ?? "";
+    const cluster = INSTALL_CODE_PATTERN.exec(code)?.[1];
+    // Hono answers HEAD here as well: looking whether it is there must not use it up.
+    if (c.req.method !== "GET") return await c.notFound();
+    const edge = edgeUrl(c);
+    if (edge.startsWith("https:") && new URL(c.req.url).protocol !== "https:")
+      return problem(c, {
+        status: 400,
+        reason: "https-needed",
+        detail: "the manifest holds a token and does not cross the network in the clear",
+        remedy: "ask again with https://",
+      });
+    if (cluster === undefined) return unknown(c);
+    const redeemed = await clusterOf(c.env, cluster).redeemInstallCode(code);
+    if (!redeemed.ok) return redeemed.status === 404 ? unknown(c) : refused(c, redeemed);
+    const { token, image } = redeemed;
+    return c.body(installManifest({ edge, cluster, token, image }), 200, { "content-type": "text/yaml; charset=utf-8" });
+  });
+}
+
+/** One answer for all that is wrong with a code, so that nothing can be learnt from it. */
+const unknown = (c: Context<ControlEnv>): Response =>
+  problem(c, {
+    status: 404,
+    reason: "unknown-install-code",
+    detail: "this install code is wrong, used up or older than 15 minutes",
+    remedy: "make a new one: POST /api/v1/clusters/{cluster}/install-code",
+  });
+
+/** As agents shall dial it. Plain http stays plain on the machine or network of an edge of one's own only. */
+function edgeUrl(c: Context<ControlEnv>): string {
+  const host = c.env.ADMIN_HOST;
+  const plain = new URL(c.req.url).protocol === "http:" && isNearby(new URL(`http://${host}`).hostname);
+  return `${plain ? "http" : "https"}://${host}`;
+}

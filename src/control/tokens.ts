@@ -1,0 +1,63 @@
+// The tokens of a cluster: list, rotate, revoke. A cluster may have several, one for each install; withdrawing one leaves the
+// others alone. A token is in the answer that makes it and nowhere else: here they are named by their ids.
+import { createRoute, z } from "@hono/zod-openapi";
+import type { Api } from "./api.ts";
+import { requires } from "./auth.ts";
+import { jsonContent, responses } from "./openapi.ts";
+import { refused } from "./problem.ts";
+import { clusterParams, tokenIdSchema, tokenRecordSchema, tokenSchema } from "./schemas.ts";
+import { clusterOf } from "./stubs.ts";
+
+export function tokenRoutes(app: Api): void {
+  app.openapi(
+    createRoute({
+      method: "post",
+      path: "/api/v1/clusters/{cluster}/token",
+      summary: "Rotate the token that asks, or the one named; the old one stops at once and its sockets are closed",
+      middleware: [requires("cluster")],
+      request: { params: clusterParams, query: z.object({ token: tokenIdSchema.optional() }) },
+      responses: responses({ 200: jsonContent(tokenSchema) }, 404, 409),
+    }),
+    async (c) => {
+      const cluster = c.get("cluster");
+      const principal = c.get("principal");
+      const object = clusterOf(c.env, cluster.name);
+      const own = principal.kind === "cluster" ? principal.tokenId : undefined;
+      const rotated = await object.rotate(c.req.valid("query").token ?? own);
+      if (rotated.ok) return c.json({ token: rotated.token }, 200);
+      // The directory knows it, its object does not: its creation was interrupted, and is finished here.
+      if (rotated.reason === "not-created") return c.json(await object.create(cluster), 200);
+      return refused(c, rotated);
+    },
+  );
+
+  app.openapi(
+    createRoute({
+      method: "get",
+      path: "/api/v1/clusters/{cluster}/tokens",
+      summary: "The tokens of a cluster, by id",
+      middleware: [requires("cluster")],
+      request: { params: clusterParams },
+      responses: responses({ 200: jsonContent(z.object({ tokens: z.array(tokenRecordSchema) })) }, 404),
+    }),
+    async (c) => {
+      const listed = await clusterOf(c.env, c.get("cluster").name).tokens();
+      return listed.ok ? c.json({ tokens: [...listed.tokens] }, 200) : refused(c, listed);
+    },
+  );
+
+  app.openapi(
+    createRoute({
+      method: "delete",
+      path: "/api/v1/clusters/{cluster}/tokens/{token}",
+      summary: "Revoke one token: it stops at once and its sockets are closed",
+      middleware: [requires("cluster")],
+      request: { params: clusterParams.extend({ token: tokenIdSchema }) },
+      responses: responses({ 204: { description: "Revoked" } }, 404),
+    }),
+    async (c) => {
+      const revoked = await clusterOf(c.env, c.get("cluster").name).revoke(c.req.valid("param").token);
+      return revoked.ok ? c.body(null, 204) : refused(c, revoked);
+    },
+  );
+}
