@@ -2,7 +2,7 @@
 // manifest with edge, cluster and a new token filled in. The code stands in a URL, which others may log or fetch ahead; hence
 // it is short-lived, good for a few uses, and never leads to a token that anybody holds already. It has 256 random bits: who
 // guesses is slowed down by arithmetic, not by a counter.
-import { createRoute } from "@hono/zod-openapi";
+import { createRoute, z } from "@hono/zod-openapi";
 import type { Context } from "hono";
 import { INSTALL_CODE_PATTERN } from "../objects/contract.ts";
 import type { Api, ControlEnv } from "./api.ts";
@@ -42,6 +42,7 @@ export function installRoutes(app: Api): void {
     path: "/install/{code}.yaml",
     summary: "The agent's manifest for one cluster, with a new token; spends one use of the code",
     security: [],
+    request: { params: z.object({ code: z.string() }) },
     responses: responses({ 200: { description: "Kubernetes YAML", content: { "text/yaml": {} } } }, 404, 409),
   });
   app.get(`${INSTALL_PATH}:file`, async (c) => {
