@@ -21,7 +21,7 @@ afterEach(async () => {
   await forgetAll();
 });
 
-const hello: Backend = (stream, node) => node.answer(stream, { status: 200, headers: [] }, `hello from ${stream.id}`);
+const hello: Backend = (stream) => stream.answer(`hello from ${stream.id}`);
 
 async function connect(backend: Backend, more: Partial<NodeOptions> = {}): Promise<TestNode> {
   const node = await connectNode({ cluster: "home", token, name: "node-a", ...more }, backend);
@@ -69,10 +69,7 @@ test("evicted with its sockets closed: a new dial serves, a request in between w
 });
 
 test("crashed in mid-answer: the client's body breaks, the node hears of it, a redial serves", async () => {
-  const node = await connect((stream, self) => {
-    self.session.respond(stream.id, { status: 200, headers: [] }, new TextEncoder().encode("first"), false);
-    self.flush();
-  });
+  const node = await connect((stream) => stream.begin("first"));
   const response = await get();
   const reader = response.body?.getReader();
   expect(new TextDecoder().decode((await reader?.read())?.value)).toBe("first");

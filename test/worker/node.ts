@@ -1,19 +1,108 @@
 // A node for tests inside workerd: the real session on a real WebSocket, with a scripted backend behind it. What it
-// answers is the test's business; the protocol is not faked.
-import { exports } from "cloudflare:workers";
-import type { RequestHead, ResponseHead } from "../../src/wire/messages.ts";
-import { type SessionEvent, Session } from "../../src/wire/session.ts";
+// answers is the test's business; the protocol is not faked. Keeps all that happened, and lets tests await it.
+import { env, exports } from "cloudflare:workers";
+import type { TunnelNode } from "../../src/objects/contract.ts";
 import { PROTOCOL_VERSIONS } from "../../src/wire/limits.ts";
+import type { RequestHead, Reset } from "../../src/wire/messages.ts";
+import { Session, type SessionEvent } from "../../src/wire/session.ts";
 
-export interface Stream {
+/** One exchange as the node sees it. */
+export class Stream {
+  readonly node: TestNode;
   readonly id: number;
   readonly head: RequestHead;
-  /** Everything that came with the OPEN. */
-  readonly body: Uint8Array | undefined;
-  readonly end: boolean;
+  /** The request's body so far; the node takes it as it comes. */
+  readonly chunks: Uint8Array[] = [];
+  /** The request is complete. */
+  ended: boolean;
+  readonly messages: (string | Uint8Array)[] = [];
+  closed: { code: number; reason: string } | undefined;
+  reset: { code: Reset; reason: string } | undefined;
+  /** While false, messages are received and not taken: the backend does not read. */
+  reading = true;
+  /** Bytes taken back by `read()`. */
+  #unread = 0;
+
+  constructor(node: TestNode, id: number, head: RequestHead, ended: boolean) {
+    this.node = node;
+    this.id = id;
+    this.head = head;
+    this.ended = ended;
+  }
+
+  get bytes(): number {
+    return this.chunks.reduce((sum, chunk) => sum + chunk.length, 0);
+  }
+
+  get text(): string {
+    return this.chunks.map((chunk) => new TextDecoder().decode(chunk)).join("");
+  }
+
+  /** The value of a request header as the backend would get it. */
+  header(name: string): string | undefined {
+    const at = this.head.headers.findIndex((each, i) => i % 2 === 0 && each.toLowerCase() === name);
+    return at < 0 ? undefined : this.head.headers[at + 1];
+  }
+
+  /** A complete answer, in one message. */
+  answer(body: string | Uint8Array = "", { status = 200, headers = [] as readonly string[] } = {}): void {
+    this.begin(body, { status, headers, end: true });
+  }
+
+  /** The head of an answer, perhaps with the first of its body. */
+  begin(body: string | Uint8Array = "", { status = 200, headers = [] as readonly string[], end = false } = {}): void {
+    this.node.session.respond(this.id, { status, headers }, bytesOf(body), end);
+    this.node.flush();
+  }
+
+  write(body: string | Uint8Array, end = false): void {
+    this.node.session.write(this.id, bytesOf(body), end);
+    this.node.flush();
+  }
+
+  end(): void {
+    this.write("", true);
+  }
+
+  fail(code: Reset, reason = "scripted"): void {
+    this.node.session.reset(this.id, code, reason);
+    this.node.flush();
+  }
+
+  upgrade(headers: readonly string[] = []): void {
+    this.node.session.respond(this.id, { status: 101, headers }, undefined, false);
+    this.node.flush();
+  }
+
+  message(data: string | Uint8Array): void {
+    this.node.session.sendMessage(this.id, data);
+    this.node.flush();
+  }
+
+  close(code: number, reason = ""): void {
+    this.node.session.sendClose(this.id, code, reason);
+    this.node.flush();
+  }
+
+  /** Counts what arrived as taken, now or once `read()` is called. */
+  took(bytes: number): void {
+    if (this.reading) this.node.session.consumed(this.id, bytes);
+    else this.#unread += bytes;
+  }
+
+  /** The backend reads again, beginning with what waits. */
+  read(): void {
+    this.reading = true;
+    this.node.session.consumed(this.id, this.#unread);
+    this.#unread = 0;
+    this.node.flush();
+  }
 }
 
-export type Backend = (stream: Stream, node: TestNode) => void;
+export type Backend = (stream: Stream) => void;
+
+/** A backend that leaves everything to the test. */
+export const silent: Backend = () => {};
 
 export interface NodeOptions {
   readonly cluster: string;
@@ -25,6 +114,7 @@ export interface NodeOptions {
 }
 
 export class TestNode {
+  readonly name: string;
   readonly session: Session;
   readonly socket: WebSocket;
   readonly events: SessionEvent[] = [];
@@ -32,9 +122,14 @@ export class TestNode {
   closed: { code: number; reason: string } | undefined;
   /** While true, received messages are not read: as if the process were stopped. */
   frozen = false;
+  /** What came meanwhile. */
+  readonly #backlog: Uint8Array[] = [];
+  readonly #backend: Backend;
   #waiters: (() => void)[] = [];
 
   constructor(socket: WebSocket, options: NodeOptions, backend: Backend) {
+    this.name = options.name;
+    this.#backend = backend;
     this.socket = socket;
     socket.binaryType = "arraybuffer";
     this.session = new Session({
@@ -49,43 +144,86 @@ export class TestNode {
       },
     });
     socket.addEventListener("message", (event) => {
-      if (this.frozen || typeof event.data === "string") return;
-      for (const each of this.session.receive(new Uint8Array(event.data as ArrayBuffer))) {
-        this.events.push(each);
-        if (each.type === "open") {
-          if (each.body !== undefined) this.session.consumed(each.id, each.body.length);
-          const stream: Stream = { id: each.id, head: each.head, body: each.body, end: each.end };
-          this.streams.push(stream);
-          backend(stream, this);
-        }
-      }
-      this.flush();
+      if (typeof event.data === "string") return;
+      const message = new Uint8Array(event.data as ArrayBuffer);
+      if (this.frozen) this.#backlog.push(message);
+      else this.#receive(message);
       this.#tell();
     });
     socket.addEventListener("close", (event) => {
       this.closed = { code: event.code, reason: event.reason };
+      this.session.abandon();
       this.#tell();
     });
     socket.accept();
     this.flush();
   }
 
-  answer(stream: Stream, head: ResponseHead, body = "", end = true): void {
-    this.session.respond(stream.id, head, new TextEncoder().encode(body), end);
+  /** Goes on after `frozen`. */
+  thaw(): void {
+    this.frozen = false;
+    for (const message of this.#backlog.splice(0)) this.#receive(message);
+    this.#tell();
+  }
+
+  /** True where the edge sent anything since the node was frozen. */
+  get hasBacklog(): boolean {
+    return this.#backlog.length > 0;
+  }
+
+  #receive(message: Uint8Array): void {
+    for (const event of this.session.receive(message)) {
+      this.events.push(event);
+      this.#on(event);
+    }
     this.flush();
+  }
+
+  #on(event: SessionEvent): void {
+    if (event.type === "open") {
+      const stream = new Stream(this, event.id, event.head, event.end);
+      this.streams.push(stream);
+      if (event.body !== undefined) {
+        stream.chunks.push(event.body);
+        stream.took(event.body.length);
+      }
+      return this.#backend(stream);
+    }
+    const stream = "id" in event ? this.streams.find((each) => each.id === event.id) : undefined;
+    if (stream === undefined) return;
+    if (event.type === "data") {
+      stream.chunks.push(event.bytes);
+      stream.ended = event.end;
+      stream.took(event.bytes.length);
+    } else if (event.type === "message") {
+      stream.messages.push(event.data);
+      stream.took(event.size);
+    } else if (event.type === "close") stream.closed = { code: event.code, reason: event.reason };
+    else if (event.type === "reset") stream.reset = { code: event.code, reason: event.reason };
   }
 
   flush(): void {
     for (;;) {
       const message = this.session.take(64 * 1024);
-      if (message === undefined) return;
+      if (message === undefined || this.closed !== undefined) return;
       this.socket.send(message);
     }
+  }
+
+  /** Leaves as a process does that ends: its socket closes. */
+  leave(): void {
+    this.socket.close(1000, "leaving");
   }
 
   /** Resolves when `seen` is true, looked at after everything that happens to this node. */
   async until(seen: () => boolean): Promise<void> {
     while (!seen()) await new Promise<void>((resolve) => this.#waiters.push(resolve));
+  }
+
+  /** The nth stream that this node was given. */
+  async stream(at = 0): Promise<Stream> {
+    await this.until(() => this.streams.length > at);
+    return this.streams[at] as Stream;
   }
 
   async event<T extends SessionEvent["type"]>(type: T): Promise<Extract<SessionEvent, { type: T }>> {
@@ -102,7 +240,7 @@ export class TestNode {
 }
 
 /** Dials as an agent does, through the Worker and its control API. Resolves when the edge has said hello. */
-export async function connectNode(options: NodeOptions, backend: Backend): Promise<TestNode> {
+export async function connectNode(options: NodeOptions, backend: Backend = silent): Promise<TestNode> {
   const response = await (exports as { default: Fetcher }).default.fetch(
     `http://admin.test/api/v1/clusters/${options.cluster}/tunnel/${options.shard ?? 0}`,
     { headers: { upgrade: "websocket", authorization: `Bearer ${options.token}`, host: "admin.test" } },
@@ -112,3 +250,17 @@ export async function connectNode(options: NodeOptions, backend: Backend): Promi
   await node.event("hello");
   return node;
 }
+
+/** What a cluster's shard says of its nodes. */
+export async function shardNodes(cluster: string, shard = 0): Promise<readonly TunnelNode[]> {
+  return await env.TUNNEL.getByName(`${cluster}/${shard}`).nodes();
+}
+
+/** Streams that the edge has open at this node. */
+export async function openAtEdge(cluster: string, node: string): Promise<number> {
+  const found = (await shardNodes(cluster)).find((each) => each.node === node);
+  return (found?.connections ?? []).reduce((sum, { inFlight }) => sum + inFlight, 0);
+}
+
+const bytesOf = (body: string | Uint8Array): Uint8Array =>
+  typeof body === "string" ? new TextEncoder().encode(body) : body;
