@@ -134,7 +134,7 @@ class Exchange implements Dispatcher.DispatchHandler {
   }
 
   onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
-    this.#response.write(chunk);
+    if (!this.#response.write(chunk)) controller.pause();
   }
 
   onResponseEnd(): void {
