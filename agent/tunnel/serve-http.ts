@@ -3,6 +3,7 @@
 // A broken answer resets the stream; it never ends it.
 import { Readable } from "node:stream";
 import type { Dispatcher } from "undici";
+import { declaredLength, isIdempotentMethod } from "../../src/wire/http.ts";
 import { type RequestHead, Reset } from "../../src/wire/messages.ts";
 import type { Backend, EndpointState } from "../dataplane/userspace/endpoints.ts";
 import type { ServedStream, Server } from "./connection.ts";
@@ -12,7 +13,6 @@ import type { Pools } from "./pools.ts";
 const TRIES_UNSENT = 5;
 /** Endpoints tried for one request that some of them may have seen. */
 const TRIES_SENT = 2;
-const IDEMPOTENT: ReadonlySet<string> = new Set(["GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"]);
 
 type Controller = Dispatcher.DispatchController;
 
@@ -95,7 +95,7 @@ export class HttpServer implements Server, Dispatcher.DispatchHandler {
     if (status < 200) return;
     this.#answered = true;
     const headers = flatten(controller.rawHeaders);
-    this.#remaining = this.#head.method === "HEAD" ? Number.NaN : contentLength(headers);
+    this.#remaining = this.#head.method === "HEAD" ? Number.NaN : (declaredLength(headers) ?? Number.NaN);
     this.#stream.respond({ status, headers });
   }
 
@@ -126,7 +126,8 @@ export class HttpServer implements Server, Dispatcher.DispatchHandler {
     if (this.#answered) return this.#fail(Reset.BROKE, error.message);
     if (timeout) return this.#fail(Reset.TIMEOUT, error.message);
     const replayable = !(this.#body instanceof IncomingBody) || !this.#body.touched;
-    if (this.#sent && !(IDEMPOTENT.has(this.#head.method) && replayable)) return this.#fail(Reset.BROKE, error.message);
+    if (this.#sent && !(isIdempotentMethod(this.#head.method) && replayable))
+      return this.#fail(Reset.BROKE, error.message);
     if (!replayable) return this.#fail(Reset.NOT_SENT, error.message);
     this.#next(error.message);
   }
@@ -219,12 +220,4 @@ class IncomingBody extends Readable {
 function flatten(raw: Controller["rawHeaders"]): string[] {
   if (!Array.isArray(raw)) return [];
   return raw.map((item) => (typeof item === "string" ? item : item.toString("latin1")));
-}
-
-function contentLength(headers: readonly string[]): number {
-  for (let i = 0; i < headers.length; i += 2) {
-    const name = headers[i] as string;
-    if (name.length === 14 && name.toLowerCase() === "content-length") return Number(headers[i + 1]);
-  }
-  return Number.NaN;
 }

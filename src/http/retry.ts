@@ -1,5 +1,6 @@
 // Whether a request that failed on one node goes to the next. An answer, whatever its status, is never retried: it is the
 // backend's. What may have been carried out is repeated only where the client itself could have repeated it.
+import { isIdempotentMethod } from "../wire/http.ts";
 
 /** Tries of one request, all nodes together. Enough to outlive several nodes lost at once, not to hammer a sick cluster. */
 export const ATTEMPTS_MAX = 5;
@@ -32,16 +33,5 @@ export function decideRetry({ sent, idempotent, replayable, attempts, budget }: 
  * RFC 9110's idempotent methods, and any with an Idempotency-Key: whoever sends one asks the server to recognise the
  * second copy (net/http of Go does the same).
  */
-export function isIdempotent(method: string, headers?: Headers): boolean {
-  switch (method) {
-    case "GET":
-    case "HEAD":
-    case "OPTIONS":
-    case "TRACE":
-    case "PUT":
-    case "DELETE":
-      return true;
-    default:
-      return headers?.has("idempotency-key") ?? false;
-  }
-}
+export const isIdempotent = (method: string, headers?: Headers): boolean =>
+  isIdempotentMethod(method) || (headers?.has("idempotency-key") ?? false);

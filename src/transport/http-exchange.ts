@@ -1,6 +1,7 @@
 // One HTTP exchange over one stream of one link: a head and a body each way, under the session's credit.
 // Promises: the answer's bytes reach the client as they came; a broken answer breaks the client's body, it never ends
 // it; a client that goes away resets the stream at once. It decides nothing about retries.
+import { declaredLength } from "../wire/http.ts";
 import { Reset, type RequestHead, type ResponseHead } from "../wire/messages.ts";
 import { type Attempt, failedBy } from "./attempt.ts";
 import type { Exchange, Link } from "./link.ts";
@@ -55,7 +56,7 @@ class HttpExchange implements Exchange {
     // The end is in a frame of its own; a stream of the declared length would wait for bytes that never come.
     if (this.#method === "HEAD" || head.status === 204 || head.status === 304)
       return this.#settle({ ok: true, status: head.status, headers: head.headers, body: null });
-    const length = contentLength(head.headers);
+    const length = declaredLength(head.headers);
     const { readable, writable } = length === undefined ? new IdentityTransformStream() : new FixedLengthStream(length);
     this.#writer = writable.getWriter();
     this.onWait();
@@ -140,15 +141,4 @@ class HttpExchange implements Exchange {
   #end(): void {
     if (this.#watched) this.#request.signal.removeEventListener("abort", this.#onAbort);
   }
-}
-
-/** The declared length of the body, where there is exactly one that is a number. */
-function contentLength(headers: readonly string[]): number | undefined {
-  for (let i = 0; i < headers.length; i += 2) {
-    const name = headers[i] as string;
-    if (name.length !== 14 || name.toLowerCase() !== "content-length") continue;
-    const length = Number(headers[i + 1]);
-    return Number.isSafeInteger(length) && length >= 0 ? length : undefined;
-  }
-  return undefined;
 }
