@@ -17,8 +17,6 @@ export interface Env {
   readonly LISTENER_PORTS: "standard" | "any";
   /** Local edges only: what the listener forwarder must present so that its client address is believed. */
   readonly FORWARDER_SECRET?: string;
-  /** Local edges only: "reset" closes without a byte where cloud load balancers would not answer at all. */
-  readonly REFUSE?: "page" | "reset";
   /** Seconds between probes of direct nodes; default 60 (the free plan pays for each alarm), local edges 2. */
   readonly PROBE_SECONDS?: string;
 }

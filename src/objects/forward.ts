@@ -73,13 +73,15 @@ export class Forwarder {
     const tried = new Set<ShardNode>();
     let graceUntil: number | undefined;
     let last: Failed | undefined;
+    /** No node was there, or the one that had it went away: it may come back. One that answered "no" will say it again. */
+    let awaitable = true;
     for (;;) {
       const now = Date.now();
       const node = this.#pick(found, { ...ctx, now }, tried);
       const link = node?.best;
       if (node === undefined || link === undefined) {
         graceUntil ??= this.#graceUntil(now);
-        if (last?.sent === "maybe" || now >= graceUntil || !(await this.#wait(graceUntil - now))) break;
+        if (!awaitable || now >= graceUntil || !(await this.#wait(graceUntil - now))) break;
         tried.clear();
         continue;
       }
@@ -102,9 +104,10 @@ export class Forwarder {
       if (attempt.sent === "maybe" && this.#shard.ejector.failed(node.name, now, this.#shard.size))
         this.#shard.changed();
       last = attempt;
+      awaitable = !node.links.includes(link);
       const decision = decideRetry({
         sent: attempt.sent,
-        idempotent: idempotent,
+        idempotent,
         replayable: body.replayable,
         attempts: tried.size,
         budget: () => this.#retries.retry(Date.now()),
