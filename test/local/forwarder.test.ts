@@ -354,18 +354,21 @@ describe("WebSockets", () => {
   });
 
   test("a break on either side breaks the other", async () => {
+    // Resets: an end would pass through the pipes by itself.
     const [port, server] = await beforeWebSockets();
-    const left = new WebSocket(`ws://127.0.0.1:${port}/`);
-    const [accepted] = await once(server, "connection");
-    await once(left, "open");
-    left.terminate();
-    expect((await once(accepted, "close"))[0]).toBe(1006);
-
-    const right = new WebSocket(`ws://127.0.0.1:${port}/`);
-    const [second] = await once(server, "connection");
-    await once(right, "open");
-    second.terminate();
-    expect((await once(right, "close"))[0]).toBe(1006);
+    const open = async () => {
+      const client = new WebSocket(`ws://127.0.0.1:${port}/`);
+      client.on("error", () => {});
+      const [[backend, request], [response]] = await Promise.all([once(server, "connection"), once(client, "upgrade")]);
+      const code = (socket: WebSocket) => new Promise((resolve) => socket.once("close", resolve));
+      return { client: response.socket, backend: request.socket, codes: [code(client), code(backend)] };
+    };
+    const left = await open();
+    left.client.resetAndDestroy();
+    expect(await left.codes[1]).toBe(1006);
+    const right = await open();
+    right.backend.resetAndDestroy();
+    expect(await right.codes[0]).toBe(1006);
   });
 
   test("other upgrades are ignored, as HTTP allows", async () => {
