@@ -1,0 +1,46 @@
+// `npm run cluster:up -- --bare [--json]` and `npm run cluster:down`. Owns the words on the terminal: progress goes to
+// standard error, the answer to standard output.
+import { parseArgs } from "node:util";
+import { bringUp } from "./cluster.ts";
+import { stopCluster } from "./stop.ts";
+
+const usage = `usage: npm run cluster:up -- --bare [--json]
+       npm run cluster:down`;
+
+try {
+  const { positionals, values } = parseArgs({
+    allowPositionals: true,
+    options: { bare: { type: "boolean", default: false }, json: { type: "boolean", default: false } },
+  });
+  process.exitCode = await main(positionals, values);
+} catch (error) {
+  console.error(error instanceof Error ? error.message : error);
+  process.exitCode = 1;
+}
+
+async function main(words: readonly string[], { bare, json }: { bare: boolean; json: boolean }): Promise<number> {
+  if (words.length === 1 && words[0] === "down") {
+    console.error((await stopCluster()) ? "cluster:down: nothing of it is left" : "cluster:down: there was no cluster");
+    return 0;
+  }
+  if (words.length !== 1 || words[0] !== "up") {
+    console.error(usage);
+    return 2;
+  }
+  if (!bare) {
+    console.error(`Only Kubernetes alone exists so far, without edge and agent: npm run cluster:up -- --bare`);
+    return 2;
+  }
+  const started = Date.now();
+  const seconds = (): string => ((Date.now() - started) / 1000).toFixed(1);
+  const cluster = await bringUp((line) => console.error(`cluster:up: ${line}`));
+  console.error(`cluster:up: three nodes are Ready after ${seconds()} s`);
+  if (json) {
+    console.log(JSON.stringify(cluster));
+    return 0;
+  }
+  console.log(`export KUBECONFIG=${cluster.kubeconfig}`);
+  console.log(`alias kubectl=${cluster.kubectl}`);
+  console.log(`# Other programs reach the cluster from inside its namespace: ${cluster.exec.join(" ")} PROGRAM …`);
+  return 0;
+}

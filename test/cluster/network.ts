@@ -1,0 +1,54 @@
+// The cluster's network: a namespace `cp` with a bridge, one namespace a node on that bridge, and routes to the nodes'
+// pod ranges. Touches nothing of the machine's own network: nothing in here has a way out, and none leads in.
+// Safe to repeat: what is there is left alone, a namespace that is half made is made anew.
+import { run, succeeds } from "./command.ts";
+import { anyService, control, inside, nodes, type NodePlace } from "./places.ts";
+
+export async function ensureNetwork(): Promise<void> {
+  const { netns, bridge, address, prefix } = control;
+  if (!(await succeeds([...inside(netns), "ip", "route", "get", address]))) {
+    await makeNamespace(netns);
+    const lines = [
+      `link add ${bridge} type bridge`,
+      `link set ${bridge} up`,
+      `addr add ${address}/${prefix} dev ${bridge}`,
+    ];
+    await run(batch(netns), { input: lines.join("\n") });
+  }
+  for (const node of nodes) await ensureNode(node);
+  await run(batch(netns), { input: nodes.map(routeTo).join("\n") });
+}
+
+async function ensureNode(node: NodePlace): Promise<void> {
+  // The default route comes last: with it the node is whole.
+  if (await succeeds([...inside(node.netns), "ip", "route", "get", anyService])) return;
+  await makeNamespace(node.netns);
+  await run(batch(node.netns), { input: `link add eth0 type veth peer name ${node.name} netns ${control.netns}` });
+  await run(batch(control.netns), { input: `link set ${node.name} master ${control.bridge} up` });
+  const lines = [
+    `addr add ${node.address}/${control.prefix} dev eth0`,
+    "link set eth0 up",
+    ...nodes.filter((other) => other !== node).map(routeTo),
+    // Covers the Services' addresses too: a packet needs a route before kube-proxy's rules turn it.
+    `route add default via ${control.address}`,
+  ];
+  await run(batch(node.netns), { input: lines.join("\n") });
+}
+
+// "replace": the control plane's routes vanish with the interface of a node that is made anew.
+const routeTo = (node: NodePlace): string => `route replace ${node.podRange} via ${node.address}`;
+
+async function makeNamespace(netns: string): Promise<void> {
+  if ((await namespaces()).includes(netns)) await run(["ip", "netns", "del", netns]);
+  await run(["ip", "netns", "add", netns]);
+  await run(batch(netns), { input: "link set lo up" });
+  await run([...inside(netns), "sysctl", "-qw", "net.ipv4.ip_forward=1"]);
+}
+
+const batch = (netns: string): string[] => [...inside(netns), "ip", "-batch", "-"];
+
+export async function namespaces(): Promise<string[]> {
+  const list = await run(["ip", "netns", "list"]);
+  // "n1 (id: 3)\nn2\n" => ["n1", "n2"]
+  return list.split("\n").flatMap((line) => line.split(" ", 1).filter((name) => name !== ""));
+}

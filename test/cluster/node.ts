@@ -1,0 +1,45 @@
+// One node: containerd, kubelet and kube-proxy in the node's own network namespace, containerd in its own UTS namespace
+// too. Owns the node's folder under `work`, which survives until `down`. What is running is left alone.
+import { mkdirSync, writeFileSync } from "node:fs";
+import { run, succeeds } from "./command.ts";
+import { containerdConfig, kubeletConfig, networkConfig, proxyConfig } from "./configuration.ts";
+import { pauseImage } from "./images.ts";
+import { inside, kubeconfig, type NodePlace } from "./places.ts";
+import { ensureProcess, logOf, until } from "./processes.ts";
+
+export const containerdOf = (node: NodePlace): string => `containerd-${node.name}`;
+
+/** Archives are imported before the kubelet starts: it would ask a registry for what it does not find. */
+export async function ensureNode(node: NodePlace, binaries: string, archives: readonly string[]): Promise<void> {
+  for (const folder of ["cni", "kubelet", "pods", "plugins"])
+    mkdirSync(`${node.folder}/${folder}`, { recursive: true });
+  const write = (name: string, text: string): string => {
+    writeFileSync(`${node.folder}/${name}`, text);
+    return `${node.folder}/${name}`;
+  };
+  write("cni/10-pods.conflist", networkConfig(node));
+  const containerd = write("containerd.toml", containerdConfig(node, pauseImage));
+  ensureProcess(containerdOf(node), [
+    ...inside(node.netns),
+    // Pods on the host's network take their host name from here; without this all nodes' answer with the machine's.
+    ...["unshare", "--uts", "sh", "-c", `hostname ${node.name} && exec containerd --config "$0"`, containerd],
+  ]);
+  const ctr = ["ctr", "--address", node.containerd, "--namespace", "k8s.io"];
+  await until(`containerd of ${node.name}; see ${logOf(containerdOf(node))}`, () => succeeds([...ctr, "version"]));
+  for (const archive of archives) await importImage(node, archive);
+  ensureProcess(`kubelet-${node.name}`, [
+    ...inside(node.netns),
+    ...[`${binaries}/kubelet`, "--config", write("kubelet.json", kubeletConfig(node))],
+    ...["--kubeconfig", kubeconfig(node.name), "--hostname-override", node.name, "--node-ip", node.address],
+    ...["--root-dir", `${node.folder}/kubelet`, "--cert-dir", `${node.folder}/kubelet/pki`],
+  ]);
+  ensureProcess(`kube-proxy-${node.name}`, [
+    ...inside(node.netns),
+    ...[`${binaries}/kube-proxy`, "--config", write("kube-proxy.json", proxyConfig(node))],
+  ]);
+}
+
+/** An OCI archive, under the name that it carries; quick when it is there already. */
+export async function importImage(node: NodePlace, archive: string): Promise<void> {
+  await run(["ctr", "--address", node.containerd, "--namespace", "k8s.io", "images", "import", archive]);
+}

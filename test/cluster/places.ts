@@ -1,0 +1,42 @@
+// Where everything of the test cluster is: names, addresses, folders. Plain data, no effects.
+// One cluster a machine: network namespaces and the work folder have fixed names, so that `down` finds what a crashed
+// `up` left. All state is under `work`, and `down` removes it; what is built is in the cache (binaries.ts) and stays.
+export const work = "/var/lib/postern-cluster";
+
+/** Outside of both the pods' and the Services' range, as a home's LAN would be. */
+export const control = { netns: "cp", bridge: "br0", address: "10.90.0.1", prefix: 24 } as const;
+export const apiServer = `https://${control.address}:6443`;
+export const podRange = "10.244.0.0/16";
+export const serviceRange = "10.96.0.0/16";
+/** The Service `kubernetes`. */
+export const anyService = "10.96.0.1";
+
+export interface NodePlace {
+  readonly name: string;
+  readonly netns: string;
+  readonly address: string;
+  readonly podRange: string;
+  readonly folder: string;
+  /** Parent of all its containers' control groups, in every hierarchy. */
+  readonly cgroup: string;
+  readonly containerd: string;
+}
+
+export const cgroupRoot = "/postern-cluster";
+
+export const nodes: readonly NodePlace[] = [1, 2, 3].map((number) => ({
+  name: `n${number}`,
+  netns: `n${number}`,
+  address: `10.90.0.${10 + number}`,
+  podRange: `10.244.${number}.0/24`,
+  folder: `${work}/n${number}`,
+  cgroup: `${cgroupRoot}/n${number}`,
+  containerd: `${work}/n${number}/containerd.sock`,
+}));
+
+export const kubeconfig = (user: string): string => `${work}/control/${user}.kubeconfig`;
+/** Works from any namespace, unlike the program that it calls. */
+export const kubectl = `${work}/kubectl`;
+
+/** Prefix that runs a program inside a namespace. Not `ip netns exec`: that mounts /sys anew, and control groups are gone. */
+export const inside = (netns: string): string[] => ["nsenter", `--net=/run/netns/${netns}`];

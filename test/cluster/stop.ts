@@ -1,0 +1,100 @@
+// Ends the cluster and removes what it left, whether it was whole, half made or had crashed. Owns the memory of how the
+// machine was before (`work`/before.json). Removes only what is the cluster's by pid and start time, by its folder, by
+// the names of its namespaces, or because it was not there before.
+import { existsSync, globSync, mkdirSync, readFileSync, rmdirSync, rmSync, writeFileSync } from "node:fs";
+import { z } from "zod";
+import { run, succeeds } from "./command.ts";
+import { namespaces } from "./network.ts";
+import { cgroupRoot, control, nodes, work } from "./places.ts";
+import { endPids, endProcess, recordedNames, shims } from "./processes.ts";
+
+const beforeSchema = z.strictObject({
+  ipForward: z.string(),
+  /** Namespaces and folders that were there, and so are not ours. */
+  namespaces: z.array(z.string()),
+  folders: z.array(z.string()),
+});
+type Before = z.infer<typeof beforeSchema>;
+
+const beforeFile = `${work}/before.json`;
+const ipForward = "/proc/sys/net/ipv4/ip_forward";
+
+/** What containerd, the kubelet and `ip netns` make whatever their configuration says. */
+const folders = ["/run/netns", "/run/containerd", "/opt/containerd", "/var/log/containers"];
+
+/** Before anything is made; a second time it changes nothing. */
+export async function rememberMachine(): Promise<void> {
+  if (existsSync(beforeFile)) return;
+  mkdirSync(work, { recursive: true });
+  const before: Before = {
+    ipForward: readFileSync(ipForward, "utf8").trim(),
+    namespaces: await namespaces(),
+    folders: folders.filter((folder) => existsSync(folder)),
+  };
+  const taken = before.namespaces.filter((name) => ourNamespaces.includes(name));
+  if (taken.length > 0) {
+    throw new Error(
+      `network namespaces ${taken.join(", ")} are in use: delete them with \`ip netns del\`, or end their owner`,
+    );
+  }
+  writeFileSync(beforeFile, JSON.stringify(before));
+}
+
+/** False: there was nothing to stop. */
+export async function stopCluster(): Promise<boolean> {
+  if (!existsSync(beforeFile)) return false;
+  const before = beforeSchema.parse(JSON.parse(readFileSync(beforeFile, "utf8")));
+  // Kubelets and containerds first: they would start again what ends. All of them are recorded.
+  await Promise.all(recordedNames().map((name) => endProcess(name)));
+  await endPids(shims());
+  await endPids(containers());
+  await unmountBelow([
+    work,
+    ...folders.filter((folder) => folder !== "/run/netns" && !before.folders.includes(folder)),
+  ]);
+  for (const group of groups()) rmdirSync(group);
+  await deleteNamespaces(before);
+  writeFileSync(ipForward, before.ipForward);
+  for (const folder of folders) if (!before.folders.includes(folder)) await removeFolder(folder);
+  // Last: until then a `down` that broke off can be repeated.
+  rmSync(work, { recursive: true, force: true });
+  return true;
+}
+
+const ourNamespaces = [control.netns, ...nodes.map(({ netns }) => netns)];
+
+async function deleteNamespaces(before: Before): Promise<void> {
+  // The CNI plugins make one for each pod.
+  const ours = (name: string): boolean => ourNamespaces.includes(name) || name.startsWith("cni-");
+  const left = (await namespaces()).filter((name) => ours(name) && !before.namespaces.includes(name));
+  for (const name of left) await run(["ip", "netns", "del", name]);
+}
+
+/** Of every hierarchy, the innermost first: only empty ones can be removed. */
+function groups(): string[] {
+  const found = globSync([`/sys/fs/cgroup${cgroupRoot}/**/`, `/sys/fs/cgroup/*${cgroupRoot}/**/`]);
+  return [...new Set(found.map((group) => group.replace(/\/$/, "")))].sort((a, b) => b.length - a.length);
+}
+
+function containers(): number[] {
+  const pids = groups().flatMap((group) => readFileSync(`${group}/cgroup.procs`, "utf8").split("\n"));
+  return [...new Set(pids.filter((pid) => pid !== "").map(Number))];
+}
+
+async function unmountBelow(roots: readonly string[]): Promise<void> {
+  // "36 35 98:0 /root /mount/point rw …", in the order in which they were mounted
+  const points = readFileSync("/proc/self/mountinfo", "utf8")
+    .split("\n")
+    .flatMap((line) => line.split(" ")[4] ?? [])
+    .filter((point) => roots.some((root) => point.startsWith(`${root}/`)));
+  for (const point of points.reverse()) await run(["umount", "--lazy", point]);
+}
+
+async function removeFolder(folder: string): Promise<void> {
+  // `ip netns` mounts its folder on itself; others' namespaces in it stay.
+  if (folder === "/run/netns") {
+    if ((await namespaces()).length > 0) return;
+    await succeeds(["umount", folder]);
+  }
+  rmSync(folder, { recursive: true, force: true });
+}
