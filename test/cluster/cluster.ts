@@ -22,7 +22,7 @@ export interface Cluster {
 export async function bringUp(say: (line: string) => void): Promise<Cluster> {
   await ensurePackages(say);
   const binaries = await ensureBinaries(say);
-  const archives = await ensureImages(binaries, say);
+  const images = await ensureImages(binaries, say);
   await rememberMachine();
   say("network");
   await ensureNetwork();
@@ -35,7 +35,7 @@ export async function bringUp(say: (line: string) => void): Promise<Cluster> {
   say("control plane");
   await ensureControlPlane(binaries);
   say("nodes");
-  await Promise.all(nodes.map((node) => ensureNode(node, binaries, archives)));
+  await Promise.all(nodes.map((node) => ensureNode(node, binaries, images)));
   await nodesAreReady();
   return {
     kubeconfig: kubeconfig("admin"),

@@ -74,7 +74,10 @@ export async function ensureControlPlane(binaries: string): Promise<void> {
 /** Pods can be created once their namespace has its service account. */
 export async function nodesAreReady(): Promise<void> {
   const names = nodes.map(({ name }) => `node/${name}`);
-  await run([kubectl, "wait", "--for=create", "--timeout=60s", ...names, "serviceaccount/default"]);
+  const log = logOf(`kubelet-${nodes[0]?.name}`);
+  await until(`every node registered; see ${log}`, () =>
+    succeeds([kubectl, "get", ...names, "serviceaccount/default"]),
+  );
   await run([kubectl, "wait", "--for=condition=Ready", "--timeout=60s", ...names]);
 }
 

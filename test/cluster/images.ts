@@ -22,13 +22,22 @@ export const agnhostImage = "registry.k8s.io/e2e-test-images/agnhost:2.56";
 /** Real ones, with the libraries that they load: busybox' own are too small for Kubernetes' tests. */
 const tools = ["dash", "curl", "wget", "nc.openbsd", "dig", "conntrack", "timeout"];
 
-/** Paths of the OCI archives. */
-export async function ensureImages(binaries: string, say: (line: string) => void): Promise<string[]> {
+export interface Image {
+  readonly name: string;
+  /** Path of an OCI archive that carries the name. */
+  readonly archive: string;
+}
+
+export async function ensureImages(binaries: string, say: (line: string) => void): Promise<Image[]> {
   const folder = `${binaries}/images`;
   mkdirSync(folder, { recursive: true });
   const pause = `${folder}/pause.tar`;
   const agnhost = `${folder}/agnhost.tar`;
-  if (existsSync(pause) && existsSync(agnhost)) return [pause, agnhost];
+  const images = [
+    { name: pauseImage, archive: pause },
+    { name: agnhostImage, archive: agnhost },
+  ];
+  if (images.every(({ archive }) => existsSync(archive))) return images;
   say("making the images pause and agnhost");
   const busybox = await pathOf("busybox");
   await makeArchive(pause, pauseImage, ["/busybox", "sleep", "2147483647"], (root) => {
@@ -53,7 +62,7 @@ export async function ensureImages(binaries: string, say: (line: string) => void
       if (!existsSync(`${root}/bin/${applet}`)) symlinkSync("busybox", `${root}/bin/${applet}`);
     }
   });
-  return [pause, agnhost];
+  return images;
 }
 
 /** Path in the image => file of this machine: the programs in /bin, their libraries where the loader looks for them. */

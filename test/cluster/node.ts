@@ -3,14 +3,14 @@
 import { mkdirSync, writeFileSync } from "node:fs";
 import { run, succeeds } from "./command.ts";
 import { containerdConfig, kubeletConfig, networkConfig, proxyConfig } from "./configuration.ts";
-import { pauseImage } from "./images.ts";
+import { type Image, pauseImage } from "./images.ts";
 import { inside, kubeconfig, type NodePlace } from "./places.ts";
 import { ensureProcess, logOf, until } from "./processes.ts";
 
 export const containerdOf = (node: NodePlace): string => `containerd-${node.name}`;
 
-/** Archives are imported before the kubelet starts: it would ask a registry for what it does not find. */
-export async function ensureNode(node: NodePlace, binaries: string, archives: readonly string[]): Promise<void> {
+/** Images are imported before the kubelet starts: it would ask a registry for what it does not find. */
+export async function ensureNode(node: NodePlace, binaries: string, images: readonly Image[]): Promise<void> {
   for (const folder of ["cni", "kubelet", "pods", "plugins"])
     mkdirSync(`${node.folder}/${folder}`, { recursive: true });
   const write = (name: string, text: string): string => {
@@ -24,9 +24,10 @@ export async function ensureNode(node: NodePlace, binaries: string, archives: re
     // Pods on the host's network take their host name from here; without this all nodes' answer with the machine's.
     ...["unshare", "--uts", "sh", "-c", `hostname ${node.name} && exec containerd --config "$0"`, containerd],
   ]);
-  const ctr = ["ctr", "--address", node.containerd, "--namespace", "k8s.io"];
-  await until(`containerd of ${node.name}; see ${logOf(containerdOf(node))}`, () => succeeds([...ctr, "version"]));
-  for (const archive of archives) await importImage(node, archive);
+  await until(`containerd of ${node.name}; see ${logOf(containerdOf(node))}`, () =>
+    succeeds([...ctr(node), "version"]),
+  );
+  for (const { name, archive } of images) if (!(await hasImage(node, name))) await importImage(node, archive);
   ensureProcess(`kubelet-${node.name}`, [
     ...inside(node.netns),
     ...[`${binaries}/kubelet`, "--config", write("kubelet.json", kubeletConfig(node))],
@@ -39,7 +40,13 @@ export async function ensureNode(node: NodePlace, binaries: string, archives: re
   ]);
 }
 
-/** An OCI archive, under the name that it carries; quick when it is there already. */
+/** An OCI archive, under the name that it carries. */
 export async function importImage(node: NodePlace, archive: string): Promise<void> {
-  await run(["ctr", "--address", node.containerd, "--namespace", "k8s.io", "images", "import", archive]);
+  await run([...ctr(node), "images", "import", archive]);
 }
+
+async function hasImage(node: NodePlace, name: string): Promise<boolean> {
+  return (await run([...ctr(node), "images", "list", "--quiet", `name==${name}`])).trim() !== "";
+}
+
+const ctr = (node: NodePlace): string[] => ["ctr", "--address", node.containerd, "--namespace", "k8s.io"];

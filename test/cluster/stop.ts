@@ -20,7 +20,7 @@ const beforeFile = `${work}/before.json`;
 const ipForward = "/proc/sys/net/ipv4/ip_forward";
 
 /** What containerd, the kubelet and `ip netns` make whatever their configuration says. */
-const folders = ["/run/netns", "/run/containerd", "/opt/containerd", "/var/log/containers"];
+const folders = ["/run/netns", "/run/containerd", "/opt/containerd", "/var/lib/kubelet", "/var/log/containers"];
 
 /** Before anything is made; a second time it changes nothing. */
 export async function rememberMachine(): Promise<void> {
