@@ -285,13 +285,13 @@ spec:
           # Two agents may share the node's address: each is asked on its own socket.
           readinessProbe:
             exec:
-              command: [node, /agent/probe.js, /run/postern/health.sock, /readyz]
+              command: [node, /agent/probe.mjs, /run/postern/health.sock, /readyz]
             periodSeconds: 5
             timeoutSeconds: 5
           # Only that it answers at all: what an API server or edge lacks is not cured by a restart.
           livenessProbe:
             exec:
-              command: [node, /agent/probe.js, /run/postern/health.sock, /livez]
+              command: [node, /agent/probe.mjs, /run/postern/health.sock, /livez]
             initialDelaySeconds: 10
             periodSeconds: 30
             timeoutSeconds: 10

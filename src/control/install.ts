@@ -62,7 +62,9 @@ export function installRoutes(app: Api): void {
     const redeemed = await clusterOf(c.env, cluster).redeemInstallCode(code);
     if (!redeemed.ok) return redeemed.status === 404 ? unknown(c) : refused(c, redeemed);
     const { token, image } = redeemed;
-    return c.body(installManifest({ edge, cluster, token, image }), 200, { "content-type": "text/yaml; charset=utf-8" });
+    return c.body(installManifest({ edge, cluster, token, image }), 200, {
+      "content-type": "text/yaml; charset=utf-8",
+    });
   });
 }
 
