@@ -87,7 +87,7 @@ async function unmountBelow(roots: readonly string[]): Promise<void> {
     .split("\n")
     .flatMap((line) => line.split(" ")[4] ?? [])
     .filter((point) => roots.some((root) => point.startsWith(`${root}/`)));
-  for (const point of points.reverse()) await run(["umount", "--lazy", point]);
+  for (const point of points.toReversed()) await run(["umount", "--lazy", point]);
 }
 
 async function removeFolder(folder: string): Promise<void> {
