@@ -57,7 +57,6 @@ export function kubeletConfig(node: NodePlace): string {
     address: node.address,
     containerRuntimeEndpoint: `unix://${node.containerd}`,
     cgroupDriver: "cgroupfs",
-    cgroupRoot: node.cgroup,
     cgroupsPerQOS: false,
     enforceNodeAllocatable: [],
     failSwapOn: false,

@@ -1,6 +1,6 @@
 // One node: containerd, kubelet and kube-proxy in the node's own network namespace, containerd in its own UTS namespace
 // too. Owns the node's folder under `work`, which survives until `down`. What is running is left alone.
-import { mkdirSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, writeFileSync } from "node:fs";
 import { run, succeeds } from "./command.ts";
 import { containerdConfig, kubeletConfig, networkConfig, proxyConfig } from "./configuration.ts";
 import { type Image, pauseImage } from "./images.ts";
@@ -14,8 +14,10 @@ export async function ensureNode(node: NodePlace, binaries: string, images: read
   for (const folder of ["cni", "kubelet", "pods", "plugins"])
     mkdirSync(`${node.folder}/${folder}`, { recursive: true });
   const write = (name: string, text: string): string => {
-    writeFileSync(`${node.folder}/${name}`, text);
-    return `${node.folder}/${name}`;
+    const path = `${node.folder}/${name}`;
+    // kube-proxy exits when its file is written, even with what it had.
+    if (!existsSync(path)) writeFileSync(path, text);
+    return path;
   };
   write("cni/10-pods.conflist", networkConfig(node));
   const containerd = write("containerd.toml", containerdConfig(node, pauseImage));

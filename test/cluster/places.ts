@@ -17,12 +17,8 @@ export interface NodePlace {
   readonly address: string;
   readonly podRange: string;
   readonly folder: string;
-  /** Parent of all its containers' control groups, in every hierarchy. */
-  readonly cgroup: string;
   readonly containerd: string;
 }
-
-export const cgroupRoot = "/postern-cluster";
 
 export const nodes: readonly NodePlace[] = [1, 2, 3].map((number) => ({
   name: `n${number}`,
@@ -30,7 +26,6 @@ export const nodes: readonly NodePlace[] = [1, 2, 3].map((number) => ({
   address: `10.90.0.${10 + number}`,
   podRange: `10.244.${number}.0/24`,
   folder: `${work}/n${number}`,
-  cgroup: `${cgroupRoot}/n${number}`,
   containerd: `${work}/n${number}/containerd.sock`,
 }));
 

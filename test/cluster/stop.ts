@@ -2,10 +2,11 @@
 // machine was before (`work`/before.json). Removes only what is the cluster's by pid and start time, by its folder, by
 // the names of its namespaces, or because it was not there before.
 import { existsSync, globSync, mkdirSync, readFileSync, rmdirSync, rmSync, writeFileSync } from "node:fs";
+import { basename, dirname } from "node:path";
 import { z } from "zod";
 import { run, succeeds } from "./command.ts";
 import { namespaces } from "./network.ts";
-import { cgroupRoot, control, nodes, work } from "./places.ts";
+import { control, nodes, work } from "./places.ts";
 import { endPids, endProcess, recordedNames, shims } from "./processes.ts";
 
 const beforeSchema = z.strictObject({
@@ -20,7 +21,14 @@ const beforeFile = `${work}/before.json`;
 const ipForward = "/proc/sys/net/ipv4/ip_forward";
 
 /** What containerd, the kubelet and `ip netns` make whatever their configuration says. */
-const folders = ["/run/netns", "/run/containerd", "/opt/containerd", "/var/lib/kubelet", "/var/log/containers"];
+const folders = [
+  "/run/netns",
+  "/run/containerd",
+  "/opt/containerd",
+  "/var/lib/cni",
+  "/var/lib/kubelet",
+  "/var/log/containers",
+];
 
 /** Before anything is made; a second time it changes nothing. */
 export async function rememberMachine(): Promise<void> {
@@ -47,12 +55,13 @@ export async function stopCluster(): Promise<boolean> {
   // Kubelets and containerds first: they would start again what ends. All of them are recorded.
   await Promise.all(recordedNames().map((name) => endProcess(name)));
   await endPids(shims());
-  await endPids(containers());
+  const found = groups();
+  await endPids(containers(found));
   await unmountBelow([
     work,
     ...folders.filter((folder) => folder !== "/run/netns" && !before.folders.includes(folder)),
   ]);
-  for (const group of groups()) rmdirSync(group);
+  removeGroups(found);
   await deleteNamespaces(before);
   writeFileSync(ipForward, before.ipForward);
   for (const folder of folders) if (!before.folders.includes(folder)) await removeFolder(folder);
@@ -70,15 +79,27 @@ async function deleteNamespaces(before: Before): Promise<void> {
   for (const name of left) await run(["ip", "netns", "del", name]);
 }
 
-/** Of every hierarchy, the innermost first: only empty ones can be removed. */
+/** The control groups of our containers, in every hierarchy. Others' containers may be beside them. */
 function groups(): string[] {
-  const found = globSync([`/sys/fs/cgroup${cgroupRoot}/**/`, `/sys/fs/cgroup/*${cgroupRoot}/**/`]);
-  return [...new Set(found.map((group) => group.replace(/\/$/, "")))].sort((a, b) => b.length - a.length);
+  const states = `${work}/n*/containerd/state/io.containerd.runtime.v2.task/k8s.io/*`;
+  const ids = globSync(states).map((path) => basename(path));
+  return ids.flatMap((id) => globSync([`/sys/fs/cgroup/k8s.io/${id}`, `/sys/fs/cgroup/*/k8s.io/${id}`]));
 }
 
-function containers(): number[] {
-  const pids = groups().flatMap((group) => readFileSync(`${group}/cgroup.procs`, "utf8").split("\n"));
+/** Found by their groups, since a shim that was killed has no children any more. */
+function containers(found: readonly string[]): number[] {
+  const pids = found.flatMap((group) => readFileSync(`${group}/cgroup.procs`, "utf8").split("\n"));
   return [...new Set(pids.filter((pid) => pid !== "").map(Number))];
+}
+
+/** The innermost first: only empty ones can be removed. Their parent goes when it has no more, as it came. */
+function removeGroups(found: readonly string[]): void {
+  const nested = found
+    .flatMap((group) => [group, ...globSync(`${group}/**/`)])
+    .map((group) => group.replace(/\/$/, ""));
+  for (const group of [...new Set(nested)].sort((a, b) => b.length - a.length)) rmdirSync(group);
+  const parents = new Set(found.map((group) => dirname(group)));
+  for (const parent of parents) if (globSync(`${parent}/*/`).length === 0) rmdirSync(parent);
 }
 
 async function unmountBelow(roots: readonly string[]): Promise<void> {

@@ -1,8 +1,8 @@
 // Services on the bare cluster, as Kubernetes' own parts serve them: what Postern stands on.
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { run, succeeds } from "./command.ts";
-import { control, inside, nodes } from "./places.ts";
-import { askFrom, fromNode, TestNamespace, webService } from "./web.ts";
+import { control, inside, kubectl, nodes } from "./places.ts";
+import { askFrom, TestNamespace, webService } from "./web.ts";
 
 let test: TestNamespace;
 let names: string[];
@@ -18,7 +18,6 @@ beforeAll(async () => {
   await test.deployWeb({ replicas: 3 });
   const pods = await test.pods();
   names = pods.map(({ name }) => name).sort();
-  const { kubectl } = await import("./places.ts");
   fromPod = [kubectl, "--namespace", test.name, "exec", names[0] ?? "", "--"];
 });
 
@@ -30,14 +29,20 @@ it("a Deployment of three has a pod on every node", async () => {
   expect(new Set(pods.map(({ address }) => address)).size).toBe(3);
 });
 
+/** Every pod comes to answer: a node learns of a change a moment after the API server. */
+async function allAnswer(prefix: readonly string[], target: string): Promise<void> {
+  const answers = async (): Promise<string[]> => [...new Set(await askFrom(prefix, target, 40))].sort();
+  await expect.poll(answers, { timeout: 20_000 }).toEqual(names);
+}
+
 describe("ClusterIP", () => {
   it.each(nodes)("is reached from node $name and spread over all pods", async ({ netns }) => {
     const address = await test.field("service/web", ".spec.clusterIP");
-    expect([...new Set(await askFrom(fromNode(netns), `${address}:8888`, 40))].sort()).toEqual(names);
+    await allAnswer(inside(netns), `${address}:8888`);
   });
 
   it("is reached from a pod by name, itself among those who answer", async () => {
-    expect([...new Set(await askFrom(fromPod, "web:8888", 40))].sort()).toEqual(names);
+    await allAnswer(fromPod, "web:8888");
   });
 
   it("is not reached from outside, while pods are routed there", async () => {
@@ -55,8 +60,7 @@ it.each(nodes)("a NodePort is reached at node $name from outside", async ({ addr
   const port = Number(await test.field("service/web-nodeport", ".spec.ports[0].nodePort"));
   expect(port).toBeGreaterThanOrEqual(30_000);
   expect(port).toBeLessThanOrEqual(32_767);
-  const answers = await askFrom(inside(control.netns), `${address}:${port}`, 40);
-  expect([...new Set(answers)].sort()).toEqual(names);
+  await allAnswer(inside(control.netns), `${address}:${port}`);
 });
 
 it("DNS gives a Service's ClusterIP, a headless Service's pods, and a quick no for what is not there", async () => {

@@ -3,7 +3,7 @@
 import { randomBytes } from "node:crypto";
 import { run } from "./command.ts";
 import { agnhostImage } from "./images.ts";
-import { inside, kubectl } from "./places.ts";
+import { kubectl } from "./places.ts";
 
 export interface WebOptions {
   readonly replicas: number;
@@ -63,8 +63,6 @@ export async function askFrom(prefix: readonly string[], target: string, count =
   const script = `for i in $(seq ${count}); do curl -sS --fail --max-time 5 http://${target}/hostname; echo; done`;
   return (await run([...prefix, "sh", "-ec", script])).trim().split("\n");
 }
-
-export const fromNode = (netns: string): string[] => inside(netns);
 
 export function webService(name: string, spec: object): object {
   return {
