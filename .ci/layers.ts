@@ -34,11 +34,12 @@ const layers: Record<string, Layer> = {
   "src/local/": { values: ["src/wire/"] },
   // Binds all of the agent; the lines below bind its folders further.
   "agent/": { values: ["src/wire/"] },
-  "agent/source/": { values: ["src/wire/"] },
+  "agent/kube/": { values: [] },
+  "agent/source/": { values: ["src/wire/", "agent/kube/"] },
   "agent/plan/": { values: ["src/wire/"], types: ["agent/source/"] },
   "agent/dataplane/": { values: ["src/wire/", "agent/plan/"] },
   "agent/tunnel/": { values: ["src/wire/", "agent/dataplane/userspace/"] },
-  "agent/publish/": { values: ["src/wire/"] },
+  "agent/publish/": { values: ["src/wire/", "agent/kube/"], types: ["agent/source/"] },
   "agent/health/": { values: ["src/wire/", "agent/plan/"] },
 };
 

@@ -50,13 +50,40 @@ const metadata = z.object({
     .nullish()
     .transform((annotations) => annotations ?? {}),
 });
+/** Of a Service also what tells whether it is ours, and who else writes its status. */
+const serviceMetadata = metadata.extend({
+  resourceVersion: optional(text.max(253)),
+  finalizers: list(text.max(316), 1024),
+  /** In: as the API has it. Out: names of those who wrote status.loadBalancer, each once. */
+  managedFields: list(
+    z
+      .object({ manager: text.default(""), fieldsV1: optional(z.looseObject({})) })
+      .transform(({ manager, fieldsV1 }) => {
+        const status = fieldsV1?.["f:status"];
+        return typeof status === "object" && status !== null && "f:loadBalancer" in status ? [manager] : [];
+      }),
+    1024,
+  ).transform((managers) => [...new Set(managers.flat())]),
+});
 /** Nodes belong to no namespace. */
 const clusterMetadata = metadata.omit({ namespace: true });
+
+const ingress = z.object({
+  hostname: optional(text.max(253)),
+  ip: optional(text.max(64)),
+  ports: list(z.object({ port: z.int(), protocol: text, error: optional(text) }), quantity.ports),
+});
+const statusCondition = z.object({
+  type: text,
+  status: text,
+  reason: text.default(""),
+  message: text.default(""),
+});
 
 export const serviceSchema = z.object({
   apiVersion: z.literal("v1"),
   kind: z.literal("Service"),
-  metadata,
+  metadata: serviceMetadata,
   spec: z.object({
     type: defaulted(["ClusterIP", "NodePort", "LoadBalancer", "ExternalName"], "ClusterIP"),
     loadBalancerClass: optional(text.max(316)),
@@ -88,6 +115,16 @@ export const serviceSchema = z.object({
       z.object({ clientIP: optional(z.object({ timeoutSeconds: optional(z.int().min(1).max(86_400)) })) }),
     ),
   }),
+  status: z
+    .object({
+      loadBalancer: z
+        .object({ ingress: list(ingress, 1024) })
+        .nullish()
+        .transform((status) => status ?? { ingress: [] }),
+      conditions: list(statusCondition, 256),
+    })
+    .nullish()
+    .transform((status) => status ?? { loadBalancer: { ingress: [] }, conditions: [] }),
 });
 export type KubeService = z.output<typeof serviceSchema>;
 

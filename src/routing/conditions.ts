@@ -11,9 +11,10 @@ export class Conditions {
     for (const condition of found) this.#byType.set(condition.type, condition);
   }
 
-  /** `type` without "postern.dev/", which is also the reason. `message` is a sentence. */
-  add(type: string, message: string): void {
-    this.set({ type: `postern.dev/${type}`, status: "True", reason: type, message });
+  /** `type` without "postern.dev/", which is also the reason. `message` is a sentence. `ports`: those that it is about. */
+  add(type: string, message: string, ports?: readonly number[]): void {
+    const about = ports === undefined ? {} : { ports: [...ports] };
+    this.set({ type: `postern.dev/${type}`, status: "True", reason: type, message, ...about });
   }
 
   set(condition: Condition): void {

@@ -39,7 +39,7 @@ export function listenerPorts(
     const message =
       `The edge does not open ${refused.length === 1 ? "port" : "ports"} ${refused.join(", ")}. ` +
       `Use one of ${HTTP_PORTS.join(", ")} (HTTP) or ${HTTPS_PORTS.join(", ")} (HTTPS) as spec.ports[].port; targetPort may stay as it is.`;
-    conditions.add("PortNotOffered", message);
+    conditions.add("PortNotOffered", message, refused);
   }
   return listeners.sort((a, b) => a.port - b.port);
 }

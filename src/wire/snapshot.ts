@@ -33,6 +33,8 @@ export const conditionSchema = z.object({
   status: z.enum(["True", "False"]),
   reason: z.string().min(1).max(1024),
   message: z.string().max(4096),
+  /** Service ports that it is about, where it is not about all: they get an error of their own in Service.status. */
+  ports: z.array(z.int().min(1).max(65535)).max(128).optional(),
 });
 export type Condition = z.infer<typeof conditionSchema>;
 

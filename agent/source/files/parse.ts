@@ -3,7 +3,7 @@
 // application. Nothing here knows of other files.
 import { createHash } from "node:crypto";
 import { type Document, isNode, LineCounter, parseAllDocuments } from "yaml";
-import type { z } from "zod";
+import { fieldName, remedy } from "../explain.ts";
 import { type KubeObject, schemas } from "../resources.ts";
 import type { SourceProblem } from "../source.ts";
 
@@ -136,19 +136,6 @@ function withIdentity(kind: string, metadata: unknown): unknown {
 
 /** "discovery.k8s.io/v1" → "discovery.k8s.io"; "v1" → "" */
 const groupOf = (apiVersion: string): string => apiVersion.slice(0, Math.max(0, apiVersion.lastIndexOf("/")));
-
-/** ["spec", "ports", 0, "port"] → "spec.ports[0].port" */
-function fieldName(path: Path): string {
-  return path.reduce<string>(
-    (name, part) => name + (typeof part === "number" ? `[${part}]` : `${name === "" ? "" : "."}${String(part)}`),
-    "",
-  );
-}
-
-function remedy(issue: z.core.$ZodIssue): string {
-  if (issue.code === "invalid_union") return "must be a port number from 1 to 65535, or the name of a port";
-  return issue.message.replace(/^Invalid (input|option): /, "");
-}
 
 /** Where `path` is written, or the nearest thing around it that is written. */
 function offsetOf(document: Document, path: Path): number {

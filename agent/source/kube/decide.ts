@@ -1,0 +1,92 @@
+// What to do after a list or a watch has ended. Pure: how it ended and how often it failed in, next step out.
+// A watch resumes from the last version it heard of, which costs the API server nothing; a new list is for when that is not
+// possible (the version is too old) or not safe (what came could not be read, so something may have been missed).
+import { type Answer, describe } from "../../kube/api.ts";
+
+export type Ending =
+  /** The server ended it in good order, or the connection went; `heard`: it had sent something, or lived for a while. */
+  | { readonly kind: "closed"; readonly heard: boolean }
+  /** It said nothing for longer than it may live: the connection is half-open, and was cut. */
+  | { readonly kind: "silent" }
+  /** A line that is no event, or too long. */
+  | { readonly kind: "malformed" }
+  | Exclude<Answer, { kind: "ok" }>;
+
+export interface Step {
+  readonly do: "watch" | "list";
+  readonly afterMs: number;
+  /** Failures in a row, this one included. */
+  readonly failures: number;
+  /** What a person should know; undefined where all is well. */
+  readonly problem: string | undefined;
+}
+
+export interface Backoff {
+  readonly firstMs: number;
+  readonly maxMs: number;
+}
+export const backoff: Backoff = { firstMs: 250, maxMs: 30_000 };
+/** One lost connection is daily life (an API server restarts); said only where it goes on. */
+const SAID_FROM = 3;
+
+export function afterWatch(ending: Ending, failures: number, random: () => number, times = backoff): Step {
+  switch (ending.kind) {
+    case "closed":
+      // Closed again and again without a word: something in between does not carry watches.
+      return ending.heard
+        ? { do: "watch", afterMs: 0, failures: 0, problem: undefined }
+        : failed("watch", failures, "ends watches at once", SAID_FROM, random, times);
+    case "silent":
+      return { do: "watch", afterMs: 0, failures: 0, problem: undefined };
+    case "malformed":
+      return failed("list", failures, "sent what is no watch event; reading everything again", 0, random, times);
+    default:
+      return afterRefusal(ending, failures, "watch", random, times);
+  }
+}
+
+export function afterList(
+  answer: Exclude<Answer, { kind: "ok" }> | { readonly kind: "malformed" },
+  failures: number,
+  random: () => number,
+  times = backoff,
+): Step {
+  if (answer.kind === "malformed") return failed("list", failures, "sent what is no list", 0, random, times);
+  return afterRefusal(answer, failures, "list", random, times);
+}
+
+function afterRefusal(
+  answer: Exclude<Answer, { kind: "ok" }>,
+  failures: number,
+  same: "watch" | "list",
+  random: () => number,
+  times: Backoff,
+): Step {
+  if (answer.kind === "unreachable") return failed(same, failures, describe(answer), SAID_FROM, random, times);
+  // 410, in HTTP or within the stream: the version is no longer known. Not a failure, but not to be hurried either.
+  if (answer.status === 410 || answer.reason === "Expired" || answer.reason === "Gone") {
+    return { ...failed("list", failures, "", 0, random, times), problem: undefined };
+  }
+  const passing = answer.status >= 500 || answer.status === 429 || answer.status === 408;
+  const step = failed(passing ? same : "list", failures, describe(answer), passing ? SAID_FROM : 0, random, times);
+  return { ...step, afterMs: step.afterMs + answer.afterMs };
+}
+
+/** Full jitter: every agent of the cluster comes back at the same time. */
+function failed(
+  next: "watch" | "list",
+  failures: number,
+  problem: string,
+  saidFrom: number,
+  random: () => number,
+  { firstMs, maxMs }: Backoff,
+): Step {
+  const range = Math.min(firstMs * 2 ** Math.min(failures, 16), maxMs);
+  const count = failures + 1;
+  return {
+    do: next,
+    afterMs: Math.round(random() * range),
+    failures: count,
+    problem: count > saidFrom ? problem : undefined,
+  };
+}

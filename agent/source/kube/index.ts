@@ -1,0 +1,95 @@
+// The kube source: Services, EndpointSlices and Nodes of one API server, each listed and then watched; nothing is polled.
+// Delivers nothing before all three were read once; merges bursts, the more the longer its listener takes, so that a busy
+// cluster never keeps the agent from its streams. A lost API server keeps the last state.
+import { isDeepStrictEqual } from "node:util";
+import type { KubeApi } from "../../kube/api.ts";
+import type { KubeEndpointSlice, KubeNode, KubeObject, KubeService } from "../resources.ts";
+import type { Observed, Source, SourceProblem } from "../source.ts";
+import { ListWatch, type Times, times } from "./list-watch.ts";
+import { kinds } from "./objects.ts";
+
+/** The first change waits so long for those that come with it. */
+const BURST_MS = 15;
+/** Delivering takes at most a fifth of the time. */
+const REST = 4;
+
+export interface KubeSourceOptions {
+  readonly api: KubeApi;
+  readonly random?: () => number;
+  readonly times?: Times;
+}
+
+export function kubeSource({ api, random = Math.random, times: given = times }: KubeSourceOptions): Source {
+  return {
+    subscribe(listener, onProblems = () => undefined) {
+      const observation = new Observation(api, { random, times: given }, listener, onProblems);
+      return { [Symbol.dispose]: () => observation.stop() };
+    },
+  };
+}
+
+class Observation {
+  readonly #listener: (observed: Observed) => void;
+  readonly #onProblems: (problems: readonly SourceProblem[]) => void;
+  readonly #watches: readonly ListWatch[];
+  /** Sorted objects of each kind; undefined where the kind has changed since. */
+  readonly #sorted: (readonly KubeObject[] | undefined)[] = kinds.map(() => undefined);
+  #problems: readonly SourceProblem[] = [];
+  #timer: NodeJS.Timeout | undefined;
+  #restUntil = 0;
+  #stopped = false;
+
+  constructor(
+    api: KubeApi,
+    options: { random: () => number; times: Times },
+    listener: (observed: Observed) => void,
+    onProblems: (problems: readonly SourceProblem[]) => void,
+  ) {
+    this.#listener = listener;
+    this.#onProblems = onProblems;
+    this.#watches = kinds.map((kind, index) => new ListWatch(api, kind, (what) => this.#changed(index, what), options));
+  }
+
+  stop(): void {
+    this.#stopped = true;
+    clearTimeout(this.#timer);
+    for (const watch of this.#watches) watch.stop();
+  }
+
+  #changed(index: number, what: "objects" | "problems"): void {
+    if (what === "objects") this.#sorted[index] = undefined;
+    if (this.#stopped) return;
+    this.#timer ??= setTimeout(() => this.#deliver(), Math.max(BURST_MS, this.#restUntil - performance.now()));
+  }
+
+  #deliver(): void {
+    this.#timer = undefined;
+    const problems = this.#watches.flatMap((watch) => watch.problems);
+    if (!isDeepStrictEqual(problems, this.#problems)) {
+      this.#problems = problems;
+      this.#onProblems(problems);
+    }
+    // Problems alone are no news of objects.
+    if (this.#stopped || !this.#watches.every(({ synced }) => synced)) return;
+    if (this.#sorted.every((objects) => objects !== undefined)) return;
+    const [services = [], endpointSlices = [], nodes = []] = this.#watches.map((watch, index) => {
+      const objects = this.#sorted[index] ?? sorted(watch.objects);
+      this.#sorted[index] = objects;
+      return objects;
+    });
+    const began = performance.now();
+    this.#listener({
+      services: services as readonly KubeService[],
+      endpointSlices: endpointSlices as readonly KubeEndpointSlice[],
+      nodes: nodes as readonly KubeNode[],
+    });
+    const now = performance.now();
+    this.#restUntil = now + (now - began) * REST;
+  }
+}
+
+function sorted(objects: ReadonlyMap<string, KubeObject>): readonly KubeObject[] {
+  // "a/b" before "a-b/c": by namespace first, as the contract says.
+  const keyed = [...objects].map(([key, object]) => [key.replace("/", "\0"), object] as const);
+  return keyed.sort(([a], [b]) => (a < b ? -1 : 1)).map(([, object]) => object);
+}

@@ -1,0 +1,248 @@
+// The kube source against a scripted API server: the Source contract, and each way in which lists and watches fail.
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import type { KubeApi } from "../../../../agent/kube/api.ts";
+import { kubeSource } from "../../../../agent/source/kube/index.ts";
+import type { Times } from "../../../../agent/source/kube/list-watch.ts";
+import { sourceConformance, Watcher } from "../conformance.ts";
+import { endpoint, node, service, slice } from "../objects.ts";
+import { expired, ScriptedApiServer } from "./server.ts";
+
+const quick: Times = { watchSeconds: 300, slackMs: 15_000, backoff: { firstMs: 10, maxMs: 50 } };
+
+sourceConformance("kube", async () => {
+  const server = new ScriptedApiServer();
+  await server.start();
+  const api = server.api();
+  return {
+    source: kubeSource({ api, times: quick }),
+    put: async (object) => server.put(object),
+    mend: async (object) => server.put(object),
+    delete: async (object) => server.delete(object),
+    breakInput: async (object) => server.put({ ...object, spec: { ports: "none" } }),
+    async dispose() {
+      await api.close();
+      await server.stop();
+    },
+  };
+});
+
+describe("kube", () => {
+  let server: ScriptedApiServer;
+  let api: KubeApi;
+  let watcher: Watcher;
+  const watch = (times = quick) => {
+    watcher = new Watcher(kubeSource({ api, times, random: () => 0.5 }));
+    return watcher;
+  };
+  const names = () => watcher.last.services.map(({ metadata }) => metadata.name);
+  const has = (...wanted: string[]) => watcher.until(() => names().join() === wanted.join());
+  const watching = () => vi.waitFor(() => expect(server.watching).toBe(3), { timeout: 10_000, interval: 5 });
+  const lists = () => server.requests("list", "Service").length;
+  beforeEach(async () => {
+    server = new ScriptedApiServer();
+    await server.start();
+    api = server.api();
+  });
+  afterEach(async () => {
+    watcher[Symbol.dispose]();
+    await api.close();
+    await server.stop();
+  });
+
+  it("asks as kube-proxy does: pages, bookmarks, resume, no slices of another proxy", async () => {
+    watch();
+    await has();
+    await watching();
+    const [list] = server.requests("list", "EndpointSlice");
+    expect(Object.fromEntries(list?.url.searchParams ?? [])).toEqual({
+      limit: "500",
+      labelSelector: "!service.kubernetes.io/service-proxy-name",
+    });
+    const [first] = server.requests("watch", "EndpointSlice");
+    expect(Object.fromEntries(first?.url.searchParams ?? [])).toEqual({
+      watch: "1",
+      allowWatchBookmarks: "true",
+      labelSelector: "!service.kubernetes.io/service-proxy-name",
+      resourceVersion: "100",
+      timeoutSeconds: "450",
+    });
+  });
+
+  it("delivers nothing before all three kinds were read", async () => {
+    let ready = false;
+    server.instead = ({ url }) => (url.pathname.endsWith("nodes") && !ready ? { status: 503 } : undefined);
+    server.put(service("web"));
+    watch();
+    await watcher.untilProblems(([problem]) => problem !== undefined);
+    expect(watcher.seen).toEqual([]);
+    expect(watcher.problems).toEqual([{ where: "Kubernetes API, Nodes", message: "answers HTTP 503" }]);
+    ready = true;
+    await has("web");
+    expect(watcher.seen).toHaveLength(1);
+    await watcher.untilProblems((problems) => problems.length === 0);
+  });
+
+  it("reads a list in pages", async () => {
+    const all = Array.from({ length: 1_203 }, (_, index) => `s${String(index).padStart(4, "0")}`);
+    for (const name of all) server.put(service(name));
+    watch();
+    await has(...all);
+    expect(server.requests("list", "Service").map(({ url }) => url.searchParams.get("continue"))).toEqual([
+      null,
+      "500",
+      "1000",
+    ]);
+  });
+
+  it("starts the list again when its pages have expired", async () => {
+    for (let index = 0; index < 600; index++) server.put(service(`s${index}`));
+    let once = true;
+    server.instead = ({ url }) => {
+      if (!once || !url.searchParams.has("continue")) return undefined;
+      once = false;
+      return { status: 410, body: expired };
+    };
+    watch();
+    await watcher.until(({ services }) => services.length === 600);
+    expect(watcher.problems).toEqual([]);
+  });
+
+  it("resumes an ended watch where it was, without a list", async () => {
+    watch();
+    await watching();
+    server.put(service("a"));
+    await has("a");
+    server.endWatches();
+    await vi.waitFor(() => expect(server.requests("watch", "Service")).toHaveLength(2));
+    expect(server.requests("watch", "Service")[1]?.url.searchParams.get("resourceVersion")).toBe("101");
+    server.put(service("b"));
+    await has("a", "b");
+    expect(lists()).toBe(1);
+  });
+
+  it("resumes from a bookmark", async () => {
+    watch();
+    await watching();
+    server.put(node("n1"));
+    server.bookmark("Service");
+    // Bookmark first, then the end: both on one connection.
+    server.endWatches();
+    await vi.waitFor(() => expect(server.requests("watch", "Service")).toHaveLength(2));
+    expect(server.requests("watch", "Service")[1]?.url.searchParams.get("resourceVersion")).toBe("101");
+  });
+
+  it("misses nothing over a restart of the API server, and keeps all meanwhile", async () => {
+    server.put(service("a"));
+    server.put(service("b"));
+    watch();
+    await watching();
+    await server.stop();
+    await watcher.untilProblems((problems) => problems.length === 3);
+    expect(watcher.problems[2]?.message).toMatch(/^cannot be reached \(.*ECONNREFUSED.*\); the last known state stays/);
+    expect(names()).toEqual(["a", "b"]);
+    server.delete(service("a"));
+    server.put(service("c"));
+    await server.start();
+    await has("b", "c");
+    await watcher.untilProblems((problems) => problems.length === 0);
+    expect(lists()).toBe(1);
+  });
+
+  it.each([
+    ["within the stream", () => undefined],
+    [
+      "as HTTP",
+      ({ url }: { url: URL }) =>
+        url.searchParams.get("resourceVersion") === "100" ? { status: 410, body: expired } : undefined,
+    ],
+  ])("lists again after 410 %s, and finds what vanished meanwhile", async (_how, instead) => {
+    server.put(service("a"));
+    watch();
+    await watching();
+    await server.stop();
+    server.delete(service("a"));
+    server.put(service("b"));
+    server.compact();
+    server.instead = instead;
+    await server.start();
+    await has("b");
+    expect(watcher.seen.every(({ services }) => services.length === 1)).toBe(true);
+  });
+
+  it.each([
+    ["a line that is no JSON", "{\n"],
+    ["an event of no known type", '{"type":"CHANGED","object":{"metadata":{"name":"x","resourceVersion":"1"}}}\n'],
+    ["an object without a name", '{"type":"ADDED","object":{"metadata":{}}}\n'],
+    ["a line without end", "x".repeat(9 * 1024 * 1024)],
+  ])("lists again after %s", async (_what, text) => {
+    server.put(service("a"));
+    watch();
+    await watching();
+    server.raw("Service", text);
+    await vi.waitFor(() => expect(lists()).toBe(2), { timeout: 10_000 });
+    await watching();
+    server.put(service("b"));
+    await has("a", "b");
+    await watcher.untilProblems((problems) => problems.length === 0);
+  });
+
+  it("reads the token for each request, and again where it had expired", async () => {
+    let valid = "first-token";
+    server.instead = ({ token }) => (token === valid ? undefined : { status: 401, body: { reason: "Unauthorized" } });
+    watch();
+    await watching();
+    valid = "second-token";
+    // The kubelet writes the new one between the first and the second try.
+    let reads = 0;
+    const access = server.access();
+    Object.defineProperty(server, "token", { get: () => (++reads > 1 ? valid : "first-token") });
+    expect(access.token()).toBe("first-token");
+    server.endWatches();
+    await watching();
+    expect(lists()).toBe(1);
+    expect(watcher.problems).toEqual([]);
+  });
+
+  it("says what it may not read, and goes on as soon as it may", async () => {
+    const body = { kind: "Status", reason: "Forbidden", message: "services is forbidden" };
+    server.instead = ({ url }) => (url.pathname.endsWith("/services") ? { status: 403, body } : undefined);
+    watch();
+    await watcher.untilProblems((problems) => problems.length === 1);
+    expect(watcher.problems[0]).toEqual({
+      where: "Kubernetes API, Services",
+      message: "answers HTTP 403 Forbidden (services is forbidden)",
+    });
+    server.instead = () => undefined;
+    await has();
+  });
+
+  it("cuts a watch that says nothing for longer than it may live", async () => {
+    watch({ ...quick, watchSeconds: 0.4, slackMs: 50 });
+    await vi.waitFor(() => expect(server.requests("watch", "Service").length).toBeGreaterThan(2), { timeout: 10_000 });
+    expect(watcher.problems).toEqual([]);
+    expect(lists()).toBe(1);
+  });
+
+  it("merges a burst, and trims what it keeps", async () => {
+    watch();
+    await watching();
+    const metadata = {
+      annotations: { "kubectl.kubernetes.io/last-applied-configuration": "{}", "postern.dev/algorithm": "weighted" },
+      managedFields: [
+        { manager: "k3s", fieldsV1: { "f:status": { "f:loadBalancer": {} } }, subresource: "status" },
+        { manager: "kubectl", fieldsV1: { "f:spec": {} } },
+      ],
+    };
+    for (let index = 0; index < 500; index++) server.put(service(`s${index}`, {}, metadata));
+    await watcher.until(({ services }) => services.length === 500);
+    expect(watcher.seen.length).toBeLessThan(50);
+    expect(watcher.last.services[0]?.metadata).toMatchObject({
+      annotations: { "postern.dev/algorithm": "weighted" },
+      managedFields: ["k3s"],
+    });
+    server.put(slice("s1", [endpoint("10.0.0.1")]));
+    await watcher.until(({ endpointSlices }) => endpointSlices.length === 1);
+    // Kinds that did not change are the same list.
+    expect(watcher.seen.at(-1)?.services).toBe(watcher.seen.at(-2)?.services);
+  });
+});
