@@ -1,13 +1,22 @@
 // Brings the cluster up before the tests, and takes it down behind them unless it was there before: a developer's stays.
 import { existsSync } from "node:fs";
+import type { TestProject } from "vitest/node";
 import { bringUp } from "./cluster.ts";
 import { work } from "./places.ts";
 import { stopCluster } from "./stop.ts";
 
-export default async function setup(): Promise<() => Promise<void>> {
-  const wasThere = existsSync(work);
+declare module "vitest" {
+  interface ProvidedContext {
+    /** True: the tests may do with the cluster what they like. False: somebody was using it already. */
+    ownCluster: boolean;
+  }
+}
+
+export default async function setup(project: TestProject): Promise<() => Promise<void>> {
+  const ownCluster = !existsSync(work);
+  project.provide("ownCluster", ownCluster);
   await bringUp((line) => console.error(`cluster: ${line}`));
   return async () => {
-    if (!wasThere) await stopCluster();
+    if (ownCluster) await stopCluster();
   };
 }

@@ -33,7 +33,6 @@ const folders = [
 /** Before anything is made; a second time it changes nothing. */
 export async function rememberMachine(): Promise<void> {
   if (existsSync(beforeFile)) return;
-  mkdirSync(work, { recursive: true });
   const before: Before = {
     ipForward: readFileSync(ipForward, "utf8").trim(),
     namespaces: await namespaces(),
@@ -45,6 +44,7 @@ export async function rememberMachine(): Promise<void> {
       `network namespaces ${taken.join(", ")} are in use: delete them with \`ip netns del\`, or end their owner`,
     );
   }
+  mkdirSync(work, { recursive: true });
   writeFileSync(beforeFile, JSON.stringify(before));
 }
 
