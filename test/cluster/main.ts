@@ -2,10 +2,13 @@
 // standard error, the answer to standard output.
 import { parseArgs } from "node:util";
 import { bringUp } from "./cluster.ts";
+import { importImage } from "./node.ts";
+import { nodes } from "./places.ts";
 import { stopCluster } from "./stop.ts";
 
 const usage = `usage: npm run cluster:up -- --bare [--json]
-       npm run cluster:down`;
+       npm run cluster:down
+       node test/cluster/main.ts load ARCHIVE    # an OCI archive, into every node`;
 
 try {
   const { positionals, values } = parseArgs({
@@ -23,12 +26,17 @@ async function main(words: readonly string[], { bare, json }: { bare: boolean; j
     console.error((await stopCluster()) ? "cluster:down: nothing of it is left" : "cluster:down: there was no cluster");
     return 0;
   }
-  if (words.length !== 1 || words[0] !== "up") {
+  const [word, archive] = words;
+  if (words.length === 2 && word === "load" && archive !== undefined) {
+    await Promise.all(nodes.map((node) => importImage(node, archive)));
+    return 0;
+  }
+  if (words.length !== 1 || word !== "up") {
     console.error(usage);
     return 2;
   }
   if (!bare) {
-    console.error(`Only Kubernetes alone exists so far, without edge and agent: npm run cluster:up -- --bare`);
+    console.error("Only Kubernetes alone exists so far, without edge and agent: npm run cluster:up -- --bare");
     return 2;
   }
   const started = Date.now();
