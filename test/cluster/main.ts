@@ -8,7 +8,7 @@ import { stopCluster } from "./stop.ts";
 
 const usage = `usage: npm run cluster:up -- --bare [--json]
        npm run cluster:down
-       node test/cluster/main.ts load ARCHIVE    # an OCI archive, into every node`;
+       npm run cluster:load -- ARCHIVE    # an OCI archive, into every node`;
 
 try {
   const { positionals, values } = parseArgs({
