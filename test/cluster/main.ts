@@ -1,9 +1,10 @@
 // `npm run cluster:up -- --bare [--json]` and `npm run cluster:down`. Owns the words on the terminal: progress goes to
 // standard error, the answer to standard output.
+import { existsSync } from "node:fs";
 import { parseArgs } from "node:util";
 import { bringUp } from "./cluster.ts";
 import { importImage } from "./node.ts";
-import { nodes } from "./places.ts";
+import { nodes, work } from "./places.ts";
 import { stopCluster } from "./stop.ts";
 
 const usage = `usage: npm run cluster:up -- --bare [--json]
@@ -28,6 +29,7 @@ async function main(words: readonly string[], { bare, json }: { bare: boolean; j
   }
   const [word, archive] = words;
   if (words.length === 2 && word === "load" && archive !== undefined) {
+    if (!existsSync(work)) throw new Error("there is no cluster: npm run cluster:up -- --bare");
     await Promise.all(nodes.map((node) => importImage(node, archive)));
     return 0;
   }
