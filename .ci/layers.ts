@@ -39,13 +39,15 @@ const layers: Record<string, Layer> = {
   "agent/plan/": { values: ["src/wire/"], types: ["agent/source/"] },
   "agent/dataplane/": { values: ["src/wire/", "agent/plan/"] },
   "agent/tunnel/": { values: ["src/wire/", "agent/dataplane/userspace/"] },
-  "agent/publish/": { values: ["src/wire/", "agent/kube/"], types: ["agent/source/"] },
+  // The status writer reads the API server's answers with the same schema as the source.
+  "agent/publish/": { values: ["src/wire/", "agent/kube/", "agent/source/resources.ts"], types: ["agent/source/"] },
   "agent/health/": { values: ["src/wire/", "agent/plan/"] },
 };
 
 /** Where programs start. Everything else must be reached from here. */
 // agent/source/kube is complete and tested, but agent/main.ts does not start it yet: the leader that must go with it is missing.
-const entries = "^(agent/source/kube/index\\.ts|src/worker\\.ts|src/local/|agent/(main|health/probe|manifests/flatten)\\.ts)";
+const entries =
+  "^(agent/source/kube/index\\.ts|src/worker\\.ts|src/local/|agent/(main|health/probe|manifests/flatten)\\.ts)";
 
 const starts = (path: string): string => `^${path.replaceAll(".", "\\.")}${path.endsWith("/") ? "" : "$"}`;
 
