@@ -45,9 +45,7 @@ const layers: Record<string, Layer> = {
 };
 
 /** Where programs start. Everything else must be reached from here. */
-// agent/source/kube is complete and tested, but agent/main.ts does not start it yet: the leader that must go with it is missing.
-const entries =
-  "^(agent/source/kube/index\\.ts|src/worker\\.ts|src/local/|agent/(main|health/probe|manifests/flatten)\\.ts)";
+const entries = "^(src/worker\\.ts|src/local/|agent/(main|health/probe|manifests/flatten)\\.ts)";
 
 const starts = (path: string): string => `^${path.replaceAll(".", "\\.")}${path.endsWith("/") ? "" : "$"}`;
 

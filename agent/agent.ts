@@ -2,7 +2,6 @@
 // programmed before the edge is told, so that what the edge routes here is already served. Holds no rules of its own.
 // Nothing survives a restart.
 import { isDeepStrictEqual } from "node:util";
-import { randomUUID } from "node:crypto";
 import type { Logger } from "pino";
 import type { PublishResult } from "../src/wire/snapshot.ts";
 import type { Applied } from "./dataplane/executor.ts";
@@ -10,16 +9,22 @@ import { userspaceAlgorithms } from "./dataplane/userspace/balance/index.ts";
 import { Backends } from "./dataplane/userspace/endpoints.ts";
 import { userspaceExecutor } from "./dataplane/userspace/executor.ts";
 import type { Health } from "./health/healthz.ts";
+import { KubeApi } from "./kube/api.ts";
+import { type Access, kubeconfigAccess, podAccess } from "./kube/access.ts";
 import { type Options, readToken } from "./options.ts";
+import { exposedAs } from "./plan/eligible.ts";
 import { buildPlan, externalNames } from "./plan/forwarding.ts";
 import { nodeProblems } from "./plan/nodes.ts";
 import type { ForwardingPlan } from "./plan/plan.ts";
 import { buildSnapshot } from "./plan/snapshot.ts";
+import { type Controller, startController } from "./publish/controller.ts";
 import { startPublisher } from "./publish/push.ts";
+import { refusalOfDefaultClass } from "./publish/rivals.ts";
 import { Spoken } from "./spoken.ts";
 import { filesSource } from "./source/files/index.ts";
+import { kubeSource } from "./source/kube/index.ts";
 import { Names } from "./source/names.ts";
-import type { Observed } from "./source/source.ts";
+import type { Observed, Source } from "./source/source.ts";
 import { createTunnel } from "./tunnel/index.ts";
 
 export interface RunningAgent {
@@ -30,12 +35,19 @@ export interface RunningAgent {
 /** A part of the plan that could not be done (a port in use) is tried again. */
 const REAPPLY_MS = 2_000;
 
-export function startAgent(options: Options, software: string, log: Logger, health: Health): RunningAgent {
+/** `onRefusal`: what is there forbids to go on; the agent does nothing until it is stopped. */
+export function startAgent(
+  options: Options,
+  software: string,
+  log: Logger,
+  health: Health,
+  onRefusal: (why: string) => void,
+): RunningAgent {
   const { cluster, node, address } = options;
   const edge = new URL(options.edge);
   const token = () => readToken(options["token-file"]);
   const rules = {
-    defaultClass: options["default-class"],
+    defaultClass: options["default-class"] || options["force-default-class"],
     allowExternalName: options["allow-external-name"],
     ignoreExcludeLabel: options["ignore-exclude-label"],
     clusterDomain: options["cluster-domain"],
@@ -56,14 +68,19 @@ export function startAgent(options: Options, software: string, log: Logger, heal
   /** Undefined until the first connection. */
   let connected: boolean | undefined;
 
-  const publisher = startPublisher({
+  const { source, publisher, api } = connect(options, {
     edge,
     cluster,
     token,
     log,
+    exposedAs: (service) => exposedAs(service, rules),
+    buildSnapshot: (latest) => buildSnapshot(latest, rules),
     onResult: (result) => {
       health.publishes.inc();
       spoken.say("conditions", conditionLines(result));
+    },
+    onLeading: (leading) => {
+      if (!leading) spoken.say("conditions", []);
     },
   });
   const tunnel = createTunnel({
@@ -71,7 +88,7 @@ export function startAgent(options: Options, software: string, log: Logger, heal
     cluster,
     token,
     node,
-    instance: randomUUID(),
+    instance: options.instance,
     software,
     backends,
     log,
@@ -130,16 +147,19 @@ export function startAgent(options: Options, software: string, log: Logger, heal
   };
 
   const publish = (): void => {
-    if (observed !== undefined && !stopping) publisher.offer(buildSnapshot(observed, rules));
+    if (observed !== undefined && !stopping) publisher.offer(observed);
   };
 
   const names = new Names(
     () => program(),
     (name, why) => spoken.say(`name ${name}`, [`externalName ${name} cannot be looked up on this node: ${why}`]),
   );
-  const source = filesSource(options.manifests);
   const subscription = source.subscribe(
     (latest) => {
+      if (observed === undefined && rules.defaultClass && !options["force-default-class"]) {
+        const refusal = refusalOfDefaultClass(latest.services);
+        if (refusal !== undefined) return onRefusal(refusal);
+      }
       observed = latest;
       health.set({ synced: true });
       health.observed.set({ kind: "Service" }, latest.services.length);
@@ -168,6 +188,8 @@ export function startAgent(options: Options, software: string, log: Logger, heal
       // What is observed still counts while streams finish: a pod that goes meanwhile must be let go.
       let timer: NodeJS.Timeout | undefined;
       const limit = new Promise<void>((resolve) => (timer = setTimeout(resolve, limitMs)));
+      // The next leader takes over while this agent finishes.
+      const published = publisher.stop();
       await Promise.race([tunnel.drain(), limit]);
       clearTimeout(timer);
       stopping = true;
@@ -178,9 +200,37 @@ export function startAgent(options: Options, software: string, log: Logger, heal
       await applying;
       await executor?.clear();
       tunnel.close();
-      await publisher.stop();
+      await published;
+      await api?.close();
     },
   };
+}
+
+/** Throws an error that names what is missing. */
+export function accessOf({ kubeconfig }: Options): Access {
+  return kubeconfig === undefined ? podAccess(process.env) : kubeconfigAccess(kubeconfig);
+}
+
+/** Where the cluster is read from, and who tells the edge: with files every agent, with an API server the leader alone. */
+function connect(
+  options: Options,
+  publishing: Omit<Parameters<typeof startController>[0], "api" | "identity" | "node">,
+): { readonly source: Source; readonly publisher: Controller; readonly api: KubeApi | undefined } {
+  const { source, manifests, instance: identity, node } = options;
+  if (source === "files") {
+    const publisher = startPublisher(publishing);
+    return {
+      source: filesSource(manifests ?? "."),
+      publisher: {
+        offer: (observed) => publisher.offer(publishing.buildSnapshot(observed)),
+        repeat: () => publisher.repeat(),
+        stop: () => publisher.stop(),
+      },
+      api: undefined,
+    };
+  }
+  const api = new KubeApi(accessOf(options));
+  return { source: kubeSource({ api }), publisher: startController({ ...publishing, api, identity, node }), api };
 }
 
 /** What the edge says of each Service, where there is something to do: "Service default/web: no pod matches …". */

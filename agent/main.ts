@@ -2,7 +2,7 @@
 // The first SIGTERM or SIGINT lets open requests finish; the second ends at once.
 import pino from "pino";
 import manifest from "../package.json" with { type: "json" };
-import { startAgent } from "./agent.ts";
+import { accessOf, startAgent } from "./agent.ts";
 import { Health } from "./health/healthz.ts";
 import { help, parseOptions, readToken } from "./options.ts";
 
@@ -27,8 +27,9 @@ process.on("uncaughtException", fail);
 process.on("unhandledRejection", fail);
 
 try {
-  // Better now than at the first dial.
+  // Better now than at the first dial, or request.
   readToken(options["token-file"]);
+  if (options.source === "kube") accessOf(options);
 } catch (error) {
   process.stderr.write(`${(error as Error).message}\n`);
   process.exit(2);
@@ -45,8 +46,12 @@ const healthPort =
       "--health-address is not free yet: another agent, or another program, holds it; trying on",
     ),
   );
-const agent = startAgent(options, software, log, health);
-log.info({ edge: options.edge, cluster: options.cluster, manifests: options.manifests }, `${software} started`);
+const agent = startAgent(options, software, log, health, (why) => {
+  log.fatal(why);
+  process.exit(2);
+});
+const { edge, cluster, source, manifests } = options;
+log.info({ edge, cluster, source, ...(manifests === undefined ? {} : { manifests }) }, `${software} started`);
 
 let asked = false;
 const stop = (signal: NodeJS.Signals) => {

@@ -1,24 +1,31 @@
 // The agent's options: flags, or the same in the environment as POSTERN_*; flags win. Parsed once, with zod; an error
 // names the flag and the remedy. The token comes from a file only: arguments and environments are there for all to see.
+import { randomUUID } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { isIP } from "node:net";
 import { hostname } from "node:os";
 import { parseArgs } from "node:util";
 import { z } from "zod";
+import { isInPod } from "./kube/access.ts";
 import { parseAddress, parseRange } from "./plan/ranges.ts";
 
 export const help = `The Postern agent: runs on every node, dials out to the edge and serves what comes back.
 
-Usage: node agent/main.ts --edge <url> --cluster <name> --token-file <file> --manifests <folder> [options]
+Usage: node agent/main.ts --edge <url> --cluster <name> --token-file <file> [options]
 
   --edge <url>                  The edge's admin host, such as https://postern.example.com
   --cluster <name>              The cluster's name at the edge
   --token-file <file>           File with the cluster's token; read again when the edge refuses it
-  --manifests <folder>          Services, EndpointSlices and Nodes as YAML, watched live
+  --source kube|files           Where the cluster is read from (default: kube in a pod without --manifests, else files).
+                                kube is experimental: reading is tested, leader, status and Events are not yet
+  --manifests <folder>          files: Services, EndpointSlices and Nodes as YAML, watched live
+  --kubeconfig <file>           kube: how to reach the API server (default: the pod's service account)
+  --instance <id>               kube: who this agent is among others, its pod's UID (default: random)
   --node <name>                 This node's name in Kubernetes (default: the machine's host name)
   --address <ip>                This node's own address, where NodePorts are opened (with --proxy userspace)
   --proxy none|userspace        Open the NodePorts of Services here (default: none)
   --default-class               Serve LoadBalancer Services without a class, too
+  --force-default-class         The same beside MetalLB, k3s' ServiceLB or another controller that serves them
   --allow-external-name <list>  Name suffixes and CIDRs that exposed ExternalNames may use: lan,192.168.1.0/24
   --ignore-exclude-label        Use nodes that kubeadm excludes from load balancers (clusters of one node)
   --cluster-domain <name>       Domain of the cluster's own names (default: cluster.local)
@@ -32,6 +39,8 @@ Each option may be given as an environment variable: POSTERN_TOKEN_FILE=/run/tok
 
 Examples:
   node agent/main.ts --edge https://postern.example.com --cluster home --token-file token --manifests ./manifests
+  node agent/main.ts --edge https://postern.example.com --cluster home --token-file token --source kube \\
+    --kubeconfig ~/.kube/config --node node-a
   node agent/main.ts --edge http://127.0.0.1:8787 --insecure-plain-http --cluster home --token-file token \\
     --manifests ./manifests --node node-a --address 127.0.1.1 --proxy userspace
 `;
@@ -40,11 +49,15 @@ const flags = {
   edge: { type: "string" },
   cluster: { type: "string" },
   "token-file": { type: "string" },
+  source: { type: "string" },
   manifests: { type: "string" },
+  kubeconfig: { type: "string" },
+  instance: { type: "string" },
   node: { type: "string" },
   address: { type: "string" },
   proxy: { type: "string" },
   "default-class": { type: "boolean" },
+  "force-default-class": { type: "boolean" },
   "allow-external-name": { type: "string", multiple: true },
   "ignore-exclude-label": { type: "boolean" },
   "cluster-domain": { type: "string" },
@@ -79,11 +92,18 @@ const optionsSchema = z
       .string("is needed: the cluster's name at the edge")
       .regex(/^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/, "must be a DNS label"),
     "token-file": z.string("is needed: a file with the cluster's token").min(1),
-    manifests: z.string("is needed: a folder of Kubernetes YAML").min(1),
+    source: z.enum(["kube", "files"], "must be kube or files"),
+    manifests: z.string().min(1).optional(),
+    kubeconfig: z.string().min(1).optional(),
+    instance: z
+      .string()
+      .regex(/^[A-Za-z0-9-]{1,64}$/, "must be an id such as the pod's UID")
+      .default(() => randomUUID()),
     node: dnsName("this node's name in Kubernetes").default(() => hostname().toLowerCase()),
     address: z.union([z.ipv4(), z.ipv6()], "must be an IP address of this node").optional(),
     proxy: z.enum(["none", "userspace"], "must be none or userspace").default("none"),
     "default-class": flag,
+    "force-default-class": flag,
     "allow-external-name": z
       .array(z.string())
       .default([])
@@ -152,13 +172,21 @@ export function parseOptions(
     if (value === undefined || given[name] !== undefined) continue;
     given[name] = type === "string" && name === "allow-external-name" ? [value] : value;
   }
+  given["source"] ??= given["manifests"] === undefined && isInPod(environment) ? "kube" : "files";
   const parsed = optionsSchema.safeParse(given);
-  if (parsed.success) return { ok: true, options: parsed.data };
-  return {
-    ok: false,
-    help: false,
-    problems: parsed.error.issues.map(({ path, message }) => `--${String(path[0])} ${message}`),
-  };
+  const problems = (parsed.error?.issues ?? []).map(({ path, message }) => `--${String(path[0])} ${message}`);
+  problems.push(...sourceProblems(given));
+  if (parsed.success && problems.length === 0) return { ok: true, options: parsed.data };
+  return { ok: false, help: false, problems };
+}
+
+/** Outside of the schema, which says nothing of two fields while a third is missing. */
+function sourceProblems({ source, manifests, kubeconfig }: Readonly<Record<string, unknown>>): string[] {
+  if (source === "files" && manifests === undefined)
+    return ["--manifests is needed: a folder of Kubernetes YAML (or --source kube, to read the cluster's API server)"];
+  if (source === "kube" && manifests !== undefined) return ["--manifests is for --source files only"];
+  if (source === "files" && kubeconfig !== undefined) return ["--kubeconfig is for --source kube only"];
+  return [];
 }
 
 /** Reads the token anew; throws an error that names file and remedy. */

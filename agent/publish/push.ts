@@ -9,8 +9,18 @@ import { decide, freshMemory, type Memory, type Outcome } from "./decide.ts";
 export interface PublisherOptions extends Target {
   readonly log: Logger;
   readonly random?: () => number;
-  /** The edge has taken it; called for each publish that was accepted. */
-  readonly onResult?: (result: PublishResult) => void;
+  /** The edge has taken `snapshot`; called for each publish that was accepted. */
+  readonly onResult?: (result: PublishResult, snapshot: Snapshot) => void;
+  /** Of the leader, where there is one; else epochs come from the edge. */
+  readonly term?: Term;
+}
+
+/** While this agent leads. A type of its own shape, so that files, too, can publish without any Lease. */
+export interface Term {
+  /** The first epoch to publish in. */
+  readonly epoch: number;
+  /** Makes a newer one known to all agents; false where this agent does not lead any more. */
+  raise(epoch: number): Promise<boolean>;
 }
 
 export interface Publisher {
@@ -34,7 +44,8 @@ class Pusher implements Publisher {
   readonly #options: PublisherOptions;
   readonly #client: EdgeClient;
   readonly #random: () => number;
-  /** What the edge should have, as JSON; compared as text. */
+  /** What the edge should have, and the same as JSON; compared as text. */
+  #snapshot: Snapshot = { version: 1, nodes: [], services: [] };
   #wanted = "";
   /** What has been dealt with: accepted, or refused for good. */
   #settled = "";
@@ -49,13 +60,15 @@ class Pusher implements Publisher {
     this.#options = options;
     this.#client = new EdgeClient(options);
     this.#random = options.random ?? Math.random;
+    this.#epoch = options.term?.epoch;
   }
 
   offer(snapshot: Snapshot): void {
     const wanted = JSON.stringify(snapshot);
     if (wanted === this.#wanted) return;
-    this.#wanted = wanted;
-    this.#memory = { ...this.#memory, graceSpent: false, insists: true };
+    [this.#wanted, this.#snapshot] = [wanted, snapshot];
+    // A leader has nobody to wait for.
+    this.#memory = { ...this.#memory, graceSpent: this.#options.term !== undefined, insists: true };
     this.#start();
   }
 
@@ -84,9 +97,9 @@ class Pusher implements Publisher {
       await this.#sleep(this.#lastSentAt + SPACING_MS - performance.now());
       if (this.#stopping.signal.aborted) return;
       this.#lastSentAt = performance.now();
-      const sent = this.#wanted;
+      const [sent, snapshot] = [this.#wanted, this.#snapshot];
       const token = this.#token();
-      const outcome = await this.#attempt(sent);
+      const outcome = await this.#attempt(sent, snapshot);
       if (this.#stopping.signal.aborted) return;
       this.#tell(outcome, this.#memory);
       // News came meanwhile: it goes out next, whatever became of the old.
@@ -113,10 +126,14 @@ class Pusher implements Publisher {
   }
 
   /** One publish, with a claim before it where there is no epoch yet. */
-  async #attempt(body: string): Promise<Outcome> {
+  async #attempt(body: string, snapshot: Snapshot): Promise<Outcome> {
+    const { term } = this.#options;
     if (this.#epoch === undefined) {
       const { outcome, value } = await this.#client.claimEpoch();
       if (value === undefined) return outcome;
+      // Where the Lease was made anew, the edge remembers higher epochs than it does.
+      if (term !== undefined && !(await term.raise(value.epoch)))
+        return { kind: "unreachable", why: "another agent leads by now" };
       this.#epoch = value.epoch;
       this.#sequence = 0;
     }
@@ -124,7 +141,7 @@ class Pusher implements Publisher {
     const { outcome, value } = await this.#client.putSnapshot(generation, body);
     if (value !== undefined) {
       this.#options.log.info({ ...generation, changed: value.changed, table: value.table }, "snapshot published");
-      this.#options.onResult?.(value);
+      this.#options.onResult?.(value, snapshot);
     }
     return outcome;
   }

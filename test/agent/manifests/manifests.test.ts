@@ -137,8 +137,7 @@ describe("the pod", () => {
     expect(pod()["terminationGracePeriodSeconds"]).toBeGreaterThan(Number(drain?.replaceAll("_", "")) / 1000 + 5);
   });
 
-  // The agent does not read an API server yet: it has no --source and no --instance. Once it has, this line must go, or it fails.
-  it.fails("sets only options that the agent knows", () => {
+  it("sets only options that the agent knows", () => {
     const given = [...container.env.map(({ name }) => name), ...Object.keys(find("ConfigMap").data ?? {})];
     const known = [...help.matchAll(/^ {2}--([a-z-]+)/gm)].map(([, name = ""]) => name);
     const asFlags = given.map((name) => name.replace("POSTERN_", "").replaceAll("_", "-").toLowerCase());

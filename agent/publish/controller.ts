@@ -1,0 +1,133 @@
+// What the leader of a cluster does, put together: publishes the snapshot, and writes what the edge says of it into the
+// Services' status. Every agent has one; it does nothing but look at the Lease while another agent leads.
+// Order: a Service is marked (finalizer and condition) before it is published, published before its address is written, and
+// gone from the edge before its finalizer is.
+import type { Logger } from "pino";
+import type { PublishResult, Snapshot } from "../../src/wire/snapshot.ts";
+import type { KubeApi } from "../kube/api.ts";
+import type { KubeService } from "../source/resources.ts";
+import type { Observed } from "../source/source.ts";
+import { Events } from "./events.ts";
+import { Leader, type LeaseTimes } from "./leader.ts";
+import { type Publisher, type PublisherOptions, startPublisher, type Term } from "./push.ts";
+import { type ExposedKind, FINALIZER, isMarked } from "./status.ts";
+import { StatusWriter } from "./status-writer.ts";
+
+export interface ControllerOptions extends Omit<PublisherOptions, "term" | "onResult"> {
+  readonly api: KubeApi;
+  /** The pod's UID. */
+  readonly identity: string;
+  /** This agent's node, shown in Events. */
+  readonly node: string;
+  readonly log: Logger;
+  readonly exposedAs: (service: KubeService) => ExposedKind | undefined;
+  readonly buildSnapshot: (observed: Observed) => Snapshot;
+  readonly onResult: (result: PublishResult) => void;
+  readonly onLeading: (leading: boolean) => void;
+  readonly leaseTimes?: LeaseTimes;
+}
+
+export interface Controller {
+  /** All there is now. The first call starts the campaign: whoever leads must have seen everything. */
+  offer(observed: Observed): void;
+  /** In case the edge lost what it had. */
+  repeat(): void;
+  /** Ends the writing and gives the Lease back, or, where Postern is being uninstalled, takes all marks off the Services. */
+  stop(): Promise<void>;
+}
+
+interface Office {
+  readonly publisher: Publisher;
+  readonly writer: StatusWriter;
+}
+
+const DAEMON_SET = "postern-agent";
+
+export function startController(options: ControllerOptions): Controller {
+  const { api, log } = options;
+  const events = new Events(api, options.node, log);
+  let observed: Observed | undefined;
+  let office: Office | undefined;
+
+  const tell = (to: Office): void => {
+    if (observed === undefined) return;
+    to.writer.observe(observed.services);
+    const services = observed.services.filter((service) => isPublishable(service, options.exposedAs(service)));
+    to.publisher.offer(options.buildSnapshot({ ...observed, services }));
+  };
+  const enter = (term: Term): void => {
+    const writer = new StatusWriter({ api, events, log, exposedAs: options.exposedAs });
+    const publisher = startPublisher({
+      ...options,
+      term,
+      onResult: (result, snapshot) => {
+        options.onResult(result);
+        writer.conclude(outcomesOf(result, snapshot));
+      },
+    });
+    office = { publisher, writer };
+    options.onLeading(true);
+    tell(office);
+  };
+  const leave = async (): Promise<Office | undefined> => {
+    const left = office;
+    office = undefined;
+    if (left === undefined) return undefined;
+    options.onLeading(false);
+    await Promise.all([left.publisher.stop(), left.writer.stop()]);
+    return left;
+  };
+  const leader = new Leader({
+    api,
+    identity: options.identity,
+    log,
+    onLead: enter,
+    onLost: () => void leave(),
+    ...(options.leaseTimes === undefined ? {} : { times: options.leaseTimes }),
+  });
+
+  return {
+    offer(latest) {
+      observed = latest;
+      if (office !== undefined) tell(office);
+      leader.campaign();
+    },
+    repeat: () => office?.publisher.repeat(),
+    async stop() {
+      const left = await leave();
+      const uninstalled = left !== undefined && (await isUninstalled(api));
+      if (uninstalled) {
+        log.info("the agents' DaemonSet is being deleted: taking finalizers and status off all Services");
+        await left.writer.releaseAll();
+      }
+      events.stop();
+      // Kept where everything ends: nobody shall take over for the last seconds and mark it all again.
+      await leader.stop({ release: !uninstalled });
+    },
+  };
+}
+
+/** Marked by us, or kept by nobody yet: what has lost its finalizer to somebody else keeps being served. */
+function isPublishable(service: KubeService, exposed: ExposedKind | undefined): boolean {
+  return exposed !== "LoadBalancer" || isMarked(service) || service.metadata.finalizers.includes(FINALIZER);
+}
+
+function outcomesOf({ services }: PublishResult, snapshot: Snapshot) {
+  const none = { hostnames: [], conditions: [] };
+  return new Map(
+    snapshot.services.map(({ namespace, name, uid }) => {
+      const key = `${namespace}/${name}`;
+      return [key, { uid, outcome: services[key] ?? none }] as const;
+    }),
+  );
+}
+
+/** An upgrade keeps the DaemonSet; so does a drain. Where it cannot be asked any more, the documented commands do it. */
+async function isUninstalled(api: KubeApi): Promise<boolean> {
+  const path = `/apis/apps/v1/namespaces/${api.namespace}/daemonsets/${DAEMON_SET}`;
+  const answer = await api.call("GET", path, { signal: AbortSignal.timeout(5_000) });
+  // Developers run an agent without any DaemonSet: only one that is seen to go counts.
+  if (answer.kind !== "ok") return false;
+  const { metadata } = answer.body as { readonly metadata?: { readonly deletionTimestamp?: string } };
+  return metadata?.deletionTimestamp !== undefined;
+}

@@ -1,0 +1,207 @@
+// One leader among the agents of a cluster, by the Lease `postern-leader` in the agents' own namespace: a shell around
+// lease.ts that owns the timer and the Lease's version. Whoever leads renews; whoever does not looks every few seconds.
+// A leader that could not renew in time stops leading before anybody else can take over.
+// Survives a restart: nothing; the pod's UID is who we are, and transitions tell the old process' words from the new one's.
+import type { Logger } from "pino";
+import { z } from "zod";
+import { type Answer, describe, type KubeApi } from "../kube/api.ts";
+import { decideLease, type LeaseRecord } from "./lease.ts";
+import type { Term } from "./push.ts";
+
+export interface LeaderOptions {
+  readonly api: KubeApi;
+  /** The pod's UID: unique, where host names are not (hostNetwork). */
+  readonly identity: string;
+  readonly log: Logger;
+  readonly onLead: (term: Term) => void;
+  readonly onLost: () => void;
+  readonly random?: () => number;
+  readonly times?: LeaseTimes;
+}
+
+export interface LeaseTimes {
+  readonly durationMs: number;
+  /** Not renewed for so long: no leader any more. Well below the duration. */
+  readonly deadlineMs: number;
+  readonly renewMs: number;
+}
+export const leaseTimes: LeaseTimes = { durationMs: 15_000, deadlineMs: 10_000, renewMs: 3_000 };
+
+const NAME = "postern-leader";
+const leaseSchema = z.object({
+  metadata: z.object({ resourceVersion: z.string() }),
+  spec: z.object({
+    holderIdentity: z.string().nullish(),
+    leaseDurationSeconds: z.number().nullish(),
+    leaseTransitions: z.int().min(0).nullish(),
+    acquireTime: z.string().nullish(),
+  }),
+});
+
+export class Leader {
+  readonly #options: LeaderOptions;
+  readonly #times: LeaseTimes;
+  readonly #random: () => number;
+  readonly #path: string;
+  /** The Lease as this process wrote it last; undefined while it does not lead. */
+  #held: LeaseRecord | undefined;
+  #renewedAt = 0;
+  #seen: LeaseRecord | undefined;
+  #seenAt = 0;
+  #timer: NodeJS.Timeout | undefined;
+  #stopped = false;
+  #said = "";
+  /** Writes go one after the other: each needs the version that the one before made. */
+  #turn: Promise<unknown> = Promise.resolve();
+
+  constructor(options: LeaderOptions) {
+    this.#options = options;
+    this.#times = options.times ?? leaseTimes;
+    this.#random = options.random ?? Math.random;
+    this.#path = `/apis/coordination.k8s.io/v1/namespaces/${options.api.namespace}/leases`;
+  }
+
+  /** Once all is observed that a leader needs to know. */
+  campaign(): void {
+    if (this.#timer === undefined && !this.#stopped) this.#timer = setTimeout(() => void this.#tick(), 0);
+  }
+
+  /** Gives the Lease back, so that the next leader need not wait; after the last write. */
+  async stop({ release }: { readonly release: boolean }): Promise<void> {
+    this.#stopped = true;
+    clearTimeout(this.#timer);
+    await this.#exclusively(async () => {
+      const held = this.#held;
+      this.#held = undefined;
+      if (held !== undefined && release) await this.#write({ ...held, holder: "", durationMs: 1_000 });
+    });
+  }
+
+  async #tick(): Promise<void> {
+    await this.#exclusively(() => (this.#held === undefined ? this.#look() : this.#renew()));
+    if (this.#stopped) return;
+    // Followers do not look all at once.
+    const wait = this.#times.renewMs * (this.#held === undefined ? 1 + this.#random() / 2 : 1);
+    this.#timer = setTimeout(() => void this.#tick(), wait);
+  }
+
+  async #look(): Promise<void> {
+    const answer = await this.#call("GET", `${this.#path}/${NAME}`);
+    const found = answer.kind === "ok" ? recordOf(answer.body) : undefined;
+    if (found === undefined && !(answer.kind === "status" && answer.status === 404)) {
+      return this.#complain(answer);
+    }
+    const now = performance.now();
+    if (found?.version !== this.#seen?.version) [this.#seen, this.#seenAt] = [found, now];
+    const step = decideLease(found, now - this.#seenAt, this.#options.identity);
+    if (step.do === "wait" || this.#stopped) return;
+    const transitions = step.do === "take" ? step.transitions : 0;
+    const mine = { version: found?.version ?? "", holder: this.#options.identity, transitions };
+    const begun = performance.now();
+    const written = await this.#write({ ...mine, durationMs: this.#times.durationMs }, new Date());
+    if (written === undefined || this.#stopped) return;
+    [this.#held, this.#renewedAt] = [written, begun];
+    this.#options.log.info({ epoch: transitions }, "this agent leads: it publishes, and writes the Services' status");
+    this.#options.onLead({ epoch: transitions, raise: (epoch) => this.#raise(epoch) });
+  }
+
+  async #renew(): Promise<void> {
+    const held = this.#held;
+    if (held === undefined) return;
+    const begun = performance.now();
+    const written = await this.#write(held);
+    if (written !== undefined) [this.#held, this.#renewedAt] = [written, begun];
+    else if (await this.#isLost()) this.#lose();
+  }
+
+  /** After a renewal that failed: somebody else's by now, or too old to be sure. */
+  async #isLost(): Promise<boolean> {
+    const answer = await this.#call("GET", `${this.#path}/${NAME}`);
+    const found = answer.kind === "ok" ? recordOf(answer.body) : undefined;
+    if (found !== undefined && this.#held !== undefined) {
+      if (found.holder !== this.#options.identity || found.transitions !== this.#held.transitions) return true;
+      // Ours, but changed by somebody (an annotation, a label), or our own write whose answer was lost.
+      this.#held = found;
+    }
+    if (answer.kind === "status" && answer.status === 404) return true;
+    return performance.now() - this.#renewedAt > this.#times.deadlineMs;
+  }
+
+  #lose(): void {
+    this.#held = undefined;
+    this.#options.log.warn("this agent does not lead any more: another one does, or the Lease could not be renewed");
+    this.#options.onLost();
+  }
+
+  async #raise(epoch: number): Promise<boolean> {
+    return await this.#exclusively(async () => {
+      if (this.#held === undefined) return false;
+      const written = await this.#write({ ...this.#held, transitions: Math.max(epoch, this.#held.transitions) });
+      if (written !== undefined) this.#held = written;
+      return written !== undefined;
+    });
+  }
+
+  /** Compare-and-swap; undefined where it did not work. `acquired`: the moment, where it is taken anew. */
+  async #write(lease: LeaseRecord, acquired?: Date): Promise<LeaseRecord | undefined> {
+    const create = lease.version === "";
+    const body = {
+      apiVersion: "coordination.k8s.io/v1",
+      kind: "Lease",
+      metadata: {
+        name: NAME,
+        namespace: this.#options.api.namespace,
+        ...(create ? {} : { resourceVersion: lease.version }),
+      },
+      spec: {
+        holderIdentity: lease.holder,
+        leaseDurationSeconds: Math.max(1, Math.round(lease.durationMs / 1000)),
+        leaseTransitions: lease.transitions,
+        renewTime: microTime(new Date()),
+        ...(acquired === undefined ? {} : { acquireTime: microTime(acquired) }),
+      },
+    };
+    const answer = create
+      ? await this.#call("POST", this.#path, body)
+      : await this.#call("PUT", `${this.#path}/${NAME}`, body);
+    if (answer.kind === "ok") return recordOf(answer.body);
+    // 409: somebody was faster. That is how it is meant to be.
+    if (answer.kind !== "status" || answer.status !== 409) this.#complain(answer);
+    return undefined;
+  }
+
+  async #call(method: "GET" | "POST" | "PUT", path: string, body?: object): Promise<Answer> {
+    // Shorter than the deadline: a hanging call must not keep a leader in office.
+    const signal = AbortSignal.timeout(Math.round(this.#times.deadlineMs / 2));
+    return await this.#options.api.call(method, path, { signal, ...(body === undefined ? {} : { body }) });
+  }
+
+  /** The same trouble once in words. */
+  #complain(answer: Answer): void {
+    const text = answer.kind === "ok" ? "is no Lease that can be read" : describe(answer);
+    const log = text === this.#said ? "debug" : "warn";
+    this.#said = text;
+    this.#options.log[log](`Lease ${this.#options.api.namespace}/${NAME}: the API server ${text}`);
+  }
+
+  #exclusively<T>(work: () => Promise<T>): Promise<T> {
+    const turn = this.#turn.then(work, work);
+    this.#turn = turn.catch(() => undefined);
+    return turn;
+  }
+}
+
+function recordOf(body: unknown): LeaseRecord | undefined {
+  const parsed = leaseSchema.safeParse(body);
+  if (!parsed.success) return undefined;
+  const { metadata, spec } = parsed.data;
+  return {
+    version: metadata.resourceVersion,
+    holder: spec.holderIdentity ?? "",
+    transitions: spec.leaseTransitions ?? 0,
+    durationMs: (spec.leaseDurationSeconds ?? 0) * 1000,
+  };
+}
+
+/** "2026-01-31T12:00:00.123000Z" */
+const microTime = (time: Date): string => time.toISOString().replace("Z", "000Z");

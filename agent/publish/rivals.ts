@@ -1,0 +1,37 @@
+// Whether another controller already serves LoadBalancer Services without a class. Pure. Beside one, --default-class would
+// take its Services: both would write one status without end. Workloads may not be read with the agent's few rights, so
+// what tells is what such controllers leave on Services: MetalLB's webhook, and addresses that somebody else has written.
+import type { KubeService } from "../source/resources.ts";
+import { MANAGER } from "./restore.ts";
+import { isMarked } from "./status.ts";
+
+/** Names of those found, for a person to read; sorted, each once. */
+export function rivals(services: readonly KubeService[]): readonly string[] {
+  const found = services.flatMap((service) => {
+    const { metadata, spec, status } = service;
+    if (metadata.labels["app.kubernetes.io/name"] === "metallb" || metadata.namespace === "metallb-system") {
+      return ["MetalLB"];
+    }
+    const classless = spec.type === "LoadBalancer" && spec.loadBalancerClass === undefined;
+    if (!classless || isMarked(service) || status.loadBalancer.ingress.length === 0) return [];
+    const [writer = "another controller"] = metadata.managedFields.filter((manager) => manager !== MANAGER);
+    const called = writer === "k3s" ? "k3s' ServiceLB" : writer;
+    return [`${called} (it gave Service ${metadata.namespace}/${metadata.name} its address)`];
+  });
+  return [...new Set(found)].sort();
+}
+
+/**
+ * Why --default-class must not start here; undefined where it may. An agent that already holds Services goes on whatever
+ * comes beside it: to stop then would take down what works, and the status says who interferes.
+ */
+export function refusalOfDefaultClass(services: readonly KubeService[]): string | undefined {
+  const found = rivals(services);
+  if (found.length === 0 || services.some(isMarked)) return undefined;
+  const shown = found.slice(0, 5).join(", ");
+  return (
+    `--default-class: ${shown} already serves LoadBalancer Services without a class here. Give Postern's Services ` +
+    "loadBalancerClass: postern.dev/edge and leave --default-class out, or stop the other controller, " +
+    "or insist with --force-default-class"
+  );
+}

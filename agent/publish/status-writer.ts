@@ -1,0 +1,236 @@
+// Keeps the status of every Service as the edge says it should be: a shell around status.ts that owns requests, retries and
+// the memory of what was written. One patch a Service at a time, a few Services at once; only where something differs.
+// 404 and 409 are answers: the watch brings what is true. Survives a restart: nothing; the status itself is the memory.
+import type { Logger } from "pino";
+import type { PublishResult } from "../../src/wire/snapshot.ts";
+import { describe, type KubeApi, STRATEGIC_MERGE } from "../kube/api.ts";
+import { type KubeService, serviceSchema } from "../source/resources.ts";
+import type { Events } from "./events.ts";
+import { type Contest, contested, MANAGER, written } from "./restore.ts";
+import { type ExposedKind, isMarked, type StatusPatch, statusPatch } from "./status.ts";
+import { happenings, refusals } from "./tell.ts";
+
+export interface StatusWriterOptions {
+  readonly api: KubeApi;
+  readonly events: Events;
+  readonly log: Logger;
+  readonly exposedAs: (service: KubeService) => ExposedKind | undefined;
+  readonly random?: () => number;
+}
+
+const AT_ONCE = 16;
+/** An edge that cannot be asked must not keep a Service from going: snapshots are complete, it will hear of it. */
+const RELEASE_MS = 10_000;
+const RETRY_FIRST_MS = 500;
+const RETRY_MAX_MS = 300_000;
+
+interface Entry {
+  service: KubeService;
+  /** Newer than `service`: what the API server answered to our patch, until the watch brings another version. */
+  reply: KubeService | undefined;
+  contest: Contest | undefined;
+  /** Since when it is none of ours any more; ms. */
+  goingSince: number | undefined;
+  failures: number;
+  timer: NodeJS.Timeout | undefined;
+  busy: boolean;
+  again: boolean;
+}
+
+type Outcomes = ReadonlyMap<string, { readonly uid: string; readonly outcome: PublishResult["services"][string] }>;
+
+export class StatusWriter {
+  readonly #options: StatusWriterOptions;
+  readonly #random: () => number;
+  readonly #entries = new Map<string, Entry>();
+  readonly #queue = new Set<string>();
+  #outcomes: Outcomes | undefined;
+  #running = 0;
+  #stopped = false;
+  #idle: (() => void) | undefined;
+
+  constructor(options: StatusWriterOptions) {
+    this.#options = options;
+    this.#random = options.random ?? Math.random;
+  }
+
+  /** All Services there are. Unchanged ones must be the same objects as before. */
+  observe(services: readonly KubeService[]): void {
+    const present = new Set<string>();
+    for (const service of services) {
+      const key = keyOf(service);
+      present.add(key);
+      const entry = this.#entries.get(key);
+      if (entry?.service === service) continue;
+      if (entry === undefined || entry.service.metadata.uid !== service.metadata.uid) {
+        clearTimeout(entry?.timer);
+        this.#entries.set(key, fresh(service));
+      } else this.#changed(entry, service);
+      this.#queue.add(key);
+    }
+    for (const [key, entry] of this.#entries) {
+      if (present.has(key)) continue;
+      clearTimeout(entry.timer);
+      this.#entries.delete(key);
+    }
+    this.#pump();
+  }
+
+  /** What the edge made of the snapshot that held these Services, by "namespace/name" with their UIDs. */
+  conclude(outcomes: Outcomes): void {
+    const before = this.#outcomes;
+    this.#outcomes = outcomes;
+    for (const key of this.#entries.keys()) {
+      const [old, now] = [before?.get(key), outcomes.get(key)];
+      if (old === undefined && now === undefined && before !== undefined) continue;
+      if (JSON.stringify(old) !== JSON.stringify(now) || before === undefined) this.#queue.add(key);
+    }
+    this.#pump();
+  }
+
+  /** Lets what is under way end. */
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    this.#queue.clear();
+    for (const { timer } of this.#entries.values()) clearTimeout(timer);
+    await this.#untilIdle();
+  }
+
+  /** Takes all of ours from every Service, whatever is wanted: Postern is being uninstalled. */
+  async releaseAll(): Promise<void> {
+    await this.stop();
+    const marked = [...this.#entries.values()].filter(({ service, reply }) => isMarked(reply ?? service));
+    const one = async (): Promise<void> => {
+      for (let entry = marked.pop(); entry !== undefined; entry = marked.pop()) {
+        const service = entry.reply ?? entry.service;
+        const wanted = { exposed: undefined, outcome: undefined, released: true, rival: undefined };
+        const patch = statusPatch(service, wanted, new Date().toISOString());
+        if (patch !== undefined) await this.#send(service, patch);
+      }
+    };
+    await Promise.all(Array.from({ length: AT_ONCE }, one));
+  }
+
+  #changed(entry: Entry, service: KubeService): void {
+    entry.service = service;
+    // What the watch brings may be older than our own write: that holds until it has caught up.
+    const behind = entry.reply === undefined ? 1 : age(service) - age(entry.reply);
+    if (behind < 0) return;
+    if (behind > 0 && entry.contest !== undefined) entry.contest = contested(entry.contest, service, Date.now());
+    entry.reply = undefined;
+  }
+
+  #pump(): void {
+    for (const key of this.#queue) {
+      if (this.#running >= AT_ONCE || this.#stopped) return;
+      this.#queue.delete(key);
+      const entry = this.#entries.get(key);
+      if (entry === undefined) continue;
+      if (entry.busy) entry.again = true;
+      else void this.#work(key, entry);
+    }
+  }
+
+  async #work(key: string, entry: Entry): Promise<void> {
+    this.#running++;
+    entry.busy = true;
+    try {
+      await this.#settle(key, entry);
+    } finally {
+      entry.busy = false;
+      this.#running--;
+      if (entry.again && !this.#stopped && this.#entries.get(key) === entry) this.#queue.add(key);
+      entry.again = false;
+      if (this.#running === 0) this.#idle?.();
+      this.#pump();
+    }
+  }
+
+  async #settle(key: string, entry: Entry): Promise<void> {
+    clearTimeout(entry.timer);
+    const service = entry.reply ?? entry.service;
+    const now = Date.now();
+    const exposed = this.#options.exposedAs(service);
+    entry.goingSince = exposed === undefined ? (entry.goingSince ?? now) : undefined;
+    const known = this.#outcomes?.get(key);
+    const outcome = known?.uid === service.metadata.uid ? known.outcome : undefined;
+    const confirmed = this.#outcomes !== undefined && outcome === undefined;
+    const released = confirmed || (entry.goingSince !== undefined && now - entry.goingSince >= RELEASE_MS);
+    const wanted = { exposed, outcome, released, rival: entry.contest?.rival };
+    const patch = statusPatch(service, wanted, new Date(now).toISOString());
+    if (patch === undefined) {
+      entry.failures = 0;
+      if (exposed === undefined && isMarked(service)) this.#later(key, entry, RELEASE_MS);
+      return;
+    }
+    const wait = (entry.contest?.notBefore ?? 0) - now;
+    if (wait > 0 && patch.purpose !== "release") return this.#later(key, entry, wait);
+    await this.#apply(key, entry, service, patch);
+  }
+
+  async #apply(key: string, entry: Entry, service: KubeService, patch: StatusPatch): Promise<void> {
+    const result = await this.#send(service, patch);
+    if (result === "refused") {
+      const range = Math.min(RETRY_FIRST_MS * 2 ** Math.min(entry.failures, 16), RETRY_MAX_MS);
+      entry.failures++;
+      return this.#later(key, entry, range * (0.5 + this.#random() / 2));
+    }
+    entry.failures = 0;
+    if (result === "overtaken") return;
+    entry.contest = patch.purpose === "write" ? written(entry.contest, patch.ingress) : undefined;
+    // Where the watch was faster it has the truth already.
+    if (age(entry.service) < age(result)) entry.reply = result;
+    entry.again = true;
+  }
+
+  /** The Service as it is now; overtaken: it changed or went meanwhile, and the watch will say how. */
+  async #send(service: KubeService, patch: StatusPatch): Promise<KubeService | "overtaken" | "refused"> {
+    const { api, events, log } = this.#options;
+    const { namespace, name } = service.metadata;
+    const answer = await api.call("PATCH", `/api/v1/namespaces/${namespace}/services/${name}/status`, {
+      query: { fieldManager: MANAGER },
+      body: patch.body,
+      contentType: STRATEGIC_MERGE,
+    });
+    if (answer.kind === "ok") {
+      events.tell(service, happenings(service, patch));
+      const parsed = serviceSchema.safeParse(answer.body);
+      return parsed.success ? parsed.data : "overtaken";
+    }
+    if (answer.kind === "status" && (answer.status === 404 || answer.status === 409)) return "overtaken";
+    log.warn(
+      `Service ${namespace}/${name}: its status could not be written (${patch.purpose}): the API server ${describe(answer)}`,
+    );
+    if (answer.kind === "status" && answer.status < 500 && answer.status !== 429) {
+      events.tell(service, [refusals[patch.purpose]]);
+    }
+    return "refused";
+  }
+
+  #later(key: string, entry: Entry, ms: number): void {
+    if (this.#stopped) return;
+    clearTimeout(entry.timer);
+    entry.timer = setTimeout(() => {
+      this.#queue.add(key);
+      this.#pump();
+    }, ms);
+  }
+
+  async #untilIdle(): Promise<void> {
+    if (this.#running > 0) await new Promise<void>((resolve) => (this.#idle = resolve));
+  }
+}
+
+const fresh = (service: KubeService): Entry => ({
+  service,
+  reply: undefined,
+  contest: undefined,
+  goingSince: undefined,
+  failures: 0,
+  timer: undefined,
+  busy: false,
+  again: false,
+});
+/** Versions are numbers that only rise, for all objects of one cluster. */
+const age = ({ metadata }: KubeService): number => Number(metadata.resourceVersion ?? 0);
+const keyOf = ({ metadata }: KubeService): string => `${metadata.namespace}/${metadata.name}`;

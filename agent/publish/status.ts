@@ -1,0 +1,165 @@
+// What a Service's status should say, and the smallest patch that makes it so. Pure. Everything goes through the
+// `services/status` subresource: hostnames, conditions and the finalizer.
+// Ours is what carries our condition postern.dev/Programmed. It is written together with the finalizer, so that neither is
+// ever alone: what lacks it belongs to somebody else, and neither its finalizer nor its status is touched.
+import { type Condition, hostnameSchema } from "../../src/wire/snapshot.ts";
+import type { KubeService } from "../source/resources.ts";
+
+export const FINALIZER = "service.kubernetes.io/load-balancer-cleanup";
+export const PROGRAMMED = "postern.dev/Programmed";
+const PORTS_ERROR = "LoadBalancerPortsError";
+/** Goes with our condition where it is listed, for Kubernetes' own type has no prefix that tells whose it is. */
+const isOurs = (type: string): boolean => type.startsWith("postern.dev/") || type === PORTS_ERROR;
+
+export type ExposedKind = "LoadBalancer" | "Headless" | "ExternalName";
+
+export interface Wanted {
+  /** Undefined: not, or no longer, exposed. */
+  readonly exposed: ExposedKind | undefined;
+  /** What the edge said of exactly this Service. */
+  readonly outcome: { readonly hostnames: readonly string[]; readonly conditions: readonly Condition[] } | undefined;
+  /** The edge has let go of it, or had its time to. */
+  readonly released: boolean;
+  /** Who else writes this status. */
+  readonly rival: string | undefined;
+}
+
+export interface StatusPatch {
+  /** mark: finalizer and first condition, before anything is published. write: what the edge said. release: all of ours goes. */
+  readonly purpose: "mark" | "write" | "release";
+  readonly body: object;
+  /** As they will be. */
+  readonly conditions: readonly Condition[];
+  readonly ingress: KubeService["status"]["loadBalancer"]["ingress"];
+}
+
+export const isMarked = ({ status }: KubeService): boolean => status.conditions.some(({ type }) => type === PROGRAMMED);
+export const isDeleted = ({ metadata }: KubeService): boolean => metadata.deletionTimestamp !== undefined;
+
+/** Undefined: all is as it should be, or it is none of ours. `now`: RFC 3339. */
+export function statusPatch(service: KubeService, wanted: Wanted, now: string): StatusPatch | undefined {
+  if (wanted.exposed === undefined || isDeleted(service)) {
+    return isMarked(service) && wanted.released ? releasePatch(service) : undefined;
+  }
+  const balancer = wanted.exposed === "LoadBalancer";
+  const finalize = balancer && !service.metadata.finalizers.includes(FINALIZER);
+  const { outcome } = wanted;
+  if (outcome === undefined) {
+    // Headless and ExternalName have nothing to clean up: their first word is the edge's.
+    if (!balancer || (isMarked(service) && !finalize)) return undefined;
+    const conditions = isMarked(service) ? [] : [pending];
+    return {
+      purpose: "mark",
+      body: patchBody(service, { finalize, conditions: conditionPatch(service, conditions, [], now) }),
+      conditions,
+      ingress: service.status.loadBalancer.ingress,
+    };
+  }
+  const conditions = [...outcome.conditions, ...(wanted.rival === undefined ? [] : [rivalCondition(wanted.rival)])];
+  const gone = service.status.conditions
+    .map(({ type }) => type)
+    .filter((type) => isOurs(type) && !has(conditions, type));
+  const changed = conditionPatch(service, conditions, gone, now);
+  const ingress = balancer ? ingressOf(service, outcome) : [];
+  const moved = balancer && JSON.stringify(ingress) !== JSON.stringify(service.status.loadBalancer.ingress);
+  if (!finalize && !moved && changed.length === 0) return undefined;
+  return {
+    purpose: "write",
+    body: patchBody(service, { finalize, conditions: changed, ...(moved ? { ingress } : {}) }),
+    conditions,
+    ingress,
+  };
+}
+
+/** Before the edge has answered for the first time. */
+const pending: Condition = {
+  type: PROGRAMMED,
+  status: "False",
+  reason: "Pending",
+  message: "The edge has not taken it yet.",
+};
+
+const rivalCondition = (rival: string): Condition => ({
+  type: "postern.dev/AnotherStatusWriter",
+  status: "True",
+  reason: "StatusOverwritten",
+  message:
+    `${rival} overwrites the status of this Service, and Postern restores it. Let only one of them act on it: ` +
+    "give the Service a loadBalancerClass, or stop the other controller.",
+});
+
+/** Only what the API server accepts as a host name: one bad name would be a 422 for the whole patch. */
+function ingressOf(
+  service: KubeService,
+  { hostnames, conditions }: NonNullable<Wanted["outcome"]>,
+): StatusPatch["ingress"] {
+  const refused = new Map<number, string>();
+  for (const { type, status, ports } of conditions) {
+    if (status === "True" && type.startsWith("postern.dev/")) for (const port of ports ?? []) refused.set(port, type);
+  }
+  const ports = service.spec.ports.map(({ port, protocol }) => {
+    const error = protocol === "TCP" ? refused.get(port) : `postern.dev/${protocol}NotSupported`;
+    return { port, protocol, error };
+  });
+  const troubled = ports.some(({ error }) => error !== undefined);
+  return hostnames
+    .filter((hostname) => hostnameSchema.safeParse(hostname).success)
+    .map((hostname) => ({ hostname, ip: undefined, ports: troubled ? ports : [] }));
+}
+
+/** What differs, in strategic merge's words: conditions merge by type, `$patch: delete` takes one away. */
+function conditionPatch(
+  service: KubeService,
+  conditions: readonly Condition[],
+  gone: readonly string[],
+  now: string,
+): object[] {
+  const changed = conditions.flatMap(({ type, status, reason, message }) => {
+    const before = service.status.conditions.find((condition) => condition.type === type);
+    if (before?.status === status && before.reason === reason && before.message === message) return [];
+    const moved = before?.status === status ? {} : { lastTransitionTime: now };
+    return [{ type, status, reason, message, ...moved }];
+  });
+  return [...changed, ...gone.map((type) => ({ $patch: "delete", type }))];
+}
+
+/** The API server has wiped the addresses where the type changed; where the class was given up, they are still ours. */
+function releasePatch(service: KubeService): StatusPatch {
+  const ours = service.status.conditions.filter(({ type }) => isOurs(type));
+  const addressed = service.spec.type === "LoadBalancer" && service.status.loadBalancer.ingress.length > 0;
+  const release = service.metadata.finalizers.includes(FINALIZER);
+  return {
+    purpose: "release",
+    body: {
+      metadata: {
+        uid: service.metadata.uid,
+        ...(release ? { "$deleteFromPrimitiveList/finalizers": [FINALIZER] } : {}),
+      },
+      status: {
+        conditions: ours.map(({ type }) => ({ $patch: "delete", type })),
+        ...(addressed ? { loadBalancer: { ingress: null } } : {}),
+      },
+    },
+    conditions: [],
+    ingress: [],
+  };
+}
+
+function patchBody(
+  { metadata }: KubeService,
+  parts: { readonly finalize: boolean; readonly conditions: object[]; readonly ingress?: StatusPatch["ingress"] },
+): object {
+  const { finalize, conditions, ingress } = parts;
+  const status = {
+    ...(conditions.length === 0 ? {} : { conditions }),
+    ...(ingress === undefined ? {} : { loadBalancer: { ingress: ingress.length === 0 ? null : ingress } }),
+  };
+  return {
+    // Deleted and created anew meanwhile: a conflict, not the other Service's status.
+    metadata: { uid: metadata.uid, ...(finalize ? { finalizers: [FINALIZER] } : {}) },
+    ...(Object.keys(status).length === 0 ? {} : { status }),
+  };
+}
+
+const has = (conditions: readonly Condition[], type: string): boolean =>
+  conditions.some((condition) => condition.type === type);
