@@ -11,13 +11,21 @@ export interface Install {
   readonly token: string;
   /** undefined: as the template has it. */
   readonly image?: string | undefined;
+  /** Of the agent, by name without dashes in front: "default-class" → "true". */
+  readonly options: Readonly<Record<string, string>>;
 }
 
-export function installManifest({ edge, cluster, token, image }: Install): string {
+export function installManifest({ edge, cluster, token, image, options }: Install): string {
+  const settings = Object.entries(options).map(
+    ([name, value]) => `\n  POSTERN_${name.toUpperCase().replaceAll("-", "_")}: ${JSON.stringify(value)}`,
+  );
   const places: [place: string, filled: string][] = [
     ['POSTERN_EDGE: "https://postern.example.com"', `POSTERN_EDGE: ${JSON.stringify(edge)}`],
     ['POSTERN_CLUSTER: "name-of-this-cluster"', `POSTERN_CLUSTER: ${JSON.stringify(cluster)}`],
-    ['POSTERN_INSECURE_PLAIN_HTTP: "false"', `POSTERN_INSECURE_PLAIN_HTTP: "${edge.startsWith("http:")}"`],
+    [
+      'POSTERN_INSECURE_PLAIN_HTTP: "false"',
+      `POSTERN_INSECURE_PLAIN_HTTP: "${edge.startsWith("http:")}"${settings.join("")}`,
+    ],
     ['token: "token-of-this-cluster"', `token: ${JSON.stringify(token)}`],
   ];
   if (image !== undefined) places.push([imageLine(), `image: ${JSON.stringify(image)}`]);

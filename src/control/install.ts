@@ -29,7 +29,7 @@ export function installRoutes(app: Api): void {
       const principal = c.get("principal");
       const made = await clusterOf(c.env, c.get("cluster").name).createInstallCode({
         madeBy: principal.kind === "cluster" ? principal.tokenId : "",
-        image: c.req.valid("json").image,
+        ...c.req.valid("json"),
       });
       if (!made.ok) return refused(c, made);
       const url = `${edgeUrl(c)}${INSTALL_PATH}${made.code}.yaml`;
@@ -61,8 +61,8 @@ export function installRoutes(app: Api): void {
     if (cluster === undefined) return unknown(c);
     const redeemed = await clusterOf(c.env, cluster).redeemInstallCode(code);
     if (!redeemed.ok) return redeemed.status === 404 ? unknown(c) : refused(c, redeemed);
-    const { token, image } = redeemed;
-    return c.body(installManifest({ edge, cluster, token, image }), 200, {
+    const { token, image, options } = redeemed;
+    return c.body(installManifest({ edge, cluster, token, image, options }), 200, {
       "content-type": "text/yaml; charset=utf-8",
     });
   });

@@ -42,6 +42,22 @@ export const tokenIdSchema = z
 
 export const tokenRecordSchema = z.object({ id: z.string(), createdAt: z.int(), label: z.string() }).openapi("Token");
 
+/** What the manifest itself says: the code's own cluster, and the pod's. */
+const FIXED_OPTIONS = new Set([
+  ...["edge", "cluster", "insecure-plain-http", "token-file", "source", "manifests", "kubeconfig"],
+  ...["node", "instance", "address", "health-socket"],
+]);
+
+const agentOptionsSchema = z
+  .record(
+    z.string().regex(/^[a-z][a-z-]{0,39}$/, "must be an option of the agent without its dashes"),
+    z.string().max(1024),
+  )
+  .refine((options) => Object.keys(options).length <= 20, { message: "may be 20 at most" })
+  .refine((options) => !Object.keys(options).some((name) => FIXED_OPTIONS.has(name)), {
+    message: `may not hold what the manifest sets itself: ${[...FIXED_OPTIONS].join(", ")}`,
+  });
+
 export const installCodeInputSchema = z.strictObject({
   image: z
     .string()
@@ -54,6 +70,10 @@ export const installCodeInputSchema = z.strictObject({
     .openapi({
       description: "The agent's image; left out: what the nodes were given by hand under the manifest's name",
     }),
+  options: agentOptionsSchema.optional().openapi({
+    description: "Options of the agent (its --help lists them), filled into the ConfigMap",
+    example: { "default-class": "true" },
+  }),
 });
 
 export const installCodeSchema = z.object({

@@ -1,7 +1,9 @@
-// The control API as the local emulation uses it. Parses every answer; its errors carry what the API said, never a token.
+// The control API as the local edges use it. Parses every answer; its errors carry what the API said, never a token.
 import { z } from "zod";
 
 const createdSchema = z.object({ token: z.string().min(1) });
+const codeSchema = z.object({ command: z.string() });
+const clustersSchema = z.object({ clusters: z.array(z.object({ name: z.string() })) });
 const tableSchema = z.object({
   listeners: z.array(z.object({ hostname: z.string(), port: z.int().min(1).max(65_535), tls: z.boolean() })),
 });
@@ -13,26 +15,58 @@ export type TableListener = z.infer<typeof tableSchema>["listeners"][number];
 export interface Api {
   /** Creates the cluster; returns its token. */
   createCluster(name: string): Promise<string>;
+  clusters(): Promise<string[]>;
+  /** The cluster is made where there is none. `options`: of the agent, without their dashes. */
+  installCommand(cluster: string, options?: Readonly<Record<string, string>>): Promise<string>;
+  /** Asks only for what changed since the last call. */
   listeners(cluster: string): Promise<TableListener[]>;
   /** Names of the nodes that are connected to every shard. */
   connectedNodes(cluster: string): Promise<Set<string>>;
 }
 
 export function createApi(edge: string, adminToken: string): Api {
-  async function call<T>(method: string, path: string, schema: z.ZodType<T>, body?: object): Promise<T> {
-    const response = await fetch(`${edge}/api/v1${path}`, {
+  const tables = new Map<string, { readonly etag: string; readonly listeners: TableListener[] }>();
+
+  async function ask(method: string, path: string, etag?: string, body?: object): Promise<Response> {
+    return await fetch(`${edge}/api/v1${path}`, {
       method,
-      headers: { authorization: `Bearer ${adminToken}`, "content-type": "application/json" },
+      headers: {
+        authorization: `Bearer ${adminToken}`,
+        "content-type": "application/json",
+        ...(etag === undefined ? {} : { "if-none-match": etag }),
+      },
       ...(body === undefined ? {} : { body: JSON.stringify(body) }),
       signal: AbortSignal.timeout(10_000),
     });
+  }
+  async function call<T>(method: string, path: string, schema: z.ZodType<T>, body?: object): Promise<T> {
+    return await read(method, path, schema, await ask(method, path, undefined, body));
+  }
+  async function read<T>(method: string, path: string, schema: z.ZodType<T>, response: Response): Promise<T> {
     const text = await response.text();
     if (!response.ok) throw new Error(`${method} ${path} was answered with ${response.status}: ${text.slice(0, 500)}`);
     return schema.parse(JSON.parse(text));
   }
   return {
     createCluster: async (name) => (await call("POST", "/clusters", createdSchema, { name })).token,
-    listeners: async (cluster) => (await call("GET", `/clusters/${cluster}/table`, tableSchema)).listeners,
+    async installCommand(cluster, options) {
+      const { clusters } = await call("GET", "/clusters", clustersSchema);
+      if (!clusters.some(({ name }) => name === cluster))
+        await call("POST", "/clusters", createdSchema, { name: cluster });
+      const body = options === undefined ? {} : { options };
+      return (await call("POST", `/clusters/${cluster}/install-code`, codeSchema, body)).command;
+    },
+    clusters: async () => (await call("GET", "/clusters", clustersSchema)).clusters.map(({ name }) => name),
+    async listeners(cluster) {
+      const path = `/clusters/${cluster}/table`;
+      const before = tables.get(cluster);
+      const response = await ask("GET", path, before?.etag);
+      if (response.status === 304 && before !== undefined) return before.listeners;
+      const etag = response.headers.get("etag") ?? "";
+      const { listeners } = await read("GET", path, tableSchema, response);
+      tables.set(cluster, { etag, listeners });
+      return listeners;
+    },
     async connectedNodes(cluster) {
       const { nodes } = await call("GET", `/clusters/${cluster}/nodes`, nodesSchema);
       const connected = nodes.filter(({ tunnel }) => tunnel.length > 0 && tunnel.every(({ available }) => available));

@@ -1,4 +1,4 @@
-// The listener ports: opened and closed live as the edge's table has them, on 127.0.0.1 and ::1. Owns the listening
+// The listener ports: opened and closed live as the edge's table has them, on 127.0.0.1 and ::1 or where told. Owns the listening
 // sockets and the two exceptions: a port that another program holds, and one that needs rights we lack. A closed
 // listener finishes what it accepted. Nothing survives.
 import { once } from "node:events";
@@ -15,13 +15,16 @@ interface Opened {
 export class Listeners {
   readonly #forwarder: Forwarder;
   readonly #say: Say;
+  readonly #hosts: readonly string[];
   readonly #open = new Map<number, Opened>();
   /** Ports that could not be opened, so that each is told once; tried again at every reconcile. */
   readonly #troubled = new Set<number>();
 
-  constructor(forwarder: Forwarder, say: Say) {
+  /** `hosts`: addresses of this machine; one that it lacks is passed over if it is not the first. */
+  constructor(forwarder: Forwarder, say: Say, hosts: readonly string[] = ["127.0.0.1", "::1"]) {
     this.#forwarder = forwarder;
     this.#say = say;
+    this.#hosts = hosts;
   }
 
   /** Opens what is missing, closes what is left over. One call at a time. */
@@ -75,10 +78,10 @@ export class Listeners {
     );
   }
 
-  /** Servers on both loopback addresses, or the error's code. A machine without IPv6 has one. */
+  /** Servers on all addresses, or the error's code. A machine without IPv6 has one. */
   async #listen(port: number, at: number): Promise<Server[] | string> {
     const servers: Server[] = [];
-    for (const host of ["127.0.0.1", "::1"]) {
+    for (const host of this.#hosts) {
       const server = this.#forwarder.server(port, at);
       server.listen(at, host);
       try {
@@ -86,7 +89,7 @@ export class Listeners {
         servers.push(server);
       } catch (error) {
         const code = error instanceof Error && "code" in error ? String(error.code) : String(error);
-        if (host === "::1" && (code === "EADDRNOTAVAIL" || code === "EAFNOSUPPORT")) continue;
+        if (servers.length > 0 && (code === "EADDRNOTAVAIL" || code === "EAFNOSUPPORT")) continue;
         for (const open of servers) open.close();
         return code;
       }

@@ -5,7 +5,7 @@ import type { RoutingTable } from "../routing/table.ts";
 import type { PublishResult, SnapshotGeneration } from "../wire/snapshot.ts";
 import type { ClusterRecord } from "./contract.ts";
 import { documentsTable, getDocument, putDocument } from "./documents.ts";
-import { tokensMigration } from "./tokens.ts";
+import { codeOptionsMigration, tokensMigration } from "./tokens.ts";
 
 export const clusterMigrations = [
   `${documentsTable};
@@ -21,6 +21,7 @@ export const clusterMigrations = [
    -- Direct nodes that are not simply well: a threshold state as JSON.
    CREATE TABLE probe (node TEXT PRIMARY KEY, state TEXT NOT NULL) WITHOUT ROWID;`,
   tokensMigration,
+  codeOptionsMigration,
 ];
 
 /** What was compiled from the stored snapshot, beside the table. */

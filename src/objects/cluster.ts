@@ -11,6 +11,7 @@ import type {
   ClusterRecord,
   ClusterRpc,
   InstallCodeInput,
+  Redeemed,
   Outcome,
   Refusal,
   TokenRecord,
@@ -122,7 +123,7 @@ export class ClusterObject extends DurableObject<Env> implements ClusterRpc {
     return added.ok ? { ...added, code: minted.secret } : added;
   }
 
-  async redeemInstallCode(code: string): Promise<Outcome<{ token: string; image?: string }>> {
+  async redeemInstallCode(code: string): Promise<Outcome<Redeemed & { token: string }>> {
     const hash = await hashSecret(code);
     const minted = await this.#mint("pst");
     if (minted === undefined) return unknownCode;

@@ -90,6 +90,14 @@ export interface InstallCodeInput {
   readonly madeBy: string;
   /** Of the agent, where it is not the manifest's own. */
   readonly image?: string | undefined;
+  /** Of the agent, by name without dashes in front. */
+  readonly options?: Readonly<Record<string, string>> | undefined;
+}
+
+/** What a redeemed code leads to. */
+export interface Redeemed {
+  readonly image?: string;
+  readonly options: Readonly<Record<string, string>>;
 }
 
 /** ClusterObject, one per cluster, named by the cluster. */
@@ -110,7 +118,7 @@ export interface ClusterRpc {
   revoke(id: string): Promise<Outcome<object>>;
   createInstallCode(by: InstallCodeInput): Promise<Outcome<{ code: string; expiresAt: number; uses: number }>>;
   /** Mints a new token. */
-  redeemInstallCode(code: string): Promise<Outcome<{ token: string; image?: string }>>;
+  redeemInstallCode(code: string): Promise<Outcome<Redeemed & { token: string }>>;
   /** An agent is about to dial this shard: from now on its TunnelObject exists and is pushed tables. */
   dialled(shard: number): Promise<void>;
   grantEpoch(): Promise<Outcome<{ epoch: number }>>;

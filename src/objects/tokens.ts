@@ -2,13 +2,15 @@
 // that withdrawing one breaks nobody else. Both are kept as hashes and shown once. Decides who is let in; closing the sockets
 // of withdrawn tokens is the caller's. Everything is in SQLite and survives. Each method is one synchronous transaction: what
 // takes time (random bytes, hashes) is done before it is called.
-import type { InstallCodeInput, Outcome, Refusal, TokenRecord } from "./contract.ts";
+import type { InstallCodeInput, Outcome, Redeemed, Refusal, TokenRecord } from "./contract.ts";
 import { type MintedSecret, sameHash } from "./token.ts";
 
 export const tokensMigration = `ALTER TABLE token ADD COLUMN label TEXT NOT NULL DEFAULT '';
    -- made_by: id of the token that asked for it, '' for the admin. expires_at: epoch ms.
    CREATE TABLE install_code (hash BLOB PRIMARY KEY, made_by TEXT NOT NULL, image TEXT, expires_at INTEGER NOT NULL,
      uses INTEGER NOT NULL) WITHOUT ROWID`;
+/** options: JSON. */
+export const codeOptionsMigration = "ALTER TABLE install_code ADD COLUMN options TEXT NOT NULL DEFAULT '{}'";
 
 /** A cluster has few holders; each request compares with all of them. */
 const TOKENS_MAX = 50;
@@ -83,7 +85,7 @@ export class Tokens {
 
   addCode(
     { hash }: MintedSecret,
-    { madeBy, image }: InstallCodeInput,
+    { madeBy, image, options = {} }: InstallCodeInput,
     now: number,
   ): Outcome<{ expiresAt: number; uses: number }> {
     const { sql } = this.#storage;
@@ -93,16 +95,19 @@ export class Tokens {
       return { ok: false, status: 429, reason: "too-many-codes", message };
     }
     const expiresAt = now + CODE_LIFE_MS;
-    sql.exec("INSERT INTO install_code VALUES (?, ?, ?, ?, ?)", hash, madeBy, image ?? null, expiresAt, CODE_USES);
+    sql.exec(
+      "INSERT INTO install_code (hash, made_by, image, expires_at, uses, options) VALUES (?, ?, ?, ?, ?, ?)",
+      ...[hash, madeBy, image ?? null, expiresAt, CODE_USES, JSON.stringify(options)],
+    );
     return { ok: true, expiresAt, uses: CODE_USES };
   }
 
   /** Spends one use of the code with this hash and adds `minted`. The look-up by hash tells nothing by its time. */
-  redeem(hash: Uint8Array<ArrayBuffer>, minted: MintedSecret, now: number): Outcome<{ image?: string }> {
+  redeem(hash: Uint8Array<ArrayBuffer>, minted: MintedSecret, now: number): Outcome<Redeemed> {
     const { sql } = this.#storage;
     const [code] = sql
-      .exec<{ made_by: string; image: string | null }>(
-        "SELECT made_by, image FROM install_code WHERE hash = ? AND expires_at > ?",
+      .exec<{ made_by: string; image: string | null; options: string }>(
+        "SELECT made_by, image, options FROM install_code WHERE hash = ? AND expires_at > ?",
         ...[hash, now],
       )
       .toArray();
@@ -115,7 +120,8 @@ export class Tokens {
       sql.exec("UPDATE install_code SET uses = uses - 1 WHERE hash = ?", hash);
       sql.exec("DELETE FROM install_code WHERE uses <= 0");
       this.add(minted, `install code of ${code.made_by === "" ? "the admin" : `token ${code.made_by}`}`, now);
-      return { ok: true, ...(code.image !== null && { image: code.image }) };
+      const options = JSON.parse(code.options) as Redeemed["options"];
+      return { ok: true, options, ...(code.image !== null && { image: code.image }) };
     });
   }
 

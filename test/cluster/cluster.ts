@@ -7,6 +7,8 @@ import { ensureImages } from "./images.ts";
 import { ensureNetwork } from "./network.ts";
 import { ensureNode } from "./node.ts";
 import { ensurePackages } from "./packages.ts";
+import { ensureAgent } from "./agent.ts";
+import { type EdgePlace, edgePlace, ensureEdge, type Refuse } from "./edge.ts";
 import { control, inside, kubeconfig, kubectl, nodes } from "./places.ts";
 import { rememberMachine } from "./stop.ts";
 
@@ -16,10 +18,22 @@ export interface Cluster {
   readonly kubectl: string;
   /** Prefix that runs a program inside the control plane's namespace. */
   readonly exec: readonly string[];
+  /** Absent: Kubernetes alone. */
+  readonly edge?: EdgePlace;
   readonly nodes: readonly { readonly name: string; readonly address: string; readonly netns: string }[];
 }
 
-export async function bringUp(say: (line: string) => void): Promise<Cluster> {
+export interface Wishes {
+  /** Kubernetes alone, without edge and agent. */
+  readonly bare?: boolean;
+  /** How the edge refuses; see `npm run edge -- --help`. */
+  readonly refuse?: Refuse;
+}
+
+export async function bringUp(
+  say: (line: string) => void,
+  { bare = false, refuse = "answer" }: Wishes = {},
+): Promise<Cluster> {
   await ensurePackages(say);
   const binaries = await ensureBinaries(say);
   const images = await ensureImages(binaries, say);
@@ -37,10 +51,17 @@ export async function bringUp(say: (line: string) => void): Promise<Cluster> {
   say("nodes");
   await Promise.all(nodes.map((node) => ensureNode(node, binaries, images)));
   await nodesAreReady();
+  if (!bare) {
+    say("edge");
+    await ensureEdge(refuse);
+    say("agent");
+    await ensureAgent(say);
+  }
   return {
     kubeconfig: kubeconfig("admin"),
     kubectl,
     exec: inside(control.netns),
+    ...(bare ? {} : { edge: edgePlace }),
     nodes: nodes.map(({ name, address, netns }) => ({ name, address, netns })),
   };
 }

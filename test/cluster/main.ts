@@ -1,4 +1,4 @@
-// `npm run cluster:up -- --bare [--json]` and `npm run cluster:down`. Owns the words on the terminal: progress goes to
+// `npm run cluster:up -- [--bare] [--json]` and `npm run cluster:down`. Owns the words on the terminal: progress goes to
 // standard error, the answer to standard output.
 import { existsSync } from "node:fs";
 import { parseArgs } from "node:util";
@@ -7,14 +7,19 @@ import { importImage } from "./node.ts";
 import { nodes, work } from "./places.ts";
 import { stopCluster } from "./stop.ts";
 
-const usage = `usage: npm run cluster:up -- --bare [--json]
+const usage = `usage: npm run cluster:up -- [--bare] [--refuse answer|reset] [--json]
+       # --bare: Kubernetes alone, without edge and agent; --refuse: how the edge does (npm run edge -- --help)
        npm run cluster:down
        npm run cluster:load -- ARCHIVE    # an OCI archive, into every node`;
 
 try {
   const { positionals, values } = parseArgs({
     allowPositionals: true,
-    options: { bare: { type: "boolean", default: false }, json: { type: "boolean", default: false } },
+    options: {
+      bare: { type: "boolean", default: false },
+      json: { type: "boolean", default: false },
+      refuse: { type: "string", default: "answer" },
+    },
   });
   process.exitCode = await main(positionals, values);
 } catch (error) {
@@ -22,35 +27,36 @@ try {
   process.exitCode = 1;
 }
 
-async function main(words: readonly string[], { bare, json }: { bare: boolean; json: boolean }): Promise<number> {
+async function main(
+  words: readonly string[],
+  { bare, json, refuse }: { bare: boolean; json: boolean; refuse: string },
+): Promise<number> {
   if (words.length === 1 && words[0] === "down") {
     console.error((await stopCluster()) ? "cluster:down: nothing of it is left" : "cluster:down: there was no cluster");
     return 0;
   }
   const [word, archive] = words;
   if (words.length === 2 && word === "load" && archive !== undefined) {
-    if (!existsSync(work)) throw new Error("there is no cluster: npm run cluster:up -- --bare");
+    if (!existsSync(work)) throw new Error("there is no cluster: npm run cluster:up");
     await Promise.all(nodes.map((node) => importImage(node, archive)));
     return 0;
   }
-  if (words.length !== 1 || word !== "up") {
+  if (words.length !== 1 || word !== "up" || (refuse !== "answer" && refuse !== "reset")) {
     console.error(usage);
-    return 2;
-  }
-  if (!bare) {
-    console.error("Only Kubernetes alone exists so far, without edge and agent: npm run cluster:up -- --bare");
     return 2;
   }
   const started = Date.now();
   const seconds = (): string => ((Date.now() - started) / 1000).toFixed(1);
-  const cluster = await bringUp((line) => console.error(`cluster:up: ${line}`));
-  console.error(`cluster:up: three nodes are Ready after ${seconds()} s`);
+  const cluster = await bringUp((line) => console.error(`cluster:up: ${line}`), { bare, refuse });
+  console.error(`cluster:up: three nodes ${bare ? "" : "and their agents "}are Ready after ${seconds()} s`);
   if (json) {
     console.log(JSON.stringify(cluster));
     return 0;
   }
   console.log(`export KUBECONFIG=${cluster.kubeconfig}`);
   console.log(`alias kubectl=${cluster.kubectl}`);
+  const { edge } = cluster;
+  if (edge) console.log(`# Services get names below ${edge.domain}, which leads to the edge at ${edge.address}`);
   console.log(`# Other programs reach the cluster from inside its namespace: ${cluster.exec.join(" ")} PROGRAM …`);
   return 0;
 }

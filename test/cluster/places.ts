@@ -5,6 +5,8 @@ export const work = "/var/lib/postern-cluster";
 
 /** Outside of both the pods' and the Services' range, as a home's LAN would be. */
 export const control = { netns: "cp", bridge: "br0", address: "10.90.0.1", prefix: 24 } as const;
+/** Its listener ports and API are open in the control plane's namespace. Names below `domain` lead there, in pods too. */
+export const edge = { domain: "edge.test", port: 8787, cluster: "home", folder: `${work}/edge` } as const;
 export const apiServer = `https://${control.address}:6443`;
 export const podRange = "10.244.0.0/16";
 export const serviceRange = "10.96.0.0/16";

@@ -214,7 +214,7 @@ describe("the manifest", () => {
     ["a comment", "a # b: c"],
     ["line separators", "a\u2028b\u0085c\td"],
   ])("holds values with %s as they are", (_, value) => {
-    const yaml = installManifest({ edge: value, cluster: "home", token: value, image: value });
+    const yaml = installManifest({ edge: value, cluster: "home", token: value, image: value, options: {} });
     const objects = objectsOf(yaml);
     expect(objects.find(({ kind }) => kind === "ConfigMap")?.data?.["POSTERN_EDGE"]).toBe(value);
     expect(objects.find(({ kind }) => kind === "Secret")?.stringData).toEqual({ token: value });
@@ -223,7 +223,7 @@ describe("the manifest", () => {
 
   it("allows plain http where the edge is spoken to so", () => {
     const [settings] = objectsOf(
-      installManifest({ edge: "http://10.90.0.1:8787", cluster: "home", token: "t" }),
+      installManifest({ edge: "http://10.90.0.1:8787", cluster: "home", token: "t", options: {} }),
     ).filter(({ kind }) => kind === "ConfigMap");
     expect(settings?.data).toMatchObject({ POSTERN_INSECURE_PLAIN_HTTP: "true" });
   });

@@ -1,0 +1,70 @@
+// `npm run edge`: see options.ts for what it accepts. Owns the terminal and the signals: SIGTERM and Ctrl-C end it, SIGHUP
+// starts workerd anew while requests wait.
+import { Edge } from "./edge.ts";
+import { help, parseOptions } from "./options.ts";
+
+/** What `--json` prints. */
+interface Serving {
+  readonly url: string;
+  readonly domain: string;
+  readonly addresses: readonly string[];
+  readonly adminTokenFile: string;
+  /** With --join: the command for the cluster's kubectl. */
+  readonly join?: string;
+}
+
+function welcome({ url, domain, addresses, adminTokenFile, join }: Serving): string {
+  const next =
+    join === undefined
+      ? "Let a cluster join: start with --join NAME, or POST /api/v1/clusters and …/install-code"
+      : `Let the cluster join (within 15 minutes):\n  ${join}`;
+  return `
+The edge serves *.${domain} on ${addresses.join(" and ")}.
+${next}
+API: curl -H "Authorization: Bearer $(cat ${adminTokenFile})" ${url}/api/v1/clusters
+Ctrl-C stops it.
+`;
+}
+
+async function main(): Promise<void> {
+  const options = parseOptions(process.argv.slice(2));
+  if (options === "help") return void process.stdout.write(help);
+  if ("wrong" in options) {
+    process.stderr.write(`${options.wrong}\n\n${help}`);
+    process.exitCode = 2;
+    return;
+  }
+  const out = options.json ? process.stderr : process.stdout;
+  const edge = new Edge(options, (line) => out.write(`${line}\n`));
+  let ending = false;
+  const end = async (code: number, line: string) => {
+    if (ending) return;
+    ending = true;
+    out.write(`${line}\n`);
+    await edge.stop();
+    process.exit(code);
+  };
+  for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, () => void end(0, "Stopping …"));
+  process.on("SIGHUP", () => edge.restart());
+  process.on("uncaughtException", (error) => {
+    edge.kill();
+    process.stderr.write(`This is a bug in Postern's edge: ${error.stack}\n`);
+    process.exit(1);
+  });
+  try {
+    const api = await edge.start();
+    const { domain, addresses, join } = options;
+    const serving: Serving = {
+      url: edge.url,
+      domain,
+      addresses,
+      adminTokenFile: edge.adminTokenFile,
+      ...(join === undefined ? {} : { join: await api.installCommand(join) }),
+    };
+    process.stdout.write(options.json ? `${JSON.stringify(serving)}\n` : welcome(serving));
+  } catch (error) {
+    await end(1, error instanceof Error ? error.message : String(error));
+  }
+}
+
+await main();
