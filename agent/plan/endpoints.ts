@@ -80,6 +80,7 @@ export function mergeSlices(
   offered: readonly OfferedPort[],
 ): readonly ServiceEndpoint[] {
   const portless = service.spec.ports.length === 0 && isHeadless(service);
+  const selects = service.spec.selector !== undefined;
   const nonEmpty = (text: string | undefined) => (text === "" ? undefined : text);
   const merged = new Map<string, ServiceEndpoint & { readonly ports: Map<string, number> }>();
   const targets = new Set<string>();
@@ -87,9 +88,11 @@ export function mergeSlices(
     if (slice.addressType === "FQDN") continue;
     const ports = portless
       ? offered.map(({ port, target }) => [portKey("TCP", port), target] as const)
-      : service.spec.ports.flatMap(({ name, protocol, port }) => {
-          // A port without name or number is one that no pod has (a targetPort of a name unknown to it).
-          const own = slice.ports.find((candidate) => candidate.name === name && candidate.protocol === protocol)?.port;
+      : service.spec.ports.flatMap(({ name, protocol, port, targetPort }) => {
+          const same = slice.ports.find((candidate) => candidate.name === name && candidate.protocol === protocol);
+          // A port without number is one that no pod has (a targetPort of a name unknown to it). One that is not listed was
+          // renamed, or is new, and the slice has not followed yet: a number is what it will be, and no request waits.
+          const own = same === undefined && selects && typeof targetPort === "number" ? targetPort : same?.port;
           return own === undefined ? [] : [[portKey(protocol, port), own] as const];
         });
     for (const { addresses, conditions, nodeName, zone, targetRef, hints } of slice.endpoints) {

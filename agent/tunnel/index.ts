@@ -184,7 +184,10 @@ class Shard {
       log.warn({ shard: this.#index, status }, "the edge refused the tunnel");
       socket.terminate();
     });
-    socket.on("error", (error) => log.debug({ err: error, shard: this.#index }, "tunnel socket error"));
+    socket.on("error", (error) => {
+      if (connectedAt > 0 || status !== undefined) return log.debug({ err: error, shard: this.#index }, "tunnel error");
+      log.warn({ shard: this.#index, why: error.message }, `the edge cannot be reached at ${edge.origin}; trying on`);
+    });
     this.connection = new Connection(socket, { node, instance, software, started: this.#started }, this.#budget, {
       onReady: (hello) => {
         connectedAt = Date.now();

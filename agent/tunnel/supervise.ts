@@ -21,16 +21,18 @@ export type Redial =
 /** A connection that lived so long counts as a success: the next failure starts from the beginning. */
 const STABLE_MS = 10_000;
 const FIRST_MS = 500;
+/** So many in a row before the range grows: an edge that restarts is back within a second or two. */
+const QUICK = 3;
 const MOST_MS = 30_000;
 
 /**
- * `failures`: consecutive ones before this. The first redial comes within 0 to 500 ms (a deploy of the Worker drops every
- * socket at once), the range doubles up to 30 s.
+ * `failures`: consecutive ones before this. The first redials come within 0 to 500 ms each (a deploy of the Worker drops
+ * every socket at once), then the range doubles up to 30 s.
  */
 export function redial(ended: Ended, failures: number, random: () => number): Redial {
   const unauthorised = ended.status === 401 || ended.status === 403;
   if (ended.permanent === true || ended.code === CLOSE_REVOKED || unauthorised) return { action: "refused" };
   const before = ended.connectedMs >= STABLE_MS ? 0 : failures;
-  const range = Math.min(FIRST_MS * 2 ** Math.min(before, 16), MOST_MS);
+  const range = Math.min(FIRST_MS * 2 ** Math.min(Math.max(0, before + 1 - QUICK), 16), MOST_MS);
   return { action: "wait", ms: Math.floor(random() * range), failures: before + 1 };
 }

@@ -28,9 +28,12 @@ export function ensureProcess(name: string, command: readonly string[]): void {
 
 export const logOf = (name: string): string => `${work}/logs/${name}.log`;
 
-export function isRunning(name: string): boolean {
+export const isRunning = (name: string): boolean => pidOf(name) !== undefined;
+
+/** Undefined: it does not run. */
+export function pidOf(name: string): number | undefined {
   const record = readRecord(name);
-  return record !== undefined && startOf(record.pid) === record.started;
+  return record !== undefined && startOf(record.pid) === record.started ? record.pid : undefined;
 }
 
 export function recordedNames(): string[] {

@@ -12,7 +12,7 @@ import { buffer } from "node:stream/consumers";
 import { gzipSync } from "node:zlib";
 import { afterEach, describe, expect, test } from "vitest";
 import { WebSocket, WebSocketServer } from "ws";
-import { createForwarder } from "../../src/local/forwarder.ts";
+import { createForwarder, type ForwarderOptions } from "../../src/local/forwarder.ts";
 
 const cleanup: (() => unknown)[] = [];
 afterEach(async () => {
@@ -30,11 +30,15 @@ async function listen(server: TcpServer): Promise<number> {
 }
 
 /** The port of a forwarder in front of `upstream`. */
-async function before(upstream: TcpServer): Promise<number> {
-  const edge = await listen(upstream);
-  const forwarder = createForwarder(new URL(`http://127.0.0.1:${edge}`), "s3cret");
+async function before(upstream: TcpServer, options: ForwarderOptions = {}): Promise<number> {
+  const { port } = await forwarding(await listen(upstream), options);
+  return port;
+}
+
+async function forwarding(edge: number, options: ForwarderOptions) {
+  const forwarder = createForwarder(new URL(`http://127.0.0.1:${edge}`), "s3cret", options);
   cleanup.push(() => forwarder.close());
-  return listen(forwarder.server(8888, 8888));
+  return { forwarder, port: await listen(forwarder.server(8888, 8888)) };
 }
 
 type Handler = (...exchange: Parameters<RequestListener>) => unknown;
@@ -176,7 +180,7 @@ describe("heads", () => {
     await once(gone, "close");
     const res = await get(port);
     expect(res.statusCode).toBe(502);
-    expect((await buffer(res)).toString()).toContain("npm start");
+    expect((await buffer(res)).toString()).toContain("see its log");
   });
 });
 
@@ -375,5 +379,81 @@ describe("WebSockets", () => {
     const port = await beforeHandler((req, res) => res.end(`${req.headers.upgrade}`));
     const { text } = await raw(port, "GET / HTTP/1.1\r\nHost: h\r\nConnection: Upgrade, close\r\nUpgrade: h2c\r\n\r\n");
     expect(text).toMatch(/^HTTP\/1.1 200 [\s\S]*undefined/);
+  });
+});
+
+describe("refusing by reset", () => {
+  const saying = (reason: string, status = 404) =>
+    createServer(
+      (_, res) => void res.writeHead(status, reason === "" ? {} : { "x-postern-reason": reason }).end("words"),
+    );
+
+  test.each([["no-such-listener"], ["no-endpoints"], ["source-refused"], ["no-eligible-nodes"], ["no-available-node"]])(
+    "%s: the connection closes without a byte",
+    async (reason) => {
+      const port = await before(saying(reason), { refuse: "reset" });
+      expect(await raw(port, "GET / HTTP/1.1\r\nHost: h\r\n\r\n")).toMatchObject({ text: "" });
+    },
+  );
+
+  test.each([[""], ["timeout"], ["endpoint-broke"], ["body-too-large"]])("%s: is answered", async (reason) => {
+    const port = await before(saying(reason, 502), { refuse: "reset" });
+    expect((await get(port)).statusCode).toBe(502);
+  });
+
+  test("is not what it does unasked", async () => {
+    expect((await get(await before(saying("no-such-listener")))).statusCode).toBe(404);
+  });
+});
+
+describe("an edge that restarts", () => {
+  const PATIENCE = { patienceMs: 10_000 };
+  /** An edge at this port: its answer is `text`. */
+  const edgeAt = async (port: number, text: string): Promise<Server> => {
+    const server = createServer((req, res) => void req.resume().once("end", () => res.end(text)));
+    server.listen(port, "127.0.0.1");
+    await once(server, "listening");
+    cleanup.push(
+      () => server.closeAllConnections(),
+      () => server.close(),
+    );
+    return server;
+  };
+
+  test("a request that broke off without an answer is sent again, if it may be", async () => {
+    let asked = 0;
+    const port = await before(
+      createServer((req, res) => (++asked === 1 ? void req.socket.destroy() : void res.end(`${req.method} ${asked}`))),
+      PATIENCE,
+    );
+    expect((await buffer(await get(port))).toString()).toBe("GET 2");
+    asked = 0;
+    expect((await get(port, { method: "POST" })).statusCode).toBe(502);
+    expect(asked).toBe(1);
+  });
+
+  test("requests wait while it is down, with their bodies", async () => {
+    const gone = createTcpServer();
+    const edge = await listen(gone);
+    gone.close();
+    await once(gone, "close");
+    const { forwarder, port } = await forwarding(edge, PATIENCE);
+    const up = Promise.withResolvers<void>();
+    forwarder.pause(up.promise);
+    const answer = raw(port, "POST / HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Length: 4\r\n\r\nbody");
+    // Not held by the pause alone: this one dials until the edge is there.
+    await edgeAt(edge, "back");
+    up.resolve();
+    expect((await answer).text).toContain("back");
+  });
+
+  test("patience ends", async () => {
+    const gone = createTcpServer();
+    const edge = await listen(gone);
+    gone.close();
+    await once(gone, "close");
+    const { forwarder, port } = await forwarding(edge, { patienceMs: 200 });
+    forwarder.pause(new Promise(() => {}));
+    expect((await get(port)).statusCode).toBe(502);
   });
 });

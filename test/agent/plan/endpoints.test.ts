@@ -55,6 +55,24 @@ describe("merging slices", () => {
       ["10.0.1.1 TCP:80=8080", "10.0.1.2 TCP:80=9090"],
     ],
     [
+      "a port that was renamed is served before the slice follows: its target is a number",
+      { selector: { app: "web" }, ports: [{ name: "http", port: 80, targetPort: 8080 }] },
+      [slice("web", [endpoint("10.0.1.1")], { ports: [{ name: "", port: 8080 }] })],
+      ["10.0.1.1 TCP:80=8080"],
+    ],
+    [
+      "a slice written by hand is not guessed from",
+      { ports: [{ name: "http", port: 80, targetPort: 8080 }] },
+      [slice("web", [endpoint("10.0.1.1")], { ports: [{ name: "", port: 8080 }] })],
+      ["10.0.1.1"],
+    ],
+    [
+      "a target by name is not guessed",
+      { selector: { app: "web" }, ports: [{ name: "http", port: 80, targetPort: "http" }] },
+      [slice("web", [endpoint("10.0.1.1")], { ports: [{ name: "", port: 8080 }] })],
+      ["10.0.1.1"],
+    ],
+    [
       "ports match by name and protocol",
       two,
       [

@@ -1,0 +1,222 @@
+// What must lose no request: rollouts, drains, upgrades, deaths and restarts, each under constant load through the edge.
+// Requests are idempotent and pods finish what they accepted (web.ts). Both transports where the way of a packet matters.
+import { readFileSync } from "node:fs";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { agentIsReady } from "./agent.ts";
+import { run } from "./command.ts";
+import { bringUp } from "./cluster.ts";
+import { type LoadReport, underLoad } from "./load.ts";
+import { control, edge, inside, kubectl } from "./places.ts";
+import { endProcess, pidOf, until } from "./processes.ts";
+import { TestNamespace, webService } from "./web.ts";
+
+let test: TestNamespace;
+
+beforeAll(async () => {
+  test = await TestNamespace.create();
+  await test.apply({
+    apiVersion: "policy/v1",
+    kind: "PodDisruptionBudget",
+    metadata: { name: "web" },
+    spec: { minAvailable: 2, selector: { matchLabels: { app: "web" } } },
+  });
+  await test.deployWeb({ replicas: 3 });
+  for (const transport of transports) await expose(transport);
+});
+afterAll(async () => {
+  await run([kubectl, "uncordon", "n2"]);
+  await test[Symbol.asyncDispose]();
+});
+
+const transports = ["tunnel", "direct"] as const;
+type Transport = (typeof transports)[number];
+const agents = [kubectl, "--namespace", "postern-system"];
+const hostOf = (name: string): string => `${name}-${test.name}-${edge.cluster}.${edge.domain}`;
+
+async function expose(transport: Transport): Promise<void> {
+  await test.apply({
+    ...webService(transport, { type: "LoadBalancer", ports: [{ port: 80, targetPort: 8080 }] }),
+    metadata: { name: transport, annotations: { "postern.dev/transport": transport } },
+  });
+  await served(transport);
+}
+
+async function served(name: string): Promise<void> {
+  const ask = ["curl", "-sf", "-o", "/dev/null", "-H", `Host: ${hostOf(name)}`, `http://${control.address}/hostname`];
+  await run([...inside(control.netns), ...ask, "--retry", "100", "--retry-delay", "1", "--retry-all-errors"]);
+}
+
+async function during(transport: Transport, what: string, change: () => Promise<unknown>): Promise<LoadReport> {
+  const report = await underLoad({ host: hostOf(transport) }, change);
+  const { total, failed, latency } = report;
+  console.log(
+    `${transport}, ${what}: ${failed} of ${total} failed; ms p50 ${latency.p50} p99 ${latency.p99} max ${latency.max}`,
+  );
+  expect(report).toMatchObject({ failed: 0, failures: [] });
+  expect(total).toBeGreaterThan(50);
+  return report;
+}
+
+/** Processes of that program in a node's, or the control plane's, network. */
+async function pidsIn(netns: string, argument: string): Promise<number[]> {
+  const pids = (await run(["ip", "netns", "pids", netns])).trim().split("\n").map(Number);
+  return pids.filter((pid) => readFileSync(`/proc/${pid}/cmdline`, "utf8").split("\0").includes(argument));
+}
+
+const leader = (): Promise<string> =>
+  run([...agents, "get", "lease", "postern-leader", "-o", "jsonpath={.spec.holderIdentity}"]);
+
+async function nodeOfLeader(): Promise<string> {
+  const uid = await leader();
+  const lines = await run([
+    ...agents,
+    "get",
+    "pods",
+    "--no-headers",
+    "-o",
+    "custom-columns=:metadata.uid,:spec.nodeName",
+  ]);
+  const found = lines.split("\n").find((line) => line.startsWith(uid));
+  return found?.split(/\s+/)[1] ?? "";
+}
+
+describe.each(transports)("%s loses nothing", (transport) => {
+  it("while a rollout replaces every pod", async () => {
+    const { servers } = await during(transport, "rollout", () => test.deployWeb({ replicas: 3, version: transport }));
+    expect(Object.keys(servers).length).toBeGreaterThanOrEqual(4);
+  });
+
+  it("while a node is drained", async () => {
+    await during(transport, "drain", async () => {
+      await run([kubectl, "drain", "n2", "--ignore-daemonsets", "--delete-emptydir-data", "--timeout=120s"]);
+      await test.kubectl("rollout", "status", "--timeout=60s", "deployment/web");
+    });
+    await run([kubectl, "uncordon", "n2"]);
+  });
+
+  it("while the agent of a node is killed", async () => {
+    await during(transport, "agent killed", async () => {
+      for (const pid of await pidsIn("n1", "/agent/main.mjs")) process.kill(pid, "SIGKILL");
+      await untilAgents(3);
+    });
+  });
+
+  it("while the agents are upgraded", async () => {
+    await during(transport, "agents' rolling update", async () => {
+      await run([...agents, "rollout", "restart", "daemonset/postern-agent"]);
+      await agentIsReady();
+    });
+  });
+
+  it("while the leader is killed, and a change finds the next one", async () => {
+    await during(transport, "leader killed", async () => {
+      const before = await leader();
+      const node = await nodeOfLeader();
+      // Its pod goes: the next one has another UID, and must wait until the Lease expires.
+      const [pod = ""] = (
+        await run([...agents, "get", "pods", "--field-selector", `spec.nodeName=${node}`, "-o", "name"])
+      ).split("\n");
+      for (const pid of await pidsIn(node, "/agent/main.mjs")) process.kill(pid, "SIGKILL");
+      await run([...agents, "delete", pod, "--force", "--grace-period=0"]);
+      await until("another leader", async () => (await leader()) !== before);
+      await test.deployWeb({ replicas: 3, version: `${transport}-next` });
+    });
+  });
+
+  it("while the API server is restarted", async () => {
+    await during(transport, "API server restarted", async () => {
+      await endProcess("kube-apiserver");
+      await bringUp(() => {});
+      await test.deployWeb({ replicas: 3, version: `${transport}-after` });
+    });
+  });
+
+  it("while workerd is killed", async () => {
+    await during(transport, "workerd killed", async () => {
+      const [pid = 0] = await pidsIn(control.netns, "serve");
+      expect(pid).toBeGreaterThan(0);
+      process.kill(pid, "SIGKILL");
+      await until("workerd again", async () => {
+        const [next] = await pidsIn(control.netns, "serve");
+        return next !== undefined && next !== pid;
+      });
+      await served(transport);
+    });
+  });
+
+  it("while the edge is upgraded", async () => {
+    await during(transport, "edge restarted", async () => {
+      process.kill(pidOf("edge") ?? 0, "SIGHUP");
+      await served(transport);
+    });
+  });
+
+  it("while its ports, class and type are changed back and forth", async () => {
+    await during(transport, "mutations", async () => {
+      await test.kubectl("annotate", "--overwrite", `service/${transport}`, "touched=yes");
+      await test.kubectl("label", "--overwrite", `service/${transport}`, "touched=yes");
+      await patch(transport, { spec: { ports: [{ name: "http", port: 80, targetPort: 8080, nodePort: null }] } });
+      await served(transport);
+      await patch(transport, {
+        spec: {
+          ports: [
+            { name: "http", port: 80, targetPort: 8080 },
+            { name: "more", port: 81, targetPort: 8080 },
+          ],
+        },
+      });
+      await served(transport);
+      await patch(transport, { spec: { externalTrafficPolicy: "Local" } });
+      await served(transport);
+      await patch(transport, { spec: { externalTrafficPolicy: "Cluster" } });
+      await served(transport);
+    });
+  });
+});
+
+describe("on one node", () => {
+  it("an upgrade of the only agent loses nothing", async () => {
+    const only = (value: string | null) =>
+      run([
+        ...agents,
+        "patch",
+        "daemonset/postern-agent",
+        "-p",
+        JSON.stringify({ spec: { template: { spec: { nodeSelector: { "kubernetes.io/hostname": value } } } } }),
+      ]);
+    await only("n1");
+    await untilAgents(1);
+    await during("tunnel", "rolling update of the only agent", async () => {
+      await run([...agents, "rollout", "restart", "daemonset/postern-agent"]);
+      await agentIsReady();
+    });
+    await only(null);
+    await untilAgents(3);
+  });
+});
+
+it("a Service that is deleted and created again is served at once", async () => {
+  await test.kubectl("delete", "service/tunnel");
+  await expose("tunnel");
+  await during("tunnel", "after its return", async () => {
+    await test.kubectl("get", "service/tunnel");
+    await new Promise((resolve) => setTimeout(resolve, 1_000));
+  });
+});
+
+async function patch(service: string, change: object): Promise<void> {
+  await test.kubectl("patch", `service/${service}`, "-p", JSON.stringify(change));
+}
+
+async function untilAgents(count: number): Promise<void> {
+  await agentIsReady();
+  await until(`${count} agents`, async () => {
+    const lines = await run([...agents, "get", "pods", "--no-headers"]);
+    return (
+      lines
+        .trim()
+        .split("\n")
+        .filter((line) => /\s1\/1\s+Running/.test(line)).length === count
+    );
+  });
+}

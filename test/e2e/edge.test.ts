@@ -1,0 +1,232 @@
+// `npm run edge` as its user runs it, with an agent that reads YAML: joins, opens and closes ports, keeps its state over
+// restarts, and loses no request when workerd dies.
+import { type ChildProcess, execFileSync, spawn } from "node:child_process";
+import { once } from "node:events";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { createServer, type Server } from "node:http";
+import { type AddressInfo, createServer as createTcpServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+import { request } from "undici";
+import { afterAll, beforeAll, expect, it, vi } from "vitest";
+import { parseAllDocuments } from "yaml";
+import { z } from "zod";
+import { descendants, isAlive } from "./emulation.ts";
+
+const root = new URL("../..", import.meta.url).pathname;
+const servingSchema = z.object({ url: z.url(), adminTokenFile: z.string(), join: z.string() });
+const ADDRESS = "127.0.7.1";
+
+let folder: string;
+let port: number;
+let listener: number;
+let pod: Server;
+let edge: ChildProcess;
+let serving: z.infer<typeof servingSchema>;
+let agent: ChildProcess;
+const host = (): string => `web-default-home.apps.test${listener === 80 ? "" : `:${listener}`}`;
+const url = (): string => `http://${ADDRESS}:${listener}/`;
+
+async function startEdge(): Promise<void> {
+  const args = [
+    "--address",
+    ADDRESS,
+    "--port",
+    String(port),
+    "--domain",
+    "apps.test",
+    "--state",
+    join(folder, "state"),
+  ];
+  edge = spawn("npm", ["run", "--silent", "edge", "--", ...args, "--refuse", "reset", "--join", "home", "--json"], {
+    cwd: root,
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  const said: string[] = [];
+  createInterface({ input: edge.stderr as NodeJS.ReadableStream }).on("line", (line) => said.push(line));
+  const stdout = createInterface({ input: edge.stdout as NodeJS.ReadableStream });
+  const ended = once(edge, "exit").then(() => {
+    throw new Error(`npm run edge ended:\n${said.join("\n")}`);
+  });
+  ended.catch(() => {});
+  const [line] = await Promise.race([once(stdout, "line"), ended]);
+  serving = servingSchema.parse(JSON.parse(String(line)));
+}
+
+async function stopEdge(): Promise<void> {
+  const pids = descendants(edge.pid as number);
+  edge.kill("SIGTERM");
+  await once(edge, "exit");
+  await until(() => !pids.some(isAlive));
+}
+
+const until = (met: () => boolean | Promise<boolean>) => vi.waitUntil(met, { timeout: 30_000, interval: 50 });
+
+async function get(url: string, headers: Record<string, string> = {}): Promise<{ status: number; body: string }> {
+  const { statusCode, body } = await request(url, { headers });
+  return { status: statusCode, body: await body.text() };
+}
+
+const freePort = async (): Promise<number> => {
+  const server = createTcpServer().listen(0, ADDRESS);
+  await once(server, "listening");
+  const { port: found } = server.address() as AddressInfo;
+  server.close();
+  await once(server, "close");
+  return found;
+};
+
+function writeYaml(withService: boolean): void {
+  const { port: target } = pod.address() as AddressInfo;
+  const objects = [
+    {
+      apiVersion: "v1",
+      kind: "Node",
+      metadata: { name: "n1" },
+      status: {
+        addresses: [{ type: "InternalIP", address: ADDRESS }],
+        conditions: [{ type: "Ready", status: "True" }],
+      },
+    },
+    ...(withService
+      ? [
+          {
+            apiVersion: "v1",
+            kind: "Service",
+            metadata: { name: "web", namespace: "default", uid: "u1", creationTimestamp: "2026-01-01T00:00:00Z" },
+            spec: {
+              type: "LoadBalancer",
+              loadBalancerClass: "postern.dev/edge",
+              ports: [{ port: listener, protocol: "TCP", targetPort: target }],
+            },
+          },
+        ]
+      : []),
+    {
+      apiVersion: "discovery.k8s.io/v1",
+      kind: "EndpointSlice",
+      metadata: { name: "web-1", namespace: "default", labels: { "kubernetes.io/service-name": "web" } },
+      addressType: "IPv4",
+      ports: [{ name: "", port: target, protocol: "TCP" }],
+      endpoints: [{ addresses: [ADDRESS], nodeName: "n1", conditions: { ready: true } }],
+    },
+  ];
+  writeFileSync(join(folder, "manifests/all.yaml"), objects.map((object) => JSON.stringify(object)).join("\n---\n"));
+}
+
+/** The answer's body; undefined: none came. */
+async function ask(): Promise<string | undefined> {
+  try {
+    const { status, body } = await get(url(), { host: host() });
+    return status === 200 ? body : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+beforeAll(async () => {
+  folder = mkdtempSync(join(tmpdir(), "postern-edge-"));
+  mkdirSync(join(folder, "manifests"));
+  pod = createServer((_, res) => res.end("pod"));
+  pod.listen(0, ADDRESS);
+  await once(pod, "listening");
+  [port, listener] = [await freePort(), await freePort()];
+  writeYaml(true);
+  await startEdge();
+  // What the printed command applies holds this cluster's token.
+  const manifest = await get(serving.join.replace("kubectl apply -f ", ""));
+  const secret = parseAllDocuments(manifest.body)
+    .map((each) => each.toJS() as { kind: string; stringData?: { token: string } })
+    .find(({ kind }) => kind === "Secret");
+  writeFileSync(join(folder, "token"), secret?.stringData?.token ?? "", { mode: 0o600 });
+  agent = spawn(
+    process.execPath,
+    [
+      ...["agent/main.ts", "--edge", serving.url, "--insecure-plain-http", "--cluster", "home", "--node", "n1"],
+      ...["--token-file", join(folder, "token"), "--manifests", join(folder, "manifests"), "--log-level", "warn"],
+    ],
+    { cwd: root, stdio: ["ignore", "inherit", "inherit"] },
+  );
+  await until(async () => (await ask()) === "pod");
+});
+
+afterAll(async () => {
+  agent.kill("SIGKILL");
+  await stopEdge();
+  pod.close();
+  rmSync(folder, { recursive: true });
+});
+
+it("keeps its secrets to itself", () => {
+  const mode = (name: string) =>
+    execFileSync("stat", ["-c", "%a", join(folder, "state", name)])
+      .toString()
+      .trim();
+  expect([mode("admin-token"), mode("workerd.capnp"), mode(".")]).toEqual(["600", "600", "700"]);
+});
+
+it("refuses what is not there without a byte", async () => {
+  await expect(get(url(), { host: "other.apps.test" })).rejects.toThrow(/closed|reset/i);
+});
+
+it("loses no request while workerd is killed, and starts it again", async () => {
+  const workerds = () =>
+    descendants(edge.pid as number).filter((pid) => readFileSync(`/proc/${pid}/comm`, "utf8").trim() === "workerd");
+  const [before = 0] = workerds();
+  const answers: (string | undefined)[] = [];
+  const load = { done: false };
+  const clients = Promise.all(
+    Array.from({ length: 8 }, async () => {
+      while (!load.done) answers.push(await ask());
+    }),
+  );
+  process.kill(before, "SIGKILL");
+  await until(() => workerds().some((pid) => pid !== before));
+  const sofar = answers.length;
+  await until(() => answers.length > sofar + 100);
+  load.done = true;
+  await clients;
+  expect(answers.filter((answer) => answer !== "pod")).toEqual([]);
+});
+
+it("keeps clusters and routes over its own restart", async () => {
+  await stopEdge();
+  expect(await ask()).toBeUndefined();
+  await startEdge();
+  // The ports are open as soon as it is ready; the agent is back within its redial.
+  expect(await ask()).toBe("pod");
+});
+
+it("closes a port when its last Service goes, and opens it again", async () => {
+  writeYaml(false);
+  await until(async () => !(await isOpen(listener)));
+  writeYaml(true);
+  await until(async () => (await ask()) === "pod");
+});
+
+it("says in words what is in its way", async () => {
+  const npm = spawn(
+    "npm",
+    ["run", "--silent", "edge", "--", "--address", ADDRESS, "--port", String(port), "--state", join(folder, "other")],
+    { cwd: root, stdio: ["ignore", "pipe", "pipe"] },
+  );
+  let said = "";
+  npm.stdout.on("data", (chunk: Buffer) => (said += chunk.toString()));
+  const [code] = await once(npm, "exit");
+  expect([code, said]).toEqual([1, expect.stringContaining(`port ${port} on ${ADDRESS} is in use`)]);
+  expect(existsSync(join(folder, "state/admin-token"))).toBe(true);
+});
+
+async function isOpen(at: number): Promise<boolean> {
+  const server = createTcpServer();
+  try {
+    server.listen(at, ADDRESS);
+    await once(server, "listening");
+  } catch {
+    return true;
+  }
+  server.close();
+  await once(server, "close");
+  return false;
+}
