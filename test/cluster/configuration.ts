@@ -67,7 +67,7 @@ export function kubeletConfig(node: NodePlace): string {
     evictionHard: { "memory.available": "50Mi", "nodefs.available": "1%", "imagefs.available": "1%" },
     podLogsDir: `${node.folder}/pods`,
     volumePluginDir: `${node.folder}/plugins`,
-    resolvConf: "", // the machine's name servers are out of reach
+    resolvConf: `${node.folder}/resolv.conf`,
     clusterDNS: [control.address],
     clusterDomain: "cluster.local",
     // Only the cluster's own namespaces reach it, and the API server's certificate for it would prove nothing more.
@@ -75,6 +75,9 @@ export function kubeletConfig(node: NodePlace): string {
     authorization: { mode: "AlwaysAllow" },
   });
 }
+
+/** The node's own resolver: the machine's name servers are out of reach. */
+export const resolverConfig = (): string => `nameserver ${control.address}\n`;
 
 export function proxyConfig(node: NodePlace): string {
   return JSON.stringify({

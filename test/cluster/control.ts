@@ -4,7 +4,7 @@
 import { generateKeyPairSync, randomBytes } from "node:crypto";
 import { existsSync, mkdirSync, writeFileSync } from "node:fs";
 import { run, succeeds } from "./command.ts";
-import { apiServer, control, edge, inside, kubeconfig, kubectl, nodes, serviceRange, work } from "./places.ts";
+import { apiServer, control, edge, inside, kubeconfig, kubectl, nodes, outside, serviceRange, work } from "./places.ts";
 import { ensureProcess, logOf, until } from "./processes.ts";
 
 const folder = `${work}/control`;
@@ -112,17 +112,18 @@ function kubeconfigText(token: string): string {
 }
 
 // Nothing is forwarded: this network has no way out, and a query that hangs is worse than one refused.
-const corefile = `${edge.domain}:53 {
+const zone = (domain: string, address: string): string => `${domain}:53 {
   bind ${control.address}
   errors
   template IN A {
-    answer "{{ .Name }} 5 IN A ${control.address}"
+    answer "{{ .Name }} 5 IN A ${address}"
   }
   template IN ANY {
     rcode NOERROR
   }
 }
-.:53 {
+`;
+const corefile = `${zone(edge.domain, control.address)}${zone(outside.domain, outside.address)}.:53 {
   bind ${control.address}
   errors
   kubernetes cluster.local in-addr.arpa ip6.arpa {

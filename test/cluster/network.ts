@@ -2,7 +2,7 @@
 // pod ranges. Touches nothing of the machine's own network: nothing in here has a way out, and none leads in.
 // Safe to repeat: what is there is left alone, a namespace that is half made is made anew.
 import { run, succeeds } from "./command.ts";
-import { anyService, control, inside, nodes, type NodePlace } from "./places.ts";
+import { anyService, control, inside, nodes, type NodePlace, outside } from "./places.ts";
 
 export async function ensureNetwork(): Promise<void> {
   const { netns, bridge, address, prefix } = control;
@@ -12,6 +12,7 @@ export async function ensureNetwork(): Promise<void> {
       `link add ${bridge} type bridge`,
       `link set ${bridge} up`,
       `addr add ${address}/${prefix} dev ${bridge}`,
+      `addr add ${outside.address}/${prefix} dev ${bridge}`,
     ];
     await run(batch(netns), { input: lines.join("\n") });
   }

@@ -2,7 +2,7 @@
 // too. Owns the node's folder under `work`, which survives until `down`. What is running is left alone.
 import { existsSync, mkdirSync, writeFileSync } from "node:fs";
 import { run, succeeds } from "./command.ts";
-import { containerdConfig, kubeletConfig, networkConfig, proxyConfig } from "./configuration.ts";
+import { containerdConfig, kubeletConfig, networkConfig, proxyConfig, resolverConfig } from "./configuration.ts";
 import { type Image, pauseImage } from "./images.ts";
 import { inside, kubeconfig, type NodePlace } from "./places.ts";
 import { ensureProcess, logOf, until } from "./processes.ts";
@@ -20,6 +20,7 @@ export async function ensureNode(node: NodePlace, binaries: string, images: read
     return path;
   };
   write("cni/10-pods.conflist", networkConfig(node));
+  write("resolv.conf", resolverConfig());
   const containerd = write("containerd.toml", containerdConfig(node, pauseImage));
   ensureProcess(containerdOf(node), [
     ...inside(node.netns),

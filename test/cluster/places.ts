@@ -7,6 +7,8 @@ export const work = "/var/lib/postern-cluster";
 export const control = { netns: "cp", bridge: "br0", address: "10.90.0.1", prefix: 24 } as const;
 /** Its listener ports and API are open in the control plane's namespace. Names below `domain` lead there, in pods too. */
 export const edge = { domain: "edge.test", port: 8787, cluster: "home", folder: `${work}/edge` } as const;
+/** A server that is no part of the cluster, as a NAS would be: names below `domain` lead there, on the nodes too. */
+export const outside = { domain: "outside.test", address: "10.90.0.200" } as const;
 export const apiServer = `https://${control.address}:6443`;
 export const podRange = "10.244.0.0/16";
 export const serviceRange = "10.96.0.0/16";
