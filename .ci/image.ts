@@ -4,7 +4,16 @@
 // image unless --base names one that can be pulled; where they are missing it says how to install them.
 import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { copyFileSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { homedir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
@@ -47,8 +56,7 @@ if (existsSync(archive)) say(`${name} was built before`);
 else {
   need("buildah");
   if (base === undefined) makeBase();
-  const context = join(cache, "context", key);
-  mkdirSync(context, { recursive: true });
+  const context = newContext();
   for (const [file, text] of Object.entries(bundles)) writeFileSync(join(context, file), text);
   // The Node.js that runs this is the npm package's: npm scripts find it first.
   copyFileSync(process.execPath, join(context, "node"));
@@ -59,8 +67,9 @@ else {
     "--build-arg",
     `BASE=${base ?? localBase}`,
   ]);
-  run("buildah", [...storage, "push", "--quiet", name, `oci-archive:${archive}.part:${name}`]);
-  renameSync(`${archive}.part`, archive);
+  const part = `${archive}.${process.pid}`;
+  run("buildah", [...storage, "push", "--quiet", name, `oci-archive:${part}:${name}`]);
+  renameSync(part, archive);
   rmSync(context, { recursive: true });
 }
 process.stdout.write(`${archive}\n`);
@@ -89,8 +98,7 @@ function makeBase(): void {
   if (known.trim() !== "") return;
   need("mmdebstrap");
   say(`making ${localBase} from Debian's packages (once, some 20 s)`);
-  const context = join(cache, "context", "base");
-  mkdirSync(context, { recursive: true });
+  const context = newContext();
   run("mmdebstrap", [
     "--quiet",
     "--variant=minbase",
@@ -101,6 +109,12 @@ function makeBase(): void {
   writeFileSync(join(context, "Dockerfile"), "FROM scratch\nADD base.tar /\n");
   buildImage(join(context, "Dockerfile"), context, localBase);
   rmSync(context, { recursive: true });
+}
+
+/** Of this run alone: another one may be building the same. */
+function newContext(): string {
+  mkdirSync(cache, { recursive: true });
+  return mkdtempSync(join(cache, "context-"));
 }
 
 function buildImage(file: string, context: string, tag: string, more: readonly string[] = []): void {
