@@ -50,6 +50,7 @@ export function startAgent(
     defaultClass: options["default-class"] || options["force-default-class"],
     allowExternalName: options["allow-external-name"],
     ignoreExcludeLabel: options["ignore-exclude-label"],
+    directAddressType: options["direct-address-type"],
     clusterDomain: options["cluster-domain"],
     endpointAlgorithms: userspaceAlgorithms,
   };

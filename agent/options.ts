@@ -7,6 +7,7 @@ import { hostname } from "node:os";
 import { parseArgs } from "node:util";
 import { z } from "zod";
 import { isInPod } from "./kube/access.ts";
+import { addressTypes } from "./plan/nodes.ts";
 import { parseAddress, parseRange } from "./plan/ranges.ts";
 
 export const help = `The Postern agent: runs on every node, dials out to the edge and serves what comes back.
@@ -28,6 +29,9 @@ Usage: node agent/main.ts --edge <url> --cluster <name> --token-file <file> [opt
   --force-default-class         The same beside MetalLB, k3s' ServiceLB or another controller that serves them
   --allow-external-name <list>  Name suffixes and CIDRs that exposed ExternalNames may use: lan,192.168.1.0/24
   --ignore-exclude-label        Use nodes that kubeadm excludes from load balancers (clusters of one node)
+  --direct-address-type <type>  Where an edge inside your network reaches the NodePorts of nodes that do not say so by
+                                annotation postern.dev/direct-address: InternalIP, ExternalIP, InternalDNS, ExternalDNS
+                                or Hostname (default: not at all; transport direct needs it)
   --cluster-domain <name>       Domain of the cluster's own names (default: cluster.local)
   --health-address <ip:port>    Serve /healthz, /readyz and /metrics here (default: off)
   --health-socket <path>        Serve the same on a Unix socket, for the probes of Kubernetes (default: off)
@@ -60,6 +64,7 @@ const flags = {
   "force-default-class": { type: "boolean" },
   "allow-external-name": { type: "string", multiple: true },
   "ignore-exclude-label": { type: "boolean" },
+  "direct-address-type": { type: "string" },
   "cluster-domain": { type: "string" },
   "health-address": { type: "string" },
   "health-socket": { type: "string" },
@@ -115,6 +120,7 @@ const optionsSchema = z
       )
       .refine((entries) => entries.every(isNameOrRange), "must list name suffixes and CIDRs: lan,192.168.1.0/24"),
     "ignore-exclude-label": flag,
+    "direct-address-type": z.enum(addressTypes, `must be one of ${addressTypes.join(", ")}`).optional(),
     "cluster-domain": dnsName("a domain such as cluster.local").default("cluster.local"),
     "health-address": hostAndPort.optional(),
     "health-socket": z

@@ -23,10 +23,20 @@ export function excludedReason(node: KubeNode, ignoreLabel: boolean): string | u
 
 export const zoneOf = (node: KubeNode | undefined): string | undefined => node?.metadata.labels[ZONE_LABEL];
 
-export function snapshotNode(node: KubeNode, ignoreLabel: boolean): SnapshotNode {
-  const { directAddress, weight } = nodeSettings(node);
+export interface NodeOptions {
+  readonly ignoreExcludeLabel: boolean;
+  /** Where the edge reaches nodes without the annotation: their first address of this type. Undefined: not at all. */
+  readonly directAddressType?: AddressType | undefined;
+}
+
+/** core/v1 NodeAddressType. */
+export const addressTypes = ["InternalIP", "ExternalIP", "InternalDNS", "ExternalDNS", "Hostname"] as const;
+type AddressType = (typeof addressTypes)[number];
+
+export function snapshotNode(node: KubeNode, { ignoreExcludeLabel, directAddressType }: NodeOptions): SnapshotNode {
+  const { directAddress = addressOf(node, directAddressType), weight } = nodeSettings(node);
   const zone = zoneOf(node);
-  const excluded = excludedReason(node, ignoreLabel);
+  const excluded = excludedReason(node, ignoreExcludeLabel);
   return {
     name: node.metadata.name,
     ...(zone === undefined ? {} : { zone: zone.slice(0, 253) }),
@@ -35,6 +45,9 @@ export function snapshotNode(node: KubeNode, ignoreLabel: boolean): SnapshotNode
     ...(weight === undefined ? {} : { weight }),
   };
 }
+
+const addressOf = ({ status }: KubeNode, type: AddressType | undefined): string | undefined =>
+  status.addresses.find((address) => address.type === type)?.address;
 
 /** What is wrong with Nodes' annotations. Nodes have no conditions of ours: the agent logs these. */
 export function nodeProblems(nodes: readonly KubeNode[]): readonly string[] {

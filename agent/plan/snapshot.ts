@@ -8,11 +8,10 @@ import { serviceSettings } from "./annotations.ts";
 import { condition, endpointConditions, settingsConditions } from "./conditions.ts";
 import { type EligibilityOptions, exposedAs, type ExposedKind, isNameAllowed } from "./eligible.ts";
 import { type ServiceEndpoint, slicesByService, tunnelEndpoints } from "./endpoints.ts";
-import { snapshotNode } from "./nodes.ts";
+import { type NodeOptions, snapshotNode } from "./nodes.ts";
 import { servicePorts } from "./ports.ts";
 
-export interface SnapshotOptions extends EligibilityOptions {
-  readonly ignoreExcludeLabel: boolean;
+export interface SnapshotOptions extends EligibilityOptions, NodeOptions {
   /** What this cluster's agents can do; anything else becomes a condition. */
   readonly endpointAlgorithms: readonly EndpointAlgorithm[];
 }
@@ -33,7 +32,7 @@ export function buildSnapshot(observed: Observed, options: SnapshotOptions): Sna
   }
   return {
     version: 1,
-    nodes: observed.nodes.slice(0, NODES_MAX).map((node) => snapshotNode(node, options.ignoreExcludeLabel)),
+    nodes: observed.nodes.slice(0, NODES_MAX).map((node) => snapshotNode(node, options)),
     services,
   };
 }

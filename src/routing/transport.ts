@@ -22,7 +22,9 @@ export function transportOf(
   if (nodePort === undefined && service.kind === "LoadBalancer")
     obstacles.push(`port ${port} has no spec.ports[].nodePort (see spec.allocateLoadBalancerNodePorts)`);
   if (reachable.length === 0 && eligible.length > 0)
-    obstacles.push("no node that may take requests has the annotation postern.dev/direct-address");
+    obstacles.push(
+      "no node that may take requests has the annotation postern.dev/direct-address (or agents say --direct-address-type)",
+    );
   if (obstacles.length > 0 || nodePort === undefined) {
     const message = `Annotation postern.dev/transport: direct is not possible, requests go by tunnel: ${obstacles.join("; ")}.`;
     conditions.add("DirectNotPossible", message);

@@ -15,7 +15,11 @@ const codeSchema = z.object({ url: z.url() });
 const clustersSchema = z.object({ clusters: z.array(z.object({ name: z.string() })) });
 
 /** As every tutorial has it: Services without a class are ours, too. */
-const options = { "default-class": "true", "allow-external-name": "outside.test" };
+const options = {
+  "default-class": "true",
+  "allow-external-name": "outside.test",
+  "direct-address-type": "InternalIP",
+};
 
 export async function ensureAgent(say: (line: string) => void): Promise<void> {
   const archive = await buildImage(say);

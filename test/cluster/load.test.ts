@@ -101,10 +101,20 @@ describe.each(transports)("%s loses nothing", (transport) => {
     });
   });
 
-  it("while the agents are upgraded", async () => {
+  it("while the agents are upgraded, what is under way included", async () => {
     await during(transport, "agents' rolling update", async () => {
+      const slow = [
+        "curl",
+        "-sS",
+        "--fail",
+        "-H",
+        `Host: ${hostOf(transport)}`,
+        `http://${control.address}/shell?shellCommand=sleep+12`,
+      ];
+      const answers = Promise.all(Array.from({ length: 6 }, () => run([...inside(control.netns), ...slow])));
       await run([...agents, "rollout", "restart", "daemonset/postern-agent"]);
       await agentIsReady();
+      expect(await answers).toEqual(Array(6).fill(expect.stringContaining("output")));
     });
   });
 

@@ -9,6 +9,8 @@ export interface WebOptions {
   readonly replicas: number;
   /** Pods that differ from the default ones, for a rollout. */
   readonly version?: string;
+  /** Pods end at once when told to, with whatever they had accepted; else they go on answering for a while. */
+  readonly abrupt?: boolean;
 }
 
 export class TestNamespace {
@@ -36,10 +38,10 @@ export class TestNamespace {
     await this.kubectl("rollout", "status", "--timeout=120s", "deployment/web");
   }
 
-  /** Pods of the Deployment "web" that are there to stay. */
-  async pods(): Promise<{ name: string; node: string; address: string }[]> {
+  /** Pods that are there to stay; those of the Deployment "web". */
+  async pods(selector = "app=web"): Promise<{ name: string; node: string; address: string }[]> {
     const columns = "custom-columns=:metadata.name,:spec.nodeName,:status.podIP,:metadata.deletionTimestamp";
-    const lines = await this.kubectl("get", "pods", "-l", "app=web", "--no-headers", "-o", columns);
+    const lines = await this.kubectl("get", "pods", "-l", selector, "--no-headers", "-o", columns);
     return lines
       .trim()
       .split("\n")
@@ -73,7 +75,7 @@ export function webService(name: string, spec: object): object {
   };
 }
 
-function webDeployment({ replicas, version = "1" }: WebOptions): object {
+function webDeployment({ replicas, version = "1", abrupt = false }: WebOptions): object {
   return {
     apiVersion: "apps/v1",
     kind: "Deployment",
@@ -90,7 +92,7 @@ function webDeployment({ replicas, version = "1" }: WebOptions): object {
               name: "web",
               image: agnhostImage,
               // Goes on answering for a while after SIGTERM, so that nobody who was sent to it is refused.
-              args: ["netexec", "--http-port=8080", "--delay-shutdown=3"],
+              args: ["netexec", "--http-port=8080", ...(abrupt ? [] : ["--delay-shutdown=3"])],
               readinessProbe: { httpGet: { path: "/healthz", port: 8080 }, periodSeconds: 1 },
             },
           ],

@@ -44,12 +44,24 @@ describe("nodes", () => {
   it("become what the edge is told", () => {
     const annotations = { "postern.dev/direct-address": "n1.example.com", "postern.dev/weight": "3" };
     const labels = { "topology.kubernetes.io/zone": "attic" };
-    expect(snapshotNode(one(node("n1", { annotations, labels })), false)).toEqual({
+    expect(snapshotNode(one(node("n1", { annotations, labels })), { ignoreExcludeLabel: false })).toEqual({
       name: "n1",
       zone: "attic",
       directAddress: "n1.example.com",
       weight: 3,
     });
+  });
+
+  it.each([
+    ["the annotation first", { "postern.dev/direct-address": "n1.lan" }, "InternalIP", "n1.lan"],
+    ["else the first address of the type", {}, "InternalIP", "10.0.0.1"],
+    ["none of that type", {}, "ExternalDNS", undefined],
+    ["no type", {}, undefined, undefined],
+  ] as const)("are reached directly: %s", (_, annotations, directAddressType, expected) => {
+    const addresses = ["10.0.0.1", "10.0.0.2"].map((address) => ({ type: "InternalIP", address }));
+    const written = node("n1", { annotations }, { status: { addresses } });
+    const told = snapshotNode(one(written), { ignoreExcludeLabel: false, directAddressType });
+    expect(told.directAddress).toBe(expected);
   });
 
   it("say what is wrong with their annotations", () => {
