@@ -9,6 +9,7 @@ import { userspaceAlgorithms } from "./dataplane/userspace/balance/index.ts";
 import { Backends } from "./dataplane/userspace/endpoints.ts";
 import { userspaceExecutor } from "./dataplane/userspace/executor.ts";
 import type { Health } from "./health/healthz.ts";
+import { Listening } from "./health/listening.ts";
 import { KubeApi } from "./kube/api.ts";
 import { type Access, kubeconfigAccess, podAccess } from "./kube/access.ts";
 import { type Options, readToken } from "./options.ts";
@@ -53,6 +54,7 @@ export function startAgent(
     directAddressType: options["direct-address-type"],
     clusterDomain: options["cluster-domain"],
     endpointAlgorithms: userspaceAlgorithms,
+    slicesFollow: options.source === "kube",
   };
 
   const backends = new Backends();
@@ -66,6 +68,8 @@ export function startAgent(
   let applying: Promise<void> | undefined;
   let reapply: NodeJS.Timeout | undefined;
   let stopping = false;
+  /** Of the leader alone; there is none where a folder of files is the source, for all agents must publish the same. */
+  let listening: Listening | undefined;
   /** Undefined until the first connection. */
   let connected: boolean | undefined;
 
@@ -75,13 +79,19 @@ export function startAgent(
     token,
     log,
     exposedAs: (service) => exposedAs(service, rules),
-    buildSnapshot: (latest) => buildSnapshot(latest, rules),
+    buildSnapshot: (latest) => {
+      const snapshot = buildSnapshot(latest, { ...rules, silent: listening?.silent ?? new Map() });
+      listening?.watch(snapshot.services);
+      return snapshot;
+    },
     onResult: (result) => {
       health.publishes.inc();
       spoken.say("conditions", conditionLines(result));
     },
     onLeading: (leading) => {
       if (!leading) spoken.say("conditions", []);
+      listening?.stop();
+      listening = leading ? new Listening({ onChange: () => publish() }) : undefined;
     },
   });
   const tunnel = createTunnel({

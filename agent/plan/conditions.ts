@@ -22,22 +22,31 @@ export function settingsConditions(settings: ServiceSettings, supported: readonl
   return conditions;
 }
 
+export interface EndpointFacts {
+  readonly endpoints: readonly ServiceEndpoint[];
+  readonly ports: readonly ServicePortPlan[];
+  /** Kubernetes has not written a slice yet, but will: nothing is known of the Service's pods. */
+  readonly awaitsSlices: boolean;
+  /** Ports at which ready endpoints refuse connections. */
+  readonly silent: readonly number[];
+}
+
 /** For LoadBalancer and Headless. */
 export function endpointConditions(
   service: KubeService,
-  endpoints: readonly ServiceEndpoint[],
-  ports: readonly ServicePortPlan[],
+  { endpoints, ports, awaitsSlices, silent }: EndpointFacts,
 ): Condition[] {
   const { name, namespace } = service.metadata;
   const slices = `kubectl -n ${namespace} get endpointslices -l kubernetes.io/service-name=${name}`;
   const labels = Object.entries(service.spec.selector ?? {}).map(([key, value]) => `${key}=${value}`);
   const pods = `kubectl -n ${namespace} get pods -l ${labels.sort().join(",")}`;
 
+  if (awaitsSlices && labels.length > 0) return [];
   if (endpoints.length === 0) {
     const message =
       labels.length === 0
         ? `the Service has no selector, and no EndpointSlice with the label kubernetes.io/service-name=${name} lists an address: write one, or give the Service a selector. Check: ${slices}`
-        : `no pod matches the selector ${labels.join(",")}. Check that pods with these labels run: ${pods}; and what the Service selects: kubectl -n ${namespace} describe service ${name}`;
+        : `no pod matches the selector ${labels.join(",")}, or none has an address yet. Check that pods with these labels run: ${pods}; and what the Service selects: kubectl -n ${namespace} describe service ${name}`;
     return [condition("NoMatchingPods", labels.length === 0 ? "NoSelector" : "SelectorMatchesNothing", message)];
   }
 
@@ -45,15 +54,20 @@ export function endpointConditions(
     ({ key, protocol }) => protocol === "TCP" && !endpoints.some((endpoint) => endpoint.ports.has(key)),
   );
   if (lost.length > 0) {
-    const named = lost.map(({ port, name: portName, targetPort }) => {
-      const called = portName === "" ? "" : ` ("${portName}")`;
-      return `port ${port}${called}${targetPort === undefined ? "" : ` with targetPort ${targetPort}`}`;
-    });
     const check =
       labels.length === 0
         ? `Check that the slice has a port of the same name and protocol: ${slices} -o yaml`
         : `Check that the pods' containers have a port of that name: ${pods} -o jsonpath='{.items[*].spec.containers[*].ports}'`;
-    return [condition("TargetPortNotFound", "NoEndpointHasPort", `no endpoint has ${named.join(", ")}. ${check}`)];
+    return [condition("TargetPortNotFound", "NoEndpointHasPort", `no endpoint has ${named(lost)}. ${check}`)];
+  }
+
+  const refusing = ports.filter(({ port, protocol }) => protocol === "TCP" && silent.includes(port));
+  if (refusing.length > 0) {
+    const message =
+      `ready endpoints refuse connections for ${named(refusing)}: nothing listens there. ` +
+      "Compare spec.ports[].targetPort with the port that the server in the container really listens on" +
+      (labels.length === 0 ? `: ${slices} -o yaml` : `: ${pods}; kubectl -n ${namespace} logs POD`);
+    return [condition("TargetPortNotFound", "ConnectionRefused", message)];
   }
 
   if (endpoints.some(({ ready, serving, terminating }) => ready || (serving && terminating))) return [];
@@ -64,6 +78,16 @@ export function endpointConditions(
   return [
     condition("NoReadyPods", "NoneReady", `the Service has endpoints, but none of them is ready. Check: ${check}`),
   ];
+}
+
+/** 'port 80 ("http") with targetPort 8080' */
+function named(ports: readonly ServicePortPlan[]): string {
+  return ports
+    .map(({ port, name, targetPort }) => {
+      const called = name === "" ? "" : ` ("${name}")`;
+      return `port ${port}${called}${targetPort === undefined ? "" : ` with targetPort ${targetPort}`}`;
+    })
+    .join(", ");
 }
 
 export function condition(type: string, reason: string, message: string): Condition {

@@ -14,6 +14,10 @@ import { servicePorts } from "./ports.ts";
 export interface SnapshotOptions extends EligibilityOptions, NodeOptions {
   /** What this cluster's agents can do; anything else becomes a condition. */
   readonly endpointAlgorithms: readonly EndpointAlgorithm[];
+  /** Something writes a slice for each Service with a selector, as Kubernetes does: where none is yet, one will come. */
+  readonly slicesFollow?: boolean;
+  /** "namespace/name" → ports at which ready endpoints refuse connections. */
+  readonly silent?: ReadonlyMap<string, readonly number[]>;
 }
 
 const SERVICES_MAX = 10_000;
@@ -61,7 +65,9 @@ function snapshotService(
       : [];
   } else {
     const merged = tunnelEndpoints(service, slices, settings.offeredPorts);
-    conditions.push(...endpointConditions(service, merged, ports));
+    const awaitsSlices = options.slicesFollow === true && slices.length === 0;
+    const silent = options.silent?.get(`${metadata.namespace}/${metadata.name}`) ?? [];
+    conditions.push(...endpointConditions(service, { endpoints: merged, ports, awaitsSlices, silent }));
     if (merged.length > ENDPOINTS_MAX) {
       const message = `the edge is told of the first ${ENDPOINTS_MAX} endpoints only; all of them get traffic`;
       conditions.push(condition("EndpointsCut", "TooMany", message));

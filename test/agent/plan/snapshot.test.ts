@@ -161,7 +161,7 @@ describe("conditions that say what to check", () => {
       "a selector that matches nothing",
       [service("web", selector), slice("web", [])],
       [
-        "postern.dev/NoMatchingPods SelectorMatchesNothing: no pod matches the selector app=web,tier=front. Check that pods with these labels run: kubectl -n default get pods -l app=web,tier=front; and what the Service selects: kubectl -n default describe service web",
+        "postern.dev/NoMatchingPods SelectorMatchesNothing: no pod matches the selector app=web,tier=front, or none has an address yet. Check that pods with these labels run: kubectl -n default get pods -l app=web,tier=front; and what the Service selects: kubectl -n default describe service web",
       ],
     ],
     [
@@ -223,6 +223,38 @@ describe("conditions that say what to check", () => {
     ],
   ])("%s", (_what, objects, expected) => {
     expect(conditions(...objects)).toEqual(expected);
+  });
+
+  it("has nothing to say yet of a Service whose first slice Kubernetes will write in a moment", () => {
+    const seen = (...objects: readonly Written[]) =>
+      build(objects, { slicesFollow: true }).services[0]?.conditions.map(({ reason }) => reason);
+    expect(seen(service("web", selector))).toEqual([]);
+    expect(seen(service("web", selector), slice("web", []))).toEqual(["SelectorMatchesNothing"]);
+    expect(seen(service("web"))).toEqual(["NoSelector"]);
+  });
+
+  it("names the port at which ready endpoints refuse connections", () => {
+    const ports = [
+      { name: "http", port: 80, targetPort: 8080 },
+      { name: "more", port: 81, targetPort: "other" },
+    ];
+    const web = [
+      service("web", { ...selector, ports }),
+      slice("web", [endpoint("10.0.1.1")], {
+        ports: ports.map(({ name }) => ({ name, port: 8080 })),
+      }),
+    ];
+    const silent = new Map([["default/web", [80]]]);
+    expect(build(web, { silent }).services[0]?.conditions).toMatchObject([
+      {
+        type: "postern.dev/TargetPortNotFound",
+        reason: "ConnectionRefused",
+        message: expect.stringContaining(
+          'ready endpoints refuse connections for port 80 ("http") with targetPort 8080: nothing listens there.',
+        ),
+      },
+    ]);
+    expect(build(web, { silent: new Map([["other/web", [80]]]) }).services[0]?.conditions).toEqual([]);
   });
 });
 
