@@ -91,6 +91,10 @@ rules:
     resources: [daemonsets]
     resourceNames: [postern-agent]
     verbs: [get]
+  # The same question: this one's own namespace, for a Role reaches no other.
+  - apiGroups: [""]
+    resources: [namespaces]
+    verbs: [get]
 ---
 apiVersion: rbac.authorization.k8s.io/v1
 kind: RoleBinding
@@ -110,7 +114,7 @@ subjects:
 ---
 # \`services/status\` would let a stolen token also relabel any Service, take other controllers' finalizers, and point traffic
 # at an IP address (kube-proxy obeys status.loadBalancer.ingress[].ip). This policy leaves the agent's account what it needs:
-# our finalizer, ingress by hostname, our conditions. Others' accounts are not concerned.
+# our finalizer, ingress by hostname, our conditions, on Services that may be ours. Others' accounts are not concerned.
 apiVersion: admissionregistration.k8s.io/v1
 kind: ValidatingAdmissionPolicy
 metadata:
@@ -169,6 +173,12 @@ spec:
         variables.othersConditions.all(c, c in variables.oldOthersConditions) &&
         variables.oldOthersConditions.all(c, c in variables.othersConditions)
       message: the Postern agent may change conditions called postern.dev/* and LoadBalancerPortsError only
+    - expression: >-
+        variables.oldConditions.exists(c, c.type == 'postern.dev/Programmed') ||
+        object.metadata.?annotations[?'postern.dev/expose'].orValue('') == 'true' ||
+        (object.spec.?type.orValue('') == 'LoadBalancer' &&
+        object.spec.?loadBalancerClass.orValue('postern.dev/edge') == 'postern.dev/edge')
+      message: the Postern agent may act on LoadBalancer Services of its own class or none, and on those with postern.dev/expose
 ---
 apiVersion: admissionregistration.k8s.io/v1
 kind: ValidatingAdmissionPolicyBinding

@@ -94,6 +94,7 @@ describe("rights", () => {
         "coordination.k8s.io leases create",
         "coordination.k8s.io leases postern-leader get,update",
         "apps daemonsets postern-agent get",
+        "namespaces get",
       ],
     ],
   ])("%s grants these verbs and no other", (kind, granted) => {
