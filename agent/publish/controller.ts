@@ -53,16 +53,18 @@ export function startController(options: ControllerOptions): Controller {
     if (observed === undefined) return;
     to.writer.observe(observed.services);
     const services = observed.services.filter((service) => isPublishable(service, options.exposedAs(service)));
-    to.publisher.offer(options.buildSnapshot({ ...observed, services }));
+    const snapshot = options.buildSnapshot({ ...observed, services });
+    to.writer.offered(snapshot);
+    to.publisher.offer(snapshot);
   };
   const enter = (term: Term): void => {
-    const writer = new StatusWriter({ api, events, log, exposedAs: options.exposedAs });
+    const writer = new StatusWriter({ api, events, log, exposedAs: options.exposedAs, holds: () => term.holds() });
     const publisher = startPublisher({
       ...options,
       term,
       onResult: (result, snapshot) => {
         options.onResult(result);
-        writer.conclude(outcomesOf(result, snapshot));
+        writer.conclude(result, snapshot);
       },
     });
     office = { publisher, writer };
@@ -110,16 +112,6 @@ export function startController(options: ControllerOptions): Controller {
 /** Marked by us, or kept by nobody yet: what has lost its finalizer to somebody else keeps being served. */
 function isPublishable(service: KubeService, exposed: ExposedKind | undefined): boolean {
   return exposed !== "LoadBalancer" || isMarked(service) || service.metadata.finalizers.includes(FINALIZER);
-}
-
-function outcomesOf({ services }: PublishResult, snapshot: Snapshot) {
-  const none = { hostnames: [], conditions: [] };
-  return new Map(
-    snapshot.services.map(({ namespace, name, uid }) => {
-      const key = `${namespace}/${name}`;
-      return [key, { uid, outcome: services[key] ?? none }] as const;
-    }),
-  );
 }
 
 /** An upgrade keeps the DaemonSet; so does a drain. Where it cannot be asked any more, the documented commands do it. */

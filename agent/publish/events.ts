@@ -10,9 +10,10 @@ import type { Happening } from "./tell.ts";
 
 const BURST = 25;
 const REFILL_MS = 300_000;
-/** Objects and Events that are remembered; the longest unused goes. */
+/** Objects and Events that are remembered; the longest unused one goes. */
 const REMEMBERED_MAX = 20_000;
-const WAITING_MAX = 20_000;
+/** Objects. */
+const WAITING_MAX = 10_000;
 const AT_ONCE = 4;
 const MESSAGE_MAX = 1024;
 
@@ -30,7 +31,7 @@ export function spend(bucket: Bucket | undefined, now: number): Bucket | undefin
 
 interface Pending {
   readonly service: KubeService;
-  readonly happening: Happening;
+  readonly happened: Happening[];
 }
 
 export class Events {
@@ -40,7 +41,10 @@ export class Events {
   readonly #buckets = new Map<string, Bucket>();
   /** What it says → the Event that says so. */
   readonly #written = new Map<string, { readonly name: string; readonly count: number }>();
-  readonly #waiting: Pending[] = [];
+  /** By the object's UID: what is not yet written of it, oldest object first. */
+  readonly #waiting = new Map<string, Pending>();
+  /** UIDs: one object's Events are written one after the other, so that they stay in order and counts are right. */
+  readonly #writing = new Set<string>();
   #running = 0;
   #stopped = false;
 
@@ -52,15 +56,16 @@ export class Events {
   }
 
   tell(service: KubeService, happened: readonly Happening[]): void {
+    const { uid } = service.metadata;
     for (const happening of happened) {
-      const { uid } = service.metadata;
       const bucket = spend(this.#buckets.get(uid), Date.now());
-      if (bucket === undefined || this.#waiting.length >= WAITING_MAX) return;
+      const waiting = this.#waiting.get(uid);
+      if (bucket === undefined || (waiting === undefined && this.#waiting.size >= WAITING_MAX)) break;
       remember(this.#buckets, uid, bucket);
-      this.#waiting.push({ service, happening });
+      if (waiting === undefined) this.#waiting.set(uid, { service, happened: [happening] });
+      else waiting.happened.push(happening);
     }
-    // One object's in order: the same worker takes the next one only after it has written the one before.
-    while (this.#running < AT_ONCE && this.#waiting.length > this.#running) void this.#work();
+    while (this.#running < AT_ONCE && this.#waiting.size > this.#running) void this.#work();
   }
 
   stop(): void {
@@ -70,15 +75,25 @@ export class Events {
   async #work(): Promise<void> {
     this.#running++;
     try {
-      for (let next = this.#waiting.shift(); next !== undefined && !this.#stopped; next = this.#waiting.shift()) {
-        await this.#write(next);
+      for (let next = this.#next(); next !== undefined && !this.#stopped; next = this.#next()) {
+        const [uid, { service, happened }] = next;
+        this.#waiting.delete(uid);
+        this.#writing.add(uid);
+        for (const happening of happened) await this.#write(service, happening);
+        this.#writing.delete(uid);
       }
     } finally {
       this.#running--;
     }
   }
 
-  async #write({ service, happening }: Pending): Promise<void> {
+  /** At most as many are passed over as are being written. */
+  #next(): [string, Pending] | undefined {
+    for (const waiting of this.#waiting) if (!this.#writing.has(waiting[0])) return waiting;
+    return undefined;
+  }
+
+  async #write(service: KubeService, happening: Happening): Promise<void> {
     const { namespace, name, uid } = service.metadata;
     const path = `/api/v1/namespaces/${namespace}/events`;
     const key = JSON.stringify([uid, happening]);

@@ -1,6 +1,7 @@
 // One leader among the agents of a cluster, by the Lease `postern-leader` in the agents' own namespace: a shell around
 // lease.ts that owns the timer and the Lease's version. Whoever leads renews; whoever does not looks every few seconds.
-// A leader that could not renew in time stops leading before anybody else can take over.
+// A leader that could not renew in time stops leading before anybody else can take over, whatever still hangs: what it may do
+// is asked of Term.holds() at the moment of doing it, so that a process that was paused writes nothing when it wakes.
 // Survives a restart: nothing; the pod's UID is who we are, and transitions tell the old process' words from the new one's.
 import type { Logger } from "pino";
 import { z } from "zod";
@@ -34,7 +35,6 @@ const leaseSchema = z.object({
     holderIdentity: z.string().nullish(),
     leaseDurationSeconds: z.number().nullish(),
     leaseTransitions: z.int().min(0).nullish(),
-    acquireTime: z.string().nullish(),
   }),
 });
 
@@ -46,6 +46,8 @@ export class Leader {
   /** The Lease as this process wrote it last; undefined while it does not lead. */
   #held: LeaseRecord | undefined;
   #renewedAt = 0;
+  #acquired = "";
+  #expiry: NodeJS.Timeout | undefined;
   #seen: LeaseRecord | undefined;
   #seenAt = 0;
   #timer: NodeJS.Timeout | undefined;
@@ -71,6 +73,7 @@ export class Leader {
     this.#stopped = true;
     clearTimeout(this.#timer);
     await this.#exclusively(async () => {
+      clearTimeout(this.#expiry);
       const held = this.#held;
       this.#held = undefined;
       if (held !== undefined && release) await this.#write({ ...held, holder: "", durationMs: 1_000 });
@@ -98,11 +101,18 @@ export class Leader {
     const transitions = step.do === "take" ? step.transitions : 0;
     const mine = { version: found?.version ?? "", holder: this.#options.identity, transitions };
     const begun = performance.now();
-    const written = await this.#write({ ...mine, durationMs: this.#times.durationMs }, new Date());
-    if (written === undefined || this.#stopped) return;
-    [this.#held, this.#renewedAt] = [written, begun];
+    this.#acquired = microTime(new Date());
+    const written = await this.#write({ ...mine, durationMs: this.#times.durationMs });
+    if (written === undefined) return;
+    this.#renewed(written, begun);
+    // Stopped meanwhile: stop() waits for this, and gives it back.
+    if (this.#stopped) return;
     this.#options.log.info({ epoch: transitions }, "this agent leads: it publishes, and writes the Services' status");
-    this.#options.onLead({ epoch: transitions, raise: (epoch) => this.#raise(epoch) });
+    this.#options.onLead({
+      epoch: transitions,
+      raise: (epoch) => this.#raise(epoch),
+      holds: () => this.#holds(),
+    });
   }
 
   async #renew(): Promise<void> {
@@ -110,24 +120,37 @@ export class Leader {
     if (held === undefined) return;
     const begun = performance.now();
     const written = await this.#write(held);
-    if (written !== undefined) [this.#held, this.#renewedAt] = [written, begun];
-    else if (await this.#isLost()) this.#lose();
+    // The deadline came first.
+    if (this.#held === undefined) return;
+    if (written !== undefined) return this.#renewed(written, begun);
+    if (await this.#isTaken()) this.#lose();
   }
 
-  /** After a renewal that failed: somebody else's by now, or too old to be sure. */
-  async #isLost(): Promise<boolean> {
+  /** After a renewal that failed: whether it is somebody else's by now. If that cannot be told, the deadline decides. */
+  async #isTaken(): Promise<boolean> {
     const answer = await this.#call("GET", `${this.#path}/${NAME}`);
-    const found = answer.kind === "ok" ? recordOf(answer.body) : undefined;
-    if (found !== undefined && this.#held !== undefined) {
-      if (found.holder !== this.#options.identity || found.transitions !== this.#held.transitions) return true;
-      // Ours, but changed by somebody (an annotation, a label), or our own write whose answer was lost.
-      this.#held = found;
-    }
-    if (answer.kind === "status" && answer.status === 404) return true;
-    return performance.now() - this.#renewedAt > this.#times.deadlineMs;
+    if (this.#held === undefined) return false;
+    if (answer.kind !== "ok") return answer.kind === "status" && answer.status === 404;
+    const found = recordOf(answer.body);
+    if (found?.holder !== this.#options.identity || found.transitions !== this.#held.transitions) return true;
+    // Ours, but changed by somebody (an annotation, a label), or our own write whose answer was lost.
+    this.#held = found;
+    return false;
+  }
+
+  #renewed(lease: LeaseRecord, begun: number): void {
+    [this.#held, this.#renewedAt] = [lease, begun];
+    clearTimeout(this.#expiry);
+    this.#expiry = setTimeout(() => this.#lose(), begun + this.#times.deadlineMs - performance.now());
+  }
+
+  /** The clock, too: after a pause it may be later than any timer has said. */
+  #holds(): boolean {
+    return this.#held !== undefined && performance.now() - this.#renewedAt < this.#times.deadlineMs;
   }
 
   #lose(): void {
+    clearTimeout(this.#expiry);
     this.#held = undefined;
     this.#options.log.warn("this agent does not lead any more: another one does, or the Lease could not be renewed");
     this.#options.onLost();
@@ -142,8 +165,8 @@ export class Leader {
     });
   }
 
-  /** Compare-and-swap; undefined where it did not work. `acquired`: the moment, where it is taken anew. */
-  async #write(lease: LeaseRecord, acquired?: Date): Promise<LeaseRecord | undefined> {
+  /** Compare-and-swap; undefined where it did not work. */
+  async #write(lease: LeaseRecord): Promise<LeaseRecord | undefined> {
     const create = lease.version === "";
     const body = {
       apiVersion: "coordination.k8s.io/v1",
@@ -158,7 +181,7 @@ export class Leader {
         leaseDurationSeconds: Math.max(1, Math.round(lease.durationMs / 1000)),
         leaseTransitions: lease.transitions,
         renewTime: microTime(new Date()),
-        ...(acquired === undefined ? {} : { acquireTime: microTime(acquired) }),
+        acquireTime: this.#acquired,
       },
     };
     const answer = create

@@ -21,6 +21,8 @@ export interface Term {
   readonly epoch: number;
   /** Makes a newer one known to all agents; false where this agent does not lead any more. */
   raise(epoch: number): Promise<boolean>;
+  /** Whether this agent leads at this very moment: to be asked before each write that nothing else fences. */
+  holds(): boolean;
 }
 
 export interface Publisher {

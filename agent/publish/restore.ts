@@ -1,49 +1,51 @@
-// Whether somebody else writes the status that we write, and how soon to restore it. Pure.
-// Two controllers that both insist would write without end: each time the pause doubles, and the other one is named.
+// Whether somebody else undoes what we write to a Service, and how soon to restore it. Pure.
+// Two controllers that both insist would write without end: each time the pause doubles, and the other one is named. Only what
+// we had written can be lost: however often the other one writes while we wait counts once.
 import type { KubeService } from "../source/resources.ts";
-
-/** The name under which our patches appear in managedFields. */
-export const MANAGER = "postern";
+import { FINALIZER, isMarked, MANAGER } from "./status.ts";
 
 export interface Contest {
-  /** What we wrote last, as JSON. */
-  readonly ingress: string;
+  /** What we wrote last, as JSON; undefined from its loss until we have written again. */
+  readonly ours: string | undefined;
   readonly losses: number;
   /** Nothing is written before; ms. */
   readonly notBefore: number;
-  readonly rival: string | undefined;
   /** When it was lost last; ms. */
   readonly lostAt: number;
+  readonly rival: string | undefined;
 }
 
 const FIRST_MS = 1_000;
 const MAX_MS = 300_000;
 /** Undisputed for so long: forgotten. */
-const PEACE_MS = 600_000;
+export const PEACE_MS = 600_000;
 
-export const written = (before: Contest | undefined, ingress: unknown): Contest => ({
-  losses: 0,
-  notBefore: 0,
-  rival: undefined,
-  lostAt: 0,
-  ...before,
-  ingress: JSON.stringify(ingress),
+const stateOf = (service: KubeService): string =>
+  JSON.stringify([
+    service.status.loadBalancer.ingress,
+    service.metadata.finalizers.includes(FINALIZER),
+    isMarked(service),
+  ]);
+
+/** `service`: as it is after our patch. */
+export const written = (before: Contest | undefined, service: KubeService): Contest => ({
+  ...(before ?? { losses: 0, notBefore: 0, lostAt: 0, rival: undefined }),
+  ours: stateOf(service),
 });
 
-/** For a Service that was observed in a version that we did not write. */
 export function contested(contest: Contest, service: KubeService, now: number): Contest {
   const settled = contest.losses > 0 && now - contest.lostAt > PEACE_MS;
   const present: Contest = settled ? { ...contest, losses: 0, rival: undefined } : contest;
-  const found = JSON.stringify(service.status.loadBalancer.ingress);
-  if (found === present.ingress) return present;
-  // The first time it may be an accident: restored at once.
+  if (present.ours === undefined || present.ours === stateOf(service)) return present;
+  // The first time it may be an accident, or a change of type that the API server has answered: restored at once.
   const pause = present.losses === 0 ? 0 : Math.min(FIRST_MS * 2 ** (present.losses - 1), MAX_MS);
+  const named = service.metadata.managedFields.find((manager) => manager !== MANAGER) ?? present.rival;
   return {
-    // Lost once; what is there now is what we know of.
-    ingress: found,
+    ours: undefined,
     losses: present.losses + 1,
     notBefore: now + pause,
     lostAt: now,
-    rival: service.metadata.managedFields.find((manager) => manager !== MANAGER) ?? present.rival,
+    // Who takes something away leaves no name.
+    rival: named ?? (present.losses === 0 ? undefined : "Another controller"),
   };
 }

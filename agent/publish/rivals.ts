@@ -2,8 +2,7 @@
 // take its Services: both would write one status without end. Workloads may not be read with the agent's few rights, so
 // what tells is what such controllers leave on Services: MetalLB's webhook, and addresses that somebody else has written.
 import type { KubeService } from "../source/resources.ts";
-import { MANAGER } from "./restore.ts";
-import { isMarked } from "./status.ts";
+import { isMarked, MANAGER } from "./status.ts";
 
 /** Names of those found, for a person to read; sorted, each once. */
 export function rivals(services: readonly KubeService[]): readonly string[] {

@@ -2,12 +2,12 @@
 // the memory of what was written. One patch a Service at a time, a few Services at once; only where something differs.
 // 404 and 409 are answers: the watch brings what is true. Survives a restart: nothing; the status itself is the memory.
 import type { Logger } from "pino";
-import type { PublishResult } from "../../src/wire/snapshot.ts";
+import type { PublishResult, Snapshot } from "../../src/wire/snapshot.ts";
 import { describe, type KubeApi, STRATEGIC_MERGE } from "../kube/api.ts";
 import { type KubeService, serviceSchema } from "../source/resources.ts";
 import type { Events } from "./events.ts";
-import { type Contest, contested, MANAGER, written } from "./restore.ts";
-import { type ExposedKind, isMarked, type StatusPatch, statusPatch } from "./status.ts";
+import { type Contest, contested, PEACE_MS, written } from "./restore.ts";
+import { type ExposedKind, isMarked, MANAGER, type Outcome, type StatusPatch, statusPatch } from "./status.ts";
 import { happenings, refusals } from "./tell.ts";
 
 export interface StatusWriterOptions {
@@ -15,20 +15,27 @@ export interface StatusWriterOptions {
   readonly events: Events;
   readonly log: Logger;
   readonly exposedAs: (service: KubeService) => ExposedKind | undefined;
+  /** False: this agent leads no more, and writes nothing. */
+  readonly holds: () => boolean;
   readonly random?: () => number;
 }
 
 const AT_ONCE = 16;
 /** An edge that cannot be asked must not keep a Service from going: snapshots are complete, it will hear of it. */
 const RELEASE_MS = 10_000;
+/** One patch, at most. */
+const ANSWER_MS = 10_000;
 const RETRY_FIRST_MS = 500;
-const RETRY_MAX_MS = 300_000;
+/** An API server that is away comes back; what it refuses it most likely refuses again. */
+const RETRY_MAX_MS = { unreachable: 30_000, refused: 300_000 } as const;
 
 interface Entry {
   service: KubeService;
   /** Newer than `service`: what the API server answered to our patch, until the watch brings another version. */
   reply: KubeService | undefined;
   contest: Contest | undefined;
+  /** Number of the last snapshot that it was offered in; 0: of none. */
+  offered: number;
   /** Since when it is none of ours any more; ms. */
   goingSince: number | undefined;
   failures: number;
@@ -37,14 +44,20 @@ interface Entry {
   again: boolean;
 }
 
-type Outcomes = ReadonlyMap<string, { readonly uid: string; readonly outcome: PublishResult["services"][string] }>;
+type Outcomes = ReadonlyMap<string, { readonly uid: string; readonly outcome: Outcome }>;
+const nothingSaid: PublishResult["services"][string] = { hostnames: [], conditions: [] };
 
 export class StatusWriter {
   readonly #options: StatusWriterOptions;
   readonly #random: () => number;
   readonly #entries = new Map<string, Entry>();
   readonly #queue = new Set<string>();
+  /** What the edge says; undefined until it has spoken. */
   #outcomes: Outcomes | undefined;
+  readonly #offers = new WeakMap<Snapshot, number>();
+  #offered = 0;
+  /** Number of the snapshot that `outcomes` is about. */
+  #concluded = 0;
   #running = 0;
   #stopped = false;
   #idle: (() => void) | undefined;
@@ -76,14 +89,28 @@ export class StatusWriter {
     this.#pump();
   }
 
-  /** What the edge made of the snapshot that held these Services, by "namespace/name" with their UIDs. */
-  conclude(outcomes: Outcomes): void {
+  /** What the edge will get next. Until it has taken a later one it may serve all that is in this one. */
+  offered(snapshot: Snapshot): void {
+    this.#offers.set(snapshot, ++this.#offered);
+    for (const service of snapshot.services) {
+      const entry = this.#entries.get(`${service.namespace}/${service.name}`);
+      if (entry?.service.metadata.uid === service.uid) entry.offered = this.#offered;
+    }
+  }
+
+  /** What the edge made of a snapshot that it was offered. */
+  conclude({ services }: PublishResult, snapshot: Snapshot): void {
     const before = this.#outcomes;
-    this.#outcomes = outcomes;
-    for (const key of this.#entries.keys()) {
-      const [old, now] = [before?.get(key), outcomes.get(key)];
-      if (old === undefined && now === undefined && before !== undefined) continue;
-      if (JSON.stringify(old) !== JSON.stringify(now) || before === undefined) this.#queue.add(key);
+    const outcomes = new Map(
+      snapshot.services.map(({ namespace, name, uid, ports }) => {
+        const key = `${namespace}/${name}`;
+        return [key, { uid, outcome: { ...(services[key] ?? nothingSaid), ports } }] as const;
+      }),
+    );
+    [this.#outcomes, this.#concluded] = [outcomes, this.#offers.get(snapshot) ?? 0];
+    for (const [key, { goingSince }] of this.#entries) {
+      const news = JSON.stringify(before?.get(key)) !== JSON.stringify(outcomes.get(key));
+      if (news || before === undefined || goingSince !== undefined) this.#queue.add(key);
     }
     this.#pump();
   }
@@ -114,10 +141,7 @@ export class StatusWriter {
   #changed(entry: Entry, service: KubeService): void {
     entry.service = service;
     // What the watch brings may be older than our own write: that holds until it has caught up.
-    const behind = entry.reply === undefined ? 1 : age(service) - age(entry.reply);
-    if (behind < 0) return;
-    if (behind > 0 && entry.contest !== undefined) entry.contest = contested(entry.contest, service, Date.now());
-    entry.reply = undefined;
+    if (entry.reply !== undefined && age(service) >= age(entry.reply)) entry.reply = undefined;
   }
 
   #pump(): void {
@@ -154,13 +178,18 @@ export class StatusWriter {
     entry.goingSince = exposed === undefined ? (entry.goingSince ?? now) : undefined;
     const known = this.#outcomes?.get(key);
     const outcome = known?.uid === service.metadata.uid ? known.outcome : undefined;
-    const confirmed = this.#outcomes !== undefined && outcome === undefined;
+    const confirmed = this.#outcomes !== undefined && outcome === undefined && this.#concluded > entry.offered;
     const released = confirmed || (entry.goingSince !== undefined && now - entry.goingSince >= RELEASE_MS);
+    // Of another type the API server itself takes away what we wrote.
+    if (exposed !== "LoadBalancer") entry.contest = undefined;
+    else if (entry.contest !== undefined) entry.contest = contested(entry.contest, service, now);
     const wanted = { exposed, outcome, released, rival: entry.contest?.rival };
     const patch = statusPatch(service, wanted, new Date(now).toISOString());
     if (patch === undefined) {
       entry.failures = 0;
       if (exposed === undefined && isMarked(service)) this.#later(key, entry, RELEASE_MS);
+      // To take the rival's name off again.
+      else if (entry.contest?.rival !== undefined) this.#later(key, entry, PEACE_MS + 1_000);
       return;
     }
     const wait = (entry.contest?.notBefore ?? 0) - now;
@@ -170,27 +199,32 @@ export class StatusWriter {
 
   async #apply(key: string, entry: Entry, service: KubeService, patch: StatusPatch): Promise<void> {
     const result = await this.#send(service, patch);
-    if (result === "refused") {
-      const range = Math.min(RETRY_FIRST_MS * 2 ** Math.min(entry.failures, 16), RETRY_MAX_MS);
+    if (result === "refused" || result === "unreachable") {
+      const range = Math.min(RETRY_FIRST_MS * 2 ** Math.min(entry.failures, 16), RETRY_MAX_MS[result]);
       entry.failures++;
       return this.#later(key, entry, range * (0.5 + this.#random() / 2));
     }
     entry.failures = 0;
     if (result === "overtaken") return;
-    entry.contest = patch.purpose === "write" ? written(entry.contest, patch.ingress) : undefined;
-    // Where the watch was faster it has the truth already.
-    if (age(entry.service) < age(result)) entry.reply = result;
+    entry.contest = patch.purpose === "release" ? undefined : written(entry.contest, result);
+    // Where the watch was faster it has the truth already. What is gone with its finalizer is answered in its old version.
+    if (age(entry.service) <= age(result)) entry.reply = result;
     entry.again = true;
   }
 
   /** The Service as it is now; overtaken: it changed or went meanwhile, and the watch will say how. */
-  async #send(service: KubeService, patch: StatusPatch): Promise<KubeService | "overtaken" | "refused"> {
-    const { api, events, log } = this.#options;
+  async #send(
+    service: KubeService,
+    patch: StatusPatch,
+  ): Promise<KubeService | "overtaken" | "refused" | "unreachable"> {
+    const { api, events, log, holds } = this.#options;
     const { namespace, name } = service.metadata;
+    if (!holds()) return "overtaken";
     const answer = await api.call("PATCH", `/api/v1/namespaces/${namespace}/services/${name}/status`, {
       query: { fieldManager: MANAGER },
       body: patch.body,
       contentType: STRATEGIC_MERGE,
+      signal: AbortSignal.timeout(ANSWER_MS),
     });
     if (answer.kind === "ok") {
       events.tell(service, happenings(service, patch));
@@ -198,12 +232,14 @@ export class StatusWriter {
       return parsed.success ? parsed.data : "overtaken";
     }
     if (answer.kind === "status" && (answer.status === 404 || answer.status === 409)) return "overtaken";
-    log.warn(
-      `Service ${namespace}/${name}: its status could not be written (${patch.purpose}): the API server ${describe(answer)}`,
-    );
-    if (answer.kind === "status" && answer.status < 500 && answer.status !== 429) {
-      events.tell(service, [refusals[patch.purpose]]);
+    const why = `Service ${namespace}/${name}: its status could not be written (${patch.purpose}): the API server ${describe(answer)}`;
+    if (answer.kind === "unreachable" || answer.status >= 500 || answer.status === 429) {
+      // The source and the Lease say once that it is away, not each Service.
+      log.debug(why);
+      return "unreachable";
     }
+    log.warn(why);
+    events.tell(service, [refusals[patch.purpose]]);
     return "refused";
   }
 
@@ -225,6 +261,7 @@ const fresh = (service: KubeService): Entry => ({
   service,
   reply: undefined,
   contest: undefined,
+  offered: 0,
   goingSince: undefined,
   failures: 0,
   timer: undefined,

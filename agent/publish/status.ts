@@ -5,6 +5,8 @@
 import { type Condition, hostnameSchema } from "../../src/wire/snapshot.ts";
 import type { KubeService } from "../source/resources.ts";
 
+/** The name under which our patches appear in managedFields. */
+export const MANAGER = "postern";
 export const FINALIZER = "service.kubernetes.io/load-balancer-cleanup";
 export const PROGRAMMED = "postern.dev/Programmed";
 const PORTS_ERROR = "LoadBalancerPortsError";
@@ -13,11 +15,19 @@ const isOurs = (type: string): boolean => type.startsWith("postern.dev/") || typ
 
 export type ExposedKind = "LoadBalancer" | "Headless" | "ExternalName";
 
+/** What the edge said of a Service. */
+export interface Outcome {
+  readonly hostnames: readonly string[];
+  readonly conditions: readonly Condition[];
+  /** As they were when it said so: what the Service has by now, it will speak of next. */
+  readonly ports: readonly { readonly port: number; readonly protocol: string }[];
+}
+
 export interface Wanted {
   /** Undefined: not, or no longer, exposed. */
   readonly exposed: ExposedKind | undefined;
-  /** What the edge said of exactly this Service. */
-  readonly outcome: { readonly hostnames: readonly string[]; readonly conditions: readonly Condition[] } | undefined;
+  /** Of exactly this Service. */
+  readonly outcome: Outcome | undefined;
   /** The edge has let go of it, or had its time to. */
   readonly released: boolean;
   /** Who else writes this status. */
@@ -42,15 +52,17 @@ export function statusPatch(service: KubeService, wanted: Wanted, now: string): 
     return isMarked(service) && wanted.released ? releasePatch(service) : undefined;
   }
   const balancer = wanted.exposed === "LoadBalancer";
-  const finalize = balancer && !service.metadata.finalizers.includes(FINALIZER);
+  const kept = service.metadata.finalizers.includes(FINALIZER);
+  // LoadBalancer → ExternalName with postern.dev/expose: ours it stays, but not to be cleaned up.
+  const finalizer = balancer ? (kept ? undefined : "add") : kept && isMarked(service) ? "remove" : undefined;
   const { outcome } = wanted;
   if (outcome === undefined) {
     // Headless and ExternalName have nothing to clean up: their first word is the edge's.
-    if (!balancer || (isMarked(service) && !finalize)) return undefined;
+    if (!balancer || (isMarked(service) && finalizer === undefined)) return undefined;
     const conditions = isMarked(service) ? [] : [pending];
     return {
       purpose: "mark",
-      body: patchBody(service, { finalize, conditions: conditionPatch(service, conditions, [], now) }),
+      body: patchBody(service, { finalizer, conditions: conditionPatch(service, conditions, [], now) }),
       conditions,
       ingress: service.status.loadBalancer.ingress,
     };
@@ -60,12 +72,12 @@ export function statusPatch(service: KubeService, wanted: Wanted, now: string): 
     .map(({ type }) => type)
     .filter((type) => isOurs(type) && !has(conditions, type));
   const changed = conditionPatch(service, conditions, gone, now);
-  const ingress = balancer ? ingressOf(service, outcome) : [];
+  const ingress = balancer ? ingressOf(outcome) : [];
   const moved = balancer && JSON.stringify(ingress) !== JSON.stringify(service.status.loadBalancer.ingress);
-  if (!finalize && !moved && changed.length === 0) return undefined;
+  if (finalizer === undefined && !moved && changed.length === 0) return undefined;
   return {
     purpose: "write",
-    body: patchBody(service, { finalize, conditions: changed, ...(moved ? { ingress } : {}) }),
+    body: patchBody(service, { finalizer, conditions: changed, ...(moved ? { ingress } : {}) }),
     conditions,
     ingress,
   };
@@ -88,23 +100,23 @@ const rivalCondition = (rival: string): Condition => ({
     "give the Service a loadBalancerClass, or stop the other controller.",
 });
 
-/** Only what the API server accepts as a host name: one bad name would be a 422 for the whole patch. */
-function ingressOf(
-  service: KubeService,
-  { hostnames, conditions }: NonNullable<Wanted["outcome"]>,
-): StatusPatch["ingress"] {
+/**
+ * Only what the API server accepts as a host name: one bad name would be a 422 for the whole patch. "10.0.0.1" reads as a name,
+ * but is an address; no top-level domain is a number.
+ */
+const isHostname = (name: string): boolean => hostnameSchema.safeParse(name).success && !/(^|\.)\d+$/.test(name);
+
+function ingressOf({ hostnames, conditions, ports }: Outcome): StatusPatch["ingress"] {
   const refused = new Map<number, string>();
-  for (const { type, status, ports } of conditions) {
-    if (status === "True" && type.startsWith("postern.dev/")) for (const port of ports ?? []) refused.set(port, type);
+  for (const { type, status, ports: about = [] } of conditions) {
+    if (status === "True" && type.startsWith("postern.dev/")) for (const port of about) refused.set(port, type);
   }
-  const ports = service.spec.ports.map(({ port, protocol }) => {
+  const named = ports.map(({ port, protocol }) => {
     const error = protocol === "TCP" ? refused.get(port) : `postern.dev/${protocol}NotSupported`;
     return { port, protocol, error };
   });
-  const troubled = ports.some(({ error }) => error !== undefined);
-  return hostnames
-    .filter((hostname) => hostnameSchema.safeParse(hostname).success)
-    .map((hostname) => ({ hostname, ip: undefined, ports: troubled ? ports : [] }));
+  const troubled = named.some(({ error }) => error !== undefined);
+  return hostnames.filter(isHostname).map((hostname) => ({ hostname, ip: undefined, ports: troubled ? named : [] }));
 }
 
 /** What differs, in strategic merge's words: conditions merge by type, `$patch: delete` takes one away. */
@@ -126,20 +138,17 @@ function conditionPatch(
 /** The API server has wiped the addresses where the type changed; where the class was given up, they are still ours. */
 function releasePatch(service: KubeService): StatusPatch {
   const ours = service.status.conditions.filter(({ type }) => isOurs(type));
-  const addressed = service.spec.type === "LoadBalancer" && service.status.loadBalancer.ingress.length > 0;
-  const release = service.metadata.finalizers.includes(FINALIZER);
+  const { managedFields, finalizers } = service.metadata;
+  // Addresses of somebody else, who has written them since, stay.
+  const others = managedFields.length > 0 && !managedFields.includes(MANAGER);
+  const addressed = service.spec.type === "LoadBalancer" && service.status.loadBalancer.ingress.length > 0 && !others;
   return {
     purpose: "release",
-    body: {
-      metadata: {
-        uid: service.metadata.uid,
-        ...(release ? { "$deleteFromPrimitiveList/finalizers": [FINALIZER] } : {}),
-      },
-      status: {
-        conditions: ours.map(({ type }) => ({ $patch: "delete", type })),
-        ...(addressed ? { loadBalancer: { ingress: null } } : {}),
-      },
-    },
+    body: patchBody(service, {
+      finalizer: finalizers.includes(FINALIZER) ? "remove" : undefined,
+      conditions: ours.map(({ type }) => ({ $patch: "delete", type })),
+      ...(addressed ? { ingress: [] } : {}),
+    }),
     conditions: [],
     ingress: [],
   };
@@ -147,16 +156,25 @@ function releasePatch(service: KubeService): StatusPatch {
 
 function patchBody(
   { metadata }: KubeService,
-  parts: { readonly finalize: boolean; readonly conditions: object[]; readonly ingress?: StatusPatch["ingress"] },
+  parts: {
+    readonly finalizer: "add" | "remove" | undefined;
+    readonly conditions: object[];
+    readonly ingress?: StatusPatch["ingress"];
+  },
 ): object {
-  const { finalize, conditions, ingress } = parts;
+  const { finalizer, conditions, ingress } = parts;
+  const addresses = ingress?.map(({ hostname, ports }) => ({ hostname, ...(ports.length === 0 ? {} : { ports }) }));
   const status = {
     ...(conditions.length === 0 ? {} : { conditions }),
-    ...(ingress === undefined ? {} : { loadBalancer: { ingress: ingress.length === 0 ? null : ingress } }),
+    ...(addresses === undefined ? {} : { loadBalancer: { ingress: addresses.length === 0 ? null : addresses } }),
   };
   return {
-    // Deleted and created anew meanwhile: a conflict, not the other Service's status.
-    metadata: { uid: metadata.uid, ...(finalize ? { finalizers: [FINALIZER] } : {}) },
+    metadata: {
+      // Deleted and created anew meanwhile: a conflict, not the other Service's status.
+      uid: metadata.uid,
+      ...(finalizer === "add" ? { finalizers: [FINALIZER] } : {}),
+      ...(finalizer === "remove" ? { "$deleteFromPrimitiveList/finalizers": [FINALIZER] } : {}),
+    },
     ...(Object.keys(status).length === 0 ? {} : { status }),
   };
 }

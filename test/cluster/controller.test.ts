@@ -1,0 +1,205 @@
+// The controller against a real API server, as the agent's own service account under the manifest's roles and admission
+// policy: the cloud LoadBalancer contract as far as it is finalizer, status and conditions.
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { FINALIZER } from "../../agent/publish/status.ts";
+import { Edge } from "../agent/publish/edge.ts";
+import { endpoint, node, slice } from "../agent/source/objects.ts";
+import { ApiServer } from "./api-server.ts";
+import { ControllingAgent } from "./controlling-agent.ts";
+import { hostnameOf, service, Services, until } from "./services.ts";
+
+const server = new ApiServer();
+const services = new Services(server);
+const edge = new Edge();
+let agent: ControllingAgent;
+beforeAll(async () => {
+  await server.start();
+  await server.apply(node("n1"));
+  await edge.start();
+  agent = new ControllingAgent(server, edge);
+  await until(() => expect(agent.leading).toBe(true));
+}, 600_000);
+afterAll(async () => {
+  await agent?.stop();
+  await edge.stop();
+  await server.stop();
+});
+const ready = (name: string) => server.apply(slice(name, [endpoint("10.0.0.1", "n1", { ready: true })]));
+const serve = async (name: string, spec: object = {}, metadata: object = {}) => {
+  await ready(name);
+  await server.create(service(name, spec, metadata));
+  await services.isServed(name);
+};
+
+describe("a Service's life", () => {
+  it("is marked, published, given its address, and let go, in two small patches and one more", async () => {
+    await serve("life");
+    expect(await services.finalizers("life")).toEqual([FINALIZER]);
+    expect(await services.conditions("life")).toEqual({ "postern.dev/Programmed": "True Programmed" });
+    const { uid } = (await services.get("life")).metadata;
+    const programmed = { type: "postern.dev/Programmed", lastTransitionTime: expect.any(String) };
+    const [mark, write] = [
+      {
+        metadata: { uid, finalizers: [FINALIZER] },
+        status: { conditions: [{ ...programmed, status: "False", reason: "Pending", message: expect.any(String) }] },
+      },
+      {
+        metadata: { uid },
+        status: {
+          conditions: [{ ...programmed, status: "True", reason: "Programmed", message: expect.any(String) }],
+          loadBalancer: { ingress: [{ hostname: hostnameOf("life") }] },
+        },
+      },
+    ];
+    expect(agent.patches("life").map(({ body }) => body)).toEqual([mark, write]);
+    await server.delete(service("life"));
+    await services.isGone("life");
+    expect(edge.serves).not.toContain("default/life");
+    expect(agent.patches("life").slice(2)).toMatchObject([
+      {
+        body: {
+          metadata: { uid, "$deleteFromPrimitiveList/finalizers": [FINALIZER] },
+          status: {
+            conditions: [{ $patch: "delete", type: "postern.dev/Programmed" }],
+            loadBalancer: { ingress: null },
+          },
+        },
+      },
+    ]);
+  });
+
+  it("is never published without its finalizer, and never without it while the edge serves it", async () => {
+    const seen: string[] = [];
+    // Asked while the edge has the snapshot in its hands, before it serves it.
+    edge.instead = () => {
+      seen.push("put");
+      return undefined;
+    };
+    agent.isCutOff = ({ path }) => path.includes("/services/order/status");
+    await server.create(service("order"));
+    await until(() => expect(agent.patches("order").length).toBeGreaterThan(1));
+    expect(edge.serves).not.toContain("default/order");
+    agent.isCutOff = () => false;
+    await services.isServed("order");
+    edge.instead = () => 503;
+    await server.delete(service("order"));
+    await until(() => expect(edge.puts.at(-1)).toMatchObject({ status: 503 }));
+    expect(await services.finalizers("order")).toEqual([FINALIZER]);
+    edge.instead = () => undefined;
+    await services.isGone("order");
+    expect(edge.serves).not.toContain("default/order");
+  });
+
+  it("goes after ten seconds where the edge cannot be asked", async () => {
+    await serve("lonely");
+    edge.instead = () => 503;
+    const began = performance.now();
+    await server.delete(service("lonely"));
+    await services.isGone("lonely");
+    edge.instead = () => undefined;
+    expect(performance.now() - began).toBeGreaterThan(9_000);
+  });
+
+  it("deleted and made anew at once, is another one, with the same address", async () => {
+    await serve("anew");
+    const before = (await services.get("anew")).metadata.uid;
+    await server.delete(service("anew"));
+    await until(() => server.create(service("anew")));
+    await services.isServed("anew");
+    const after = await services.get("anew");
+    expect(after.metadata).toMatchObject({ finalizers: [FINALIZER] });
+    expect(after.metadata.uid).not.toBe(before);
+    await server.delete(service("anew"));
+    await services.isGone("anew");
+  });
+
+  it("is none of ours with another class, or without one", async () => {
+    await server.create(service("foreign", { loadBalancerClass: "example.com/other" }));
+    await server.create(service("classless", { loadBalancerClass: undefined }));
+    await serve("ours");
+    for (const name of ["foreign", "classless"]) {
+      expect(agent.patches(name)).toEqual([]);
+      expect(edge.serves).not.toContain(`default/${name}`);
+      await server.delete(service(name));
+      await services.isGone(name);
+    }
+  });
+
+  it("leaves a finalizer and a status alone that somebody else has put there", async () => {
+    await server.create(service("theirs", { loadBalancerClass: "example.com/other" }, { finalizers: [FINALIZER] }));
+    await server.delete(service("theirs"));
+    await serve("after-theirs");
+    expect(agent.patches("theirs")).toEqual([]);
+    await services.patch("theirs", { metadata: { finalizers: null } });
+    await services.isGone("theirs");
+  });
+});
+
+describe("what the status says", () => {
+  it("names per port what does not work, and Kubernetes' own condition for mixed protocols", async () => {
+    const ports = [
+      { name: "web", port: 80, protocol: "TCP" },
+      { name: "dns", port: 53, protocol: "UDP" },
+      { name: "odd", port: 9999, protocol: "TCP" },
+    ];
+    await server.create(service("mixed", { ports }));
+    await until(async () =>
+      expect((await services.get("mixed")).status.loadBalancer.ingress).toEqual([
+        {
+          hostname: hostnameOf("mixed"),
+          ports: [
+            { port: 53, protocol: "UDP", error: "postern.dev/UDPNotSupported" },
+            { port: 80, protocol: "TCP" },
+            { port: 9999, protocol: "TCP", error: "postern.dev/PortNotOffered" },
+          ],
+        },
+      ]),
+    );
+    expect(await services.conditions("mixed")).toMatchObject({
+      LoadBalancerPortsError: "True LoadBalancerMixedProtocolNotSupported",
+      "postern.dev/UDPNotSupported": "True UDPNotSupported",
+      "postern.dev/PortNotOffered": "True PortNotOffered",
+    });
+    await services.patch("mixed", { spec: { ports: [ports[0]] } });
+    await until(async () =>
+      expect((await services.get("mixed")).status.loadBalancer.ingress).toEqual([{ hostname: hostnameOf("mixed") }]),
+    );
+    expect(await services.conditions("mixed")).not.toHaveProperty("LoadBalancerPortsError");
+  });
+
+  it("is written, too, where a hostname of one's own is no name for a status", async () => {
+    const annotations = { "postern.dev/hostname": "10.0.0.1, *.x.test, a_b.test, UPPER.test" };
+    await server.create(service("names", {}, { annotations }));
+    await until(async () => expect(await services.hostnames("names")).toEqual([hostnameOf("names"), "upper.test"]));
+    expect(await services.conditions("names")).toMatchObject({ "postern.dev/AnnotationIgnored": "True BadValue" });
+  });
+
+  it("is in conditions alone for headless Services and ExternalNames", async () => {
+    const exposed = { annotations: { "postern.dev/expose": "true" } };
+    const ports = [{ port: 80 }];
+    await server.create(
+      service("headless", { type: "ClusterIP", clusterIP: "None", loadBalancerClass: undefined, ports }, exposed),
+    );
+    await server.create(
+      service(
+        "external",
+        { type: "ExternalName", externalName: "a.example.com", loadBalancerClass: undefined, ports: undefined },
+        exposed,
+      ),
+    );
+    for (const name of ["headless", "external"]) {
+      await until(async () =>
+        expect(await services.conditions(name)).toMatchObject({ "postern.dev/Programmed": "True Programmed" }),
+      );
+      expect(
+        (await services.get(name)).status.conditions?.find(({ type }) => type === "postern.dev/Programmed")?.message,
+      ).toContain(hostnameOf(name));
+      expect(await services.finalizers(name)).toEqual([]);
+      expect(agent.patches(name)).toHaveLength(1);
+      await services.patch(name, { metadata: { annotations: { "postern.dev/expose": null } } });
+      await until(async () => expect(await services.conditions(name)).toEqual({}));
+      await server.delete(service(name));
+      await services.isGone(name);
+    }
+  });
+});
