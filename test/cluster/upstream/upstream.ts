@@ -1,0 +1,126 @@
+// `npm run test:upstream -- SUITE [--focus REGEXP] [--procs N] [--dry-run]`: Kubernetes' own e2e tests against the test cluster
+// with edge and agent, held against expectations.ts. Owns dist/upstream/SUITE, which each run writes anew: the JUnit report,
+// the whole log, and one line a spec. The cluster is brought up where it is not, and stays up.
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdirSync, openSync, readFileSync, rmSync, watch, writeFileSync } from "node:fs";
+import { parseArgs } from "node:util";
+import { ensureTestBinaries } from "../binaries.ts";
+import { bringUp } from "../cluster.ts";
+import { control, inside, kubeconfig, kubectl } from "../places.ts";
+import { type Spec, suites } from "./expectations.ts";
+import { judge, parseResults, type Result } from "./results.ts";
+
+const root = new URL("../../..", import.meta.url).pathname;
+const say = (line: string): void => console.error(`test:upstream: ${line}`);
+const usage = `usage: npm run test:upstream -- SUITE [--focus REGEXP] [--procs N] [--dry-run]
+       # SUITE: ${Object.keys(suites).join(", ")}; --focus: only specs whose name goes on with it; --procs: specs at a time, 4;
+       # --dry-run: names the specs, needs no cluster`;
+
+/** One run of ginkgo. */
+interface Run {
+  readonly folder: string;
+  readonly focus: string;
+  readonly leftOut: readonly Spec[];
+  readonly procs: number;
+  readonly dryRun: boolean;
+}
+
+try {
+  process.exitCode = await main();
+} catch (error) {
+  console.error(error instanceof Error ? error.message : error);
+  process.exitCode = 1;
+}
+
+async function main(): Promise<number> {
+  const { positionals, values } = parseArgs({
+    allowPositionals: true,
+    options: {
+      focus: { type: "string", default: "" },
+      procs: { type: "string", default: "4" },
+      "dry-run": { type: "boolean", default: false },
+    },
+  });
+  const [name = ""] = positionals;
+  const suite = suites[name];
+  const procs = Number(values.procs);
+  if (positionals.length !== 1 || suite === undefined || !Number.isInteger(procs) || procs < 1) {
+    console.error(usage);
+    return 2;
+  }
+  const focus = values.focus === "" ? suite.focus : `${suite.focus}.*(${values.focus})`;
+  const chosen = suite.specs.filter((spec) => new RegExp(focus).test(spec.name));
+  const leftOut = chosen.filter(({ expected }) => expected === "left out");
+  const specs = chosen.filter(({ expected }) => expected !== "left out");
+  if (specs.length === 0) throw new Error(`--focus ${values.focus}: no spec of ${name} has such a name`);
+
+  const folder = `${root}dist/upstream/${name}`;
+  rmSync(folder, { recursive: true, force: true });
+  mkdirSync(folder, { recursive: true });
+  const dryRun = values["dry-run"];
+  const binaries = await ensureTestBinaries(say);
+  if (!dryRun) await bringUp((line) => say(`cluster: ${line}`), { refuse: "reset" });
+  say(`${specs.length} specs; report and log are in ${folder}`);
+  const results = await runSpecs(binaries, { folder, focus, leftOut, procs, dryRun });
+  // A dry run calls each of them passed.
+  const { differences, summary } = judge(
+    dryRun ? specs.map((spec) => ({ ...spec, expected: "passed" })) : specs,
+    results,
+  );
+  for (const { name, why } of leftOut) console.log(`left out: ${name}\n  ${why}`);
+  for (const difference of differences) console.log(difference);
+  if (differences.length > 0) console.log(`not as expectations.ts has it; what the specs did: ${folder}/log`);
+  console.log(dryRun ? `${results.length} specs would run` : summary);
+  return differences.length === 0 ? 0 : 1;
+}
+
+/** As a regular expression of Go's. */
+const verbatim = (name: string): string => name.replace(/[^\w ]/g, "\\$&");
+
+async function runSpecs(binaries: string, { folder, focus, leftOut, procs, dryRun }: Run): Promise<Result[]> {
+  const output = `${folder}/results`;
+  writeFileSync(output, "");
+  writeFileSync(`${folder}/resolv.conf`, `nameserver ${control.address}\n`);
+  // The edge's names lead to the edge for this process alone: a mount of its own over the machine's resolver.
+  const resolving = ["unshare", "--mount", "--propagation", "private", "sh", "-c"];
+  const script = 'mount --bind "$0" /etc/resolv.conf && exec "$@"';
+  const ginkgo = [
+    ...[`${binaries}/ginkgo`, `--focus=${focus}`, ...leftOut.map(({ name }) => `--skip=${verbatim(name)}`)],
+    ...[...(dryRun ? ["--dry-run"] : [`--procs=${procs}`]), "-v", "--no-color", "--timeout=2h"],
+  ];
+  const tests = [
+    ...[`${binaries}/e2e.test`, "--", "--provider=local", `--report-dir=${folder}`],
+    ...[`--kubeconfig=${kubeconfig("admin")}`, `--kubectl-path=${kubectl}`],
+  ];
+  const command = dryRun
+    ? [...ginkgo, ...tests]
+    : [...resolving, script, `${folder}/resolv.conf`, ...inside(control.netns), ...ginkgo, ...tests];
+  const log = openSync(`${folder}/log`, "w");
+  const [program = "", ...args] = command;
+  const child = spawn(program, args, {
+    cwd: folder,
+    env: { ...process.env, POSTERN_RESULTS: output },
+    stdio: ["ignore", log, log],
+  });
+  // Ginkgo cleans up what its specs made before it ends. A terminal's ^C reaches it without us; a second one would cut that short.
+  process.on("SIGINT", () => {});
+  process.on("SIGTERM", () => child.kill("SIGTERM"));
+  let shown = 0;
+  const show = (): Result[] => {
+    const results = parseResults(readFileSync(output, "utf8"));
+    for (const { state, seconds, name } of results.slice(shown))
+      say(`${state} after ${Math.round(seconds)} s: ${name}`);
+    shown = results.length;
+    return results;
+  };
+  const watcher = watch(output, show);
+  try {
+    await once(child, "close");
+  } finally {
+    watcher.close();
+  }
+  const results = show();
+  if (results.length === 0) throw new Error(`no spec ran; see ${folder}/log`);
+  return results;
+}
