@@ -76,7 +76,9 @@ async function main(): Promise<number> {
 }
 
 /** As a regular expression of Go's. */
-const verbatim = (name: string): string => name.replace(/[^\w ]/g, "\\$&");
+function verbatim(name: string): string {
+  return name.replace(/[^\w ]/g, "\\$&");
+}
 
 async function runSpecs(binaries: string, { folder, focus, leftOut, procs, dryRun }: Run): Promise<Result[]> {
   const output = `${folder}/results`;
