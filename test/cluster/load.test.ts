@@ -4,7 +4,8 @@ import { readFileSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { agentIsReady } from "./agent.ts";
 import { run } from "./command.ts";
-import { bringUp } from "./cluster.ts";
+import { ensureBinaries } from "./binaries.ts";
+import { ensureControlPlane } from "./control.ts";
 import { type LoadReport, underLoad } from "./load.ts";
 import { control, edge, inside, kubectl } from "./places.ts";
 import { endProcess, pidOf, until } from "./processes.ts";
@@ -109,12 +110,12 @@ describe.each(transports)("%s loses nothing", (transport) => {
         "--fail",
         "-H",
         `Host: ${hostOf(transport)}`,
-        `http://${control.address}/shell?shellCommand=sleep+12`,
+        `http://${control.address}/shell?shellCommand=sleep+12%3Becho+done`,
       ];
       const answers = Promise.all(Array.from({ length: 6 }, () => run([...inside(control.netns), ...slow])));
       await run([...agents, "rollout", "restart", "daemonset/postern-agent"]);
       await agentIsReady();
-      expect(await answers).toEqual(Array(6).fill(expect.stringContaining("output")));
+      expect(await answers).toEqual(Array(6).fill(expect.stringContaining("done")));
     });
   });
 
@@ -136,7 +137,7 @@ describe.each(transports)("%s loses nothing", (transport) => {
   it("while the API server is restarted", async () => {
     await during(transport, "API server restarted", async () => {
       await endProcess("kube-apiserver");
-      await bringUp(() => {});
+      await ensureControlPlane(await ensureBinaries(() => {}));
       await test.deployWeb({ replicas: 3, version: `${transport}-after` });
     });
   });

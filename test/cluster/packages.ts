@@ -5,6 +5,8 @@ import { run, succeeds } from "./command.ts";
 const packages = [
   ...["containerd", "runc", "containernetworking-plugins"],
   ...["iproute2", "util-linux", "procps", "nftables", "iptables", "ipset", "conntrack"],
+  // The agent's image.
+  ...["buildah", "mmdebstrap"],
   // What agnhost's image has beside agnhost (images.ts).
   ...["busybox-static", "dash", "coreutils", "curl", "wget", "netcat-openbsd", "bind9-dnsutils"],
 ];
