@@ -181,7 +181,9 @@ class Shard {
     }
     socket.on("unexpected-response", (_request, response) => {
       status = response.statusCode;
-      log.warn({ shard: this.#index, status }, "the edge refused the tunnel");
+      const remedy =
+        (status ?? 0) >= 500 ? "trying on" : "--edge must be the edge's admin host, --cluster one of its clusters";
+      log.warn({ shard: this.#index }, `${edge.origin} refused the tunnel with HTTP ${status}: ${remedy}`);
       socket.terminate();
     });
     socket.on("error", (error) => {
@@ -224,7 +226,8 @@ class Shard {
     this.#events.ended();
     this.#options.log.error(
       { shard: this.#index },
-      "the edge does not accept this agent's token: put a valid one into the token file (the agent looks every few seconds)",
+      `the edge does not accept this agent's token for cluster ${this.#options.cluster}: put a valid one into the token file ` +
+        "(the agent looks every few seconds), or give --cluster the name of the token's own cluster",
     );
     this.#awaitToken(token);
   }

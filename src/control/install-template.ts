@@ -292,12 +292,15 @@ spec:
             # No CPU limit: throttling would delay every request.
             limits:
               memory: 512Mi
-          # Two agents may share the node's address: each is asked on its own socket.
+          # Two agents may share the node's address: each is asked on its own socket. Once ready an agent says so for ever, so
+          # what fails later is a node too busy to answer: patience, for an upgrade takes away at once what is not Ready.
           readinessProbe:
             exec:
               command: [node, /agent/probe.mjs, /run/postern/health.sock, /readyz]
-            periodSeconds: 5
-            timeoutSeconds: 5
+            initialDelaySeconds: 2
+            periodSeconds: 10
+            timeoutSeconds: 10
+            failureThreshold: 12
           # Only that it answers at all: what an API server or edge lacks is not cured by a restart.
           livenessProbe:
             exec:
