@@ -55,10 +55,11 @@ async function main(): Promise<number> {
   const specs = chosen.filter(({ expected }) => expected !== "left out");
   if (specs.length === 0) throw new Error(`--focus ${values.focus}: no spec of ${name} has such a name`);
 
-  const folder = `${root}dist/upstream/${name}`;
+  const dryRun = values["dry-run"];
+  // A dry run leaves alone what the last run found.
+  const folder = `${root}dist/upstream/${name}${dryRun ? "-dry-run" : ""}`;
   rmSync(folder, { recursive: true, force: true });
   mkdirSync(folder, { recursive: true });
-  const dryRun = values["dry-run"];
   const binaries = await ensureTestBinaries(say);
   if (!dryRun) await bringUp((line) => say(`cluster: ${line}`), { refuse: "reset" });
   say(`${specs.length} specs; report and log are in ${folder}`);

@@ -33,6 +33,8 @@ func TestMain(m *testing.M) {
 }
 
 func TestE2E(t *testing.T) {
+	// Not at top level: AfterReadingAllFlags previews all specs, for which that would be called, and never again.
+	ginkgo.ReportAfterEach(appendResult)
 	e2e.RunE2ETests(t)
 }
 
@@ -45,7 +47,7 @@ type result struct {
 	Message string `json:"message"`
 }
 
-var _ = ginkgo.ReportAfterEach(func(report ginkgo.SpecReport) {
+func appendResult(report ginkgo.SpecReport) {
 	// What focus and skip leave out is reported too: as skipped, without a reason.
 	if report.State == types.SpecStateSkipped && report.Failure.IsZero() {
 		return
@@ -57,4 +59,4 @@ var _ = ginkgo.ReportAfterEach(func(report ginkgo.SpecReport) {
 	defer func() { _ = file.Close() }()
 	_, err = file.Write(append(line, '\n'))
 	framework.ExpectNoError(err)
-})
+}
