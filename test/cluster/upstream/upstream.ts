@@ -113,7 +113,7 @@ async function runSpecs(binaries: string, { folder, focus, leftOut, procs, dryRu
   const show = (): Result[] => {
     const results = parseResults(readFileSync(output, "utf8"));
     for (const { state, seconds, name } of results.slice(shown))
-      say(`${state} after ${Math.round(seconds)} s: ${name}`);
+      say(`${dryRun ? "would run" : `${state} after ${Math.round(seconds)} s`}: ${name}`);
     shown = results.length;
     return results;
   };
