@@ -2,7 +2,6 @@
 // object has a bucket of 25, refilled by one in five minutes, as in client-go. Events are best effort: they never delay a
 // status, and what cannot be written is dropped.
 // Survives a restart: nothing; an Event is then written anew.
-import { randomBytes } from "node:crypto";
 import type { Logger } from "pino";
 import { describe, type KubeApi, STRATEGIC_MERGE } from "../kube/api.ts";
 import type { KubeService } from "../source/resources.ts";
@@ -45,6 +44,7 @@ export class Events {
   readonly #waiting = new Map<string, Pending>();
   /** UIDs: one object's Events are written one after the other, so that they stay in order and counts are right. */
   readonly #writing = new Set<string>();
+  #number = 0;
   #running = 0;
   #stopped = false;
 
@@ -87,6 +87,12 @@ export class Events {
     }
   }
 
+  /** Nanoseconds in hex, as client-go names Events: listed by name they are in order, within one second, too. */
+  #stamp(): string {
+    this.#number = (this.#number + 1) % 1_000_000;
+    return (BigInt(Date.now()) * 1_000_000n + BigInt(this.#number)).toString(16);
+  }
+
   /** At most as many are passed over as are being written. */
   #next(): [string, Pending] | undefined {
     for (const waiting of this.#waiting) if (!this.#writing.has(waiting[0])) return waiting;
@@ -110,7 +116,7 @@ export class Events {
       this.#written.delete(key);
       if (answer.kind !== "status" || answer.status !== 404) return this.#log.debug(`Event: ${describe(answer)}`);
     }
-    const event = `${name.slice(0, 200)}.${randomBytes(8).toString("hex")}`;
+    const event = `${name.slice(0, 200)}.${this.#stamp()}`;
     const answer = await this.#api.call("POST", path, {
       body: {
         metadata: { name: event, namespace },

@@ -1,6 +1,6 @@
 // Keeps the status of every Service as the edge says it should be: a shell around status.ts that owns requests, retries and
 // the memory of what was written. One patch a Service at a time, a few Services at once; only where something differs.
-// 404 and 409 are answers: the watch brings what is true. Survives a restart: nothing; the status itself is the memory.
+// 404, 409 and another UID are answers: the watch brings what is true. Survives a restart: nothing; the status itself is the memory.
 import type { Logger } from "pino";
 import type { PublishResult, Snapshot } from "../../src/wire/snapshot.ts";
 import { describe, type KubeApi, STRATEGIC_MERGE } from "../kube/api.ts";
@@ -218,9 +218,10 @@ export class StatusWriter {
     patch: StatusPatch,
   ): Promise<KubeService | "overtaken" | "refused" | "unreachable"> {
     const { api, events, log, holds } = this.#options;
-    const { namespace, name } = service.metadata;
+    const { namespace, name, uid } = service.metadata;
+    const path = `/api/v1/namespaces/${namespace}/services/${name}`;
     if (!holds()) return "overtaken";
-    const answer = await api.call("PATCH", `/api/v1/namespaces/${namespace}/services/${name}/status`, {
+    const answer = await api.call("PATCH", `${path}/status`, {
       query: { fieldManager: MANAGER },
       body: patch.body,
       contentType: STRATEGIC_MERGE,
@@ -238,6 +239,10 @@ export class StatusWriter {
       log.debug(why);
       return "unreachable";
     }
+    // Deleted and made anew meanwhile: the uid in the patch is "invalid" then.
+    const present = await api.call("GET", path, { signal: AbortSignal.timeout(ANSWER_MS) });
+    const found = present.kind === "ok" ? serviceSchema.safeParse(present.body).data : undefined;
+    if (found !== undefined && found.metadata.uid !== uid) return "overtaken";
     log.warn(why);
     events.tell(service, [refusals[patch.purpose]]);
     return "refused";

@@ -59,7 +59,11 @@ export class Edge {
   }
 
   async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    const raw = await buffer(request);
+    // Only publishing: no tunnel.
+    if (request.method === "GET") return void response.writeHead(404).end();
+    const raw = await buffer(request).catch(() => undefined);
+    // Broken off by the agent.
+    if (raw === undefined) return;
     const answer = (status: number, body: object) =>
       response.writeHead(status, { "content-type": "application/json" }).end(JSON.stringify(body));
     if (request.method === "POST") {
