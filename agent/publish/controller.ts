@@ -25,6 +25,7 @@ export interface ControllerOptions extends Omit<PublisherOptions, "term" | "onRe
   readonly onResult: (result: PublishResult) => void;
   readonly onLeading: (leading: boolean) => void;
   readonly leaseTimes?: LeaseTimes;
+  readonly askAgainMs?: number;
 }
 
 export interface Controller {
@@ -42,12 +43,15 @@ interface Office {
 }
 
 const DAEMON_SET = "postern-agent";
+/** The edge cannot call when another cluster gives up a hostname: while one is refused, it is asked every five minutes. */
+const ASK_AGAIN_MS = 300_000;
 
 export function startController(options: ControllerOptions): Controller {
   const { api, log } = options;
   const events = new Events(api, options.node, log);
   let observed: Observed | undefined;
   let office: Office | undefined;
+  let askAgain: NodeJS.Timeout | undefined;
 
   const tell = (to: Office): void => {
     if (observed === undefined) return;
@@ -65,6 +69,8 @@ export function startController(options: ControllerOptions): Controller {
       onResult: (result, snapshot) => {
         options.onResult(result);
         writer.conclude(result, snapshot);
+        clearTimeout(askAgain);
+        if (isContended(result)) askAgain = setTimeout(() => publisher.repeat(), options.askAgainMs ?? ASK_AGAIN_MS);
       },
     });
     office = { publisher, writer };
@@ -74,6 +80,7 @@ export function startController(options: ControllerOptions): Controller {
   const leave = async (): Promise<Office | undefined> => {
     const left = office;
     office = undefined;
+    clearTimeout(askAgain);
     if (left === undefined) return undefined;
     options.onLeading(false);
     await Promise.all([left.publisher.stop(), left.writer.stop()]);
@@ -113,6 +120,11 @@ export function startController(options: ControllerOptions): Controller {
 function isPublishable(service: KubeService, exposed: ExposedKind | undefined): boolean {
   return exposed !== "LoadBalancer" || isMarked(service) || service.metadata.finalizers.includes(FINALIZER);
 }
+
+const isContended = ({ services }: PublishResult): boolean =>
+  Object.values(services).some(({ conditions }) =>
+    conditions.some(({ type, status }) => type === "postern.dev/HostnameConflict" && status === "True"),
+  );
 
 /** An upgrade keeps the DaemonSet; so does a drain. Where it cannot be asked any more, the documented commands do it. */
 async function isUninstalled(api: KubeApi): Promise<boolean> {

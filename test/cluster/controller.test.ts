@@ -1,5 +1,6 @@
 // The controller against a real API server, as the agent's own service account under the manifest's roles and admission
 // policy: the cloud LoadBalancer contract as far as it is finalizer, status and conditions.
+import { setTimeout as pause } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { FINALIZER } from "../../agent/publish/status.ts";
 import { Edge } from "../agent/publish/edge.ts";
@@ -16,7 +17,7 @@ beforeAll(async () => {
   await server.start();
   await server.apply(node("n1"));
   await edge.start();
-  agent = new ControllingAgent(server, edge);
+  agent = new ControllingAgent(server, edge, { askAgainMs: 1_000 });
   await until(() => expect(agent.leading).toBe(true));
 }, 600_000);
 afterAll(async () => {
@@ -69,12 +70,6 @@ describe("a Service's life", () => {
   });
 
   it("is never published without its finalizer, and never without it while the edge serves it", async () => {
-    const seen: string[] = [];
-    // Asked while the edge has the snapshot in its hands, before it serves it.
-    edge.instead = () => {
-      seen.push("put");
-      return undefined;
-    };
     agent.isCutOff = ({ path }) => path.includes("/services/order/status");
     await server.create(service("order"));
     await until(() => expect(agent.patches("order").length).toBeGreaterThan(1));
@@ -174,6 +169,20 @@ describe("what the status says", () => {
     expect(await services.conditions("names")).toMatchObject({ "postern.dev/AnnotationIgnored": "True BadValue" });
   });
 
+  it("learns that another cluster has given up a hostname, and asks only while one is refused", async () => {
+    edge.owned.add("wanted.test");
+    await serve("wants", {}, { annotations: { "postern.dev/hostname": "wanted.test" } });
+    expect(await services.conditions("wants")).toMatchObject({
+      "postern.dev/HostnameConflict": "True HostnameConflict",
+    });
+    edge.owned.delete("wanted.test");
+    await until(async () => expect(await services.hostnames("wants")).toEqual([hostnameOf("wants"), "wanted.test"]));
+    expect(await services.conditions("wants")).toEqual({ "postern.dev/Programmed": "True Programmed" });
+    const puts = edge.puts.length;
+    await pause(1_500);
+    expect(edge.puts.length).toBe(puts);
+  });
+
   it("is in conditions alone for headless Services and ExternalNames", async () => {
     const exposed = { annotations: { "postern.dev/expose": "true" } };
     const ports = [{ port: 80 }];
@@ -198,6 +207,37 @@ describe("what the status says", () => {
       expect(agent.patches(name)).toHaveLength(1);
       await services.patch(name, { metadata: { annotations: { "postern.dev/expose": null } } });
       await until(async () => expect(await services.conditions(name)).toEqual({}));
+      await server.delete(service(name));
+      await services.isGone(name);
+    }
+  });
+});
+
+describe("the end", () => {
+  const daemonSet = "/apis/apps/v1/namespaces/postern-system/daemonsets";
+  const template = {
+    metadata: { labels: { a: "b" } },
+    spec: { containers: [{ name: "agent", image: "localhost/postern-agent" }] },
+  };
+  /** Nothing deletes it while it has a finalizer: so it is "being deleted", as in `kubectl delete -f`. */
+  const metadata = { name: "postern-agent", finalizers: ["example.com/hold"] };
+  const spec = { selector: { matchLabels: { a: "b" } }, template };
+
+  it("of an agent changes nothing, but that of its DaemonSet takes all marks off", async () => {
+    await server.ask("POST", daemonSet, { body: { metadata, spec } });
+    await serve("kept-1");
+    await serve("kept-2");
+    await agent.stop();
+    expect(await services.hostnames("kept-1")).toEqual([hostnameOf("kept-1")]);
+    agent = new ControllingAgent(server, edge);
+    await until(() => expect(agent.leading).toBe(true));
+    await until(() => expect(edge.generation?.epoch).toBe(1));
+    expect(agent.patches("kept-1")).toEqual([]);
+    await server.ask("DELETE", `${daemonSet}/postern-agent`);
+    await agent.stop();
+    for (const name of ["kept-1", "kept-2"]) {
+      expect(await services.finalizers(name)).toEqual([]);
+      expect((await services.get(name)).status).toEqual({ loadBalancer: {} });
       await server.delete(service(name));
       await services.isGone(name);
     }

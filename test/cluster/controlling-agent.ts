@@ -21,6 +21,7 @@ export interface AgentParts {
   readonly name?: string;
   readonly defaultClass?: boolean;
   readonly leaseTimes?: LeaseTimes;
+  readonly askAgainMs?: number;
 }
 
 export class ControllingAgent {
@@ -35,7 +36,7 @@ export class ControllingAgent {
   readonly #controller: Controller;
   readonly #subscription: Disposable;
 
-  constructor(server: ApiServer, edge: Edge, { name = "n1", defaultClass = false, leaseTimes }: AgentParts = {}) {
+  constructor(server: ApiServer, edge: Edge, { name = "n1", defaultClass = false, ...times }: AgentParts = {}) {
     this.name = name;
     const api = server.api("agent");
     this.api = api;
@@ -65,7 +66,7 @@ export class ControllingAgent {
       buildSnapshot: (observed) => buildSnapshot(observed, rules),
       onResult: () => undefined,
       onLeading: (leading) => (this.leading = leading),
-      ...(leaseTimes === undefined ? {} : { leaseTimes }),
+      ...times,
     });
     this.#subscription = kubeSource({ api }).subscribe((observed) => this.#controller.offer(observed));
   }
