@@ -86,7 +86,17 @@ export class Forwarder {
         continue;
       }
       tried.add(node);
-      const mayMove = (): boolean => idempotent && body.replayable && this.#shard.hasOther(route, node, Date.now());
+      const again = (sent: Failed["sent"]): boolean =>
+        decideRetry({
+          sent,
+          idempotent,
+          replayable: body.replayable,
+          attempts: tried.size,
+          budget: () => this.#retries.retry(Date.now()),
+        }).retry;
+      let moved = false;
+      // Decided before it is left: a silent node may only be busy, and is better than none.
+      const mayMove = (): boolean => (moved = this.#shard.hasOther(route, tried, Date.now()) && again("maybe"));
       const options = { link, head, request, now, mayMove };
       const pending = websocket ? webSocketExchange(options) : httpExchange({ ...options, body });
       this.#onWaiting();
@@ -105,14 +115,7 @@ export class Forwarder {
         this.#shard.changed();
       last = attempt;
       awaitable = !node.links.includes(link);
-      const decision = decideRetry({
-        sent: attempt.sent,
-        idempotent,
-        replayable: body.replayable,
-        attempts: tried.size,
-        budget: () => this.#retries.retry(Date.now()),
-      });
-      if (!decision.retry) break;
+      if (!moved && !again(attempt.sent)) break;
     }
     body.forget();
     if (last === undefined) return unsent("no-available-node", request);

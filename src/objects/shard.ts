@@ -171,12 +171,12 @@ export class Shard {
     });
   }
 
-  /** True where `route` could be tried on some node other than `node`. */
-  hasOther(route: Route, node: ShardNode, now: number): boolean {
+  /** True where `route` could be tried on some node that was not tried yet. */
+  hasOther(route: Route, tried: ReadonlySet<ShardNode>, now: number): boolean {
     const state = this.#routes.get(route);
     return (
       state?.candidates.some(
-        (each) => each.node !== node && each.node.best !== undefined && this.verdict(each.node, now).available,
+        (each) => !tried.has(each.node) && each.node.best !== undefined && this.verdict(each.node, now).available,
       ) ?? false
     );
   }

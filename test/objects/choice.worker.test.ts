@@ -148,6 +148,30 @@ describe("a node that goes", () => {
     for (let answers: string[] = []; !answers.includes("node-a"); ) answers = await times(2);
   });
 
+  test("silent one after the other (a busy machine): the last that was asked is waited for", async () => {
+    await publishWeb({ algorithm: "round-robin" });
+    const nodes = { "node-a": await connect("node-a", silent), "node-b": await connect("node-b", silent) };
+    const asked = ask();
+    const has = (node: TestNode) => node.until(() => node.streams.length === 1);
+    await Promise.race(Object.values(nodes).map(has));
+    const isFirst = nodes["node-a"].streams.length === 1;
+    const [first, second] = isFirst ? [nodes["node-a"], nodes["node-b"]] : [nodes["node-b"], nodes["node-a"]];
+    first.frozen = true;
+    await has(second);
+    first.thaw();
+    first.session.report({ endpoints: [] });
+    first.flush();
+    second.frozen = true;
+    const name = isFirst ? "node-b" : "node-a";
+    for (let available = true; available; ) {
+      await new Promise((resolve) => setTimeout(resolve, 50));
+      available = (await shard().nodes()).find((each) => each.node === name)?.available ?? false;
+    }
+    second.thaw();
+    second.streams[0]?.answer("late");
+    expect(await asked).toBe("late");
+  });
+
   test("a slow backend on a lively node is waited for", async () => {
     await publishWeb({ algorithm: "round-robin" });
     const release = Promise.withResolvers<void>();
