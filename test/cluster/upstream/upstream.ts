@@ -7,7 +7,7 @@ import { mkdirSync, openSync, readFileSync, rmSync, watch, writeFileSync } from 
 import { parseArgs } from "node:util";
 import { ensureTestBinaries } from "../binaries.ts";
 import { bringUp } from "../cluster.ts";
-import { control, inside, kubeconfig, kubectl } from "../places.ts";
+import { control, inside, kubeconfig, kubectl, nodes } from "../places.ts";
 import { type Spec, suites } from "./expectations.ts";
 import { judge, parseResults, type Result } from "./results.ts";
 
@@ -115,7 +115,7 @@ function commandOf(binaries: string, { folder, focus, leftOut, procs, dryRun }: 
   const ginkgo = [
     ...[`${binaries}/ginkgo`, `--focus=${focus}`, ...leftOut.map(({ name }) => `--skip=${verbatim(name)}`)],
     ...[...(dryRun ? ["--dry-run"] : [`--procs=${procs}`]), "-v", "--no-color", "--timeout=2h"],
-    ...[`${binaries}/e2e.test`, "--", "--provider=local", `--report-dir=${folder}`],
+    ...[`${binaries}/e2e.test`, "--", "--provider=local", `--num-nodes=${nodes.length}`, `--report-dir=${folder}`],
     ...[`--kubeconfig=${kubeconfig("admin")}`, `--kubectl-path=${kubectl}`],
   ];
   if (dryRun) return ginkgo;
