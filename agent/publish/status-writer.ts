@@ -23,8 +23,8 @@ export interface StatusWriterOptions {
 const AT_ONCE = 16;
 /** An edge that cannot be asked must not keep a Service from going: snapshots are complete, it will hear of it. */
 const RELEASE_MS = 10_000;
-/** One patch, at most. */
-const ANSWER_MS = 10_000;
+/** Sent before a leader's deadline, a patch is over before anybody else can lead. */
+const ANSWER_MS = 5_000;
 const RETRY_FIRST_MS = 500;
 /** An API server that is away comes back; what it refuses it most likely refuses again. */
 const RETRY_MAX_MS = { unreachable: 30_000, refused: 300_000 } as const;

@@ -169,6 +169,23 @@ describe("what the status says", () => {
     expect(await services.conditions("names")).toMatchObject({ "postern.dev/AnnotationIgnored": "True BadValue" });
   });
 
+  it("is written for a Service of 100 ports with the longest name there is", async () => {
+    const name = "n".repeat(63);
+    const ports = Array.from({ length: 100 }, (_, index) => ({
+      name: `p${index}`,
+      port: index === 0 ? 80 : 3000 + index,
+      protocol: index % 2 === 0 ? "TCP" : "UDP",
+    }));
+    await server.create(service(name, { ports }));
+    await until(async () => expect(await services.hostnames(name)).toHaveLength(1));
+    const [ingress] = (await services.get(name)).status.loadBalancer.ingress ?? [];
+    expect(ingress?.hostname).toMatch(/^n+-home-[0-9a-f]{8}\.edge\.test$/);
+    expect(ingress?.ports).toHaveLength(100);
+    expect(ingress?.ports?.filter((port) => !("error" in port))).toEqual([{ port: 80, protocol: "TCP" }]);
+    await server.delete(service(name));
+    await services.isGone(name);
+  });
+
   it("learns that another cluster has given up a hostname, and asks only while one is refused", async () => {
     edge.owned.add("wanted.test");
     await serve("wants", {}, { annotations: { "postern.dev/hostname": "wanted.test" } });
@@ -213,6 +230,22 @@ describe("what the status says", () => {
   });
 });
 
+it("takes Services without a class as long as it is told to, and lets go of them afterwards", async () => {
+  const withDefault = async (defaultClass: boolean) => {
+    await agent.stop();
+    agent = new ControllingAgent(server, edge, { defaultClass });
+    await until(() => expect(agent.leading).toBe(true));
+  };
+  await withDefault(true);
+  await serve("classless", { loadBalancerClass: undefined });
+  await withDefault(false);
+  await until(async () => expect(await services.finalizers("classless")).toEqual([]));
+  expect((await services.get("classless")).status).toEqual({ loadBalancer: {} });
+  expect(edge.serves).not.toContain("default/classless");
+  await server.delete(service("classless"));
+  await services.isGone("classless");
+});
+
 describe("the end", () => {
   const daemonSet = "/apis/apps/v1/namespaces/postern-system/daemonsets";
   const template = {
@@ -231,7 +264,7 @@ describe("the end", () => {
     expect(await services.hostnames("kept-1")).toEqual([hostnameOf("kept-1")]);
     agent = new ControllingAgent(server, edge);
     await until(() => expect(agent.leading).toBe(true));
-    await until(() => expect(edge.generation?.epoch).toBe(1));
+    await until(() => expect(edge.serves).toContain("default/kept-1"));
     expect(agent.patches("kept-1")).toEqual([]);
     await server.ask("DELETE", `${daemonSet}/postern-agent`);
     await agent.stop();

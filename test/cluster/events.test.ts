@@ -92,7 +92,7 @@ describe("Events", () => {
   it("are few where a Service changes without end", async () => {
     await ready("restless");
     await server.create(service("restless"));
-    for (let index = 0; index < 40; index++) {
+    for (let index = 0; index < 28; index++) {
       const name = `h${index}.test`;
       await services.patch("restless", { metadata: { annotations: { "postern.dev/hostname": name } } });
       await until(async () => expect(await services.hostnames("restless")).toContain(name));
