@@ -1,14 +1,14 @@
 // Keeps the status of every Service as the edge says it should be: a shell around status.ts that owns requests, retries and
 // the memory of what was written. One patch a Service at a time, a few Services at once; only where something differs.
-// 404, 409 and another UID are answers: the watch brings what is true. Survives a restart: nothing; the status itself is the memory.
+// Survives a restart: nothing; the status itself is the memory.
 import type { Logger } from "pino";
 import type { PublishResult, Snapshot } from "../../src/wire/snapshot.ts";
-import { describe, type KubeApi, STRATEGIC_MERGE } from "../kube/api.ts";
-import { type KubeService, serviceSchema } from "../source/resources.ts";
+import type { KubeApi } from "../kube/api.ts";
+import type { KubeService } from "../source/resources.ts";
+import { type Attempt, attempt } from "./attempt.ts";
 import type { Events } from "./events.ts";
 import { type Contest, contested, PEACE_MS, written } from "./restore.ts";
-import { type ExposedKind, isMarked, MANAGER, type Outcome, type StatusPatch, statusPatch } from "./status.ts";
-import { happenings, refusals } from "./tell.ts";
+import { type ExposedKind, isMarked, type Outcome, type StatusPatch, statusPatch } from "./status.ts";
 
 export interface StatusWriterOptions {
   readonly api: KubeApi;
@@ -23,8 +23,6 @@ export interface StatusWriterOptions {
 const AT_ONCE = 16;
 /** An edge that cannot be asked must not keep a Service from going: snapshots are complete, it will hear of it. */
 const RELEASE_MS = 10_000;
-/** Sent before a leader's deadline, a patch is over before anybody else can lead. */
-const ANSWER_MS = 5_000;
 const RETRY_FIRST_MS = 500;
 /** An API server that is away comes back; what it refuses it most likely refuses again. */
 const RETRY_MAX_MS = { unreachable: 30_000, refused: 300_000 } as const;
@@ -212,40 +210,9 @@ export class StatusWriter {
     entry.again = true;
   }
 
-  /** The Service as it is now; overtaken: it changed or went meanwhile, and the watch will say how. */
-  async #send(
-    service: KubeService,
-    patch: StatusPatch,
-  ): Promise<KubeService | "overtaken" | "refused" | "unreachable"> {
-    const { api, events, log, holds } = this.#options;
-    const { namespace, name, uid } = service.metadata;
-    const path = `/api/v1/namespaces/${namespace}/services/${name}`;
-    if (!holds()) return "overtaken";
-    const answer = await api.call("PATCH", `${path}/status`, {
-      query: { fieldManager: MANAGER },
-      body: patch.body,
-      contentType: STRATEGIC_MERGE,
-      signal: AbortSignal.timeout(ANSWER_MS),
-    });
-    if (answer.kind === "ok") {
-      events.tell(service, happenings(service, patch));
-      const parsed = serviceSchema.safeParse(answer.body);
-      return parsed.success ? parsed.data : "overtaken";
-    }
-    if (answer.kind === "status" && (answer.status === 404 || answer.status === 409)) return "overtaken";
-    const why = `Service ${namespace}/${name}: its status could not be written (${patch.purpose}): the API server ${describe(answer)}`;
-    if (answer.kind === "unreachable" || answer.status >= 500 || answer.status === 429) {
-      // The source and the Lease say once that it is away, not each Service.
-      log.debug(why);
-      return "unreachable";
-    }
-    // Deleted and made anew meanwhile: the uid in the patch is "invalid" then.
-    const present = await api.call("GET", path, { signal: AbortSignal.timeout(ANSWER_MS) });
-    const found = present.kind === "ok" ? serviceSchema.safeParse(present.body).data : undefined;
-    if (found !== undefined && found.metadata.uid !== uid) return "overtaken";
-    log.warn(why);
-    events.tell(service, [refusals[patch.purpose]]);
-    return "refused";
+  async #send(service: KubeService, patch: StatusPatch): Promise<Attempt> {
+    // Whoever leads now has written something else meanwhile.
+    return this.#options.holds() ? await attempt(this.#options, service, patch) : "overtaken";
   }
 
   #later(key: string, entry: Entry, ms: number): void {

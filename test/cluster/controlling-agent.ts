@@ -20,6 +20,7 @@ export interface Request {
 export interface AgentParts {
   readonly name?: string;
   readonly defaultClass?: boolean;
+  readonly ignoreExcludeLabel?: boolean;
   readonly leaseTimes?: LeaseTimes;
   readonly askAgainMs?: number;
 }
@@ -36,7 +37,11 @@ export class ControllingAgent {
   readonly #controller: Controller;
   readonly #subscription: Disposable;
 
-  constructor(server: ApiServer, edge: Edge, { name = "n1", defaultClass = false, ...times }: AgentParts = {}) {
+  constructor(
+    server: ApiServer,
+    edge: Edge,
+    { name = "n1", defaultClass = false, ignoreExcludeLabel = false, ...times }: AgentParts = {},
+  ) {
     this.name = name;
     const api = server.api("agent");
     this.api = api;
@@ -50,7 +55,7 @@ export class ControllingAgent {
     const rules = {
       defaultClass,
       allowExternalName: ["example.com"],
-      ignoreExcludeLabel: false,
+      ignoreExcludeLabel,
       clusterDomain: "cluster.local",
       endpointAlgorithms: ["random"],
     } as const;

@@ -179,19 +179,25 @@ describe("one leader", () => {
 });
 
 describe("the edge", () => {
-  it("takes nothing from a leader whose epoch is superseded", async () => {
-    const first = await leads({ name: "first" });
+  it("takes nothing from a leader that has lost the Lease and does not know it", async () => {
+    // Both see this otherwise, so that what they publish differs.
+    await server.apply(node("n1", { labels: { "node.kubernetes.io/exclude-from-external-load-balancers": "" } }));
+    // As if its clock stood still: it does not hear that its renewals are lost, and its deadline does not come.
+    const times = { ...quick, deadlineMs: 60_000 };
+    const first = await leads({ name: "first", leaseTimes: times, ignoreExcludeLabel: true });
     await until(() => expect(edge.generation).toMatchObject({ epoch: 0 }));
-    // It does not hear that it is none any more: its own renewals are lost, and its clock stands still.
     first.isCutOff = ({ path }) => path === LEASE;
-    const second = await leads({ name: "second" });
+    await leads({ name: "second" });
     await until(() => expect(edge.generation).toMatchObject({ epoch: 1 }));
-    expect(first.leading).toBe(false);
-    const [late] = [edge.generation];
     await create("seven");
     await services.isServed("seven");
-    expect(edge.generation?.epoch).toBe(late?.epoch);
-    expect(second.leading).toBe(true);
+    const late = () =>
+      edge.puts.filter(({ generation, services: named }) => generation.epoch === 0 && named.includes("default/seven"));
+    await until(() => expect(late()).not.toEqual([]));
+    expect(new Set(late().map(({ status }) => status))).toEqual(new Set([409]));
+    expect(edge.generation?.epoch).toBe(1);
+    expect(first.leading).toBe(true);
+    await server.apply(node("n1"));
   });
 });
 

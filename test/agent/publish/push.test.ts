@@ -12,7 +12,7 @@ import { gunzipSync } from "node:zlib";
 import pino from "pino";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { outcomeOf } from "../../../agent/publish/client.ts";
-import { type Publisher, startPublisher } from "../../../agent/publish/push.ts";
+import { type Publisher, startPublisher, type Term } from "../../../agent/publish/push.ts";
 import type { Snapshot } from "../../../src/wire/snapshot.ts";
 
 interface Call {
@@ -34,6 +34,7 @@ describe("publisher", () => {
   let replies: Reply[];
   let epochs: number;
   let publisher: Publisher;
+  let start: (term?: Term) => Publisher;
   let token: string;
   let logged: { level: number; msg: string }[];
 
@@ -51,13 +52,16 @@ describe("publisher", () => {
     await once(server.listen(0, "127.0.0.1"), "listening");
     const { port } = server.address() as { port: number };
     const log = pino({ level: "info" }, { write: (line: string) => logged.push(JSON.parse(line)) });
-    publisher = startPublisher({
-      edge: new URL(`http://127.0.0.1:${port}/base`),
-      cluster: "home",
-      token: () => token,
-      log,
-      random: () => 0,
-    });
+    start = (term) =>
+      startPublisher({
+        edge: new URL(`http://127.0.0.1:${port}/base`),
+        cluster: "home",
+        token: () => token,
+        log,
+        random: () => 0,
+        ...(term === undefined ? {} : { term }),
+      });
+    publisher = start();
   });
   afterEach(async () => {
     await publisher.stop();
@@ -167,6 +171,33 @@ describe("publisher", () => {
     expect(puts().map(({ headers }) => headers["postern-generation"])).toEqual(["1.1", "1.2", "2.1"]);
     expect(gap(1)).toBeGreaterThan(2_900);
   }, 10_000);
+
+  it("of a leader claims a newer epoch at once, and makes it known before it is used", async () => {
+    const raised: number[] = [];
+    epochs = 8;
+    publisher = start({
+      epoch: 3,
+      holds: () => true,
+      raise: async (epoch) => {
+        expect(puts()).toHaveLength(1);
+        raised.push(epoch);
+        return true;
+      },
+    });
+    replies.push(superseded);
+    publisher.offer(snapshot("a"));
+    await putCount(2);
+    expect(puts().map(({ headers }) => headers["postern-generation"])).toEqual(["3.1", "9.1"]);
+    expect(raised).toEqual([9]);
+  });
+
+  it("of a leader that is none any more publishes nothing in a claimed epoch", async () => {
+    publisher = start({ epoch: 3, holds: () => false, raise: async () => false });
+    replies.push(superseded);
+    publisher.offer(snapshot("a"));
+    await vi.waitFor(() => expect(epochs).toBeGreaterThan(1), { timeout: 8_000 });
+    expect(puts()).toHaveLength(1);
+  });
 
   it("repeats itself after a reconnect, but gives way to newer content", async () => {
     publisher.offer(snapshot("a"));
