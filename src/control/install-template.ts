@@ -129,6 +129,7 @@ spec:
         apiVersions: [v1]
         operations: [UPDATE]
         resources: [services/status]
+        scope: "*"
   matchConditions:
     - name: by-the-agent
       expression: request.userInfo.username == 'system:serviceaccount:postern-system:postern-agent'
