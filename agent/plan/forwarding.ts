@@ -16,6 +16,7 @@ import { mergeSlices, type ServiceEndpoint, slicesByService, tunnelEndpoints, us
 import { zoneOf } from "./nodes.ts";
 import type { ForwardingPlan, PlanEndpoint, PlanPort, PlanService } from "./plan.ts";
 import { servicePorts, type ServicePortPlan } from "./ports.ts";
+import { remembered } from "./remembered.ts";
 import { affinityOf } from "./snapshot.ts";
 
 export interface PlanOptions extends EligibilityOptions {
@@ -29,22 +30,31 @@ interface Context {
   readonly node: { readonly name: string; readonly zone: string | undefined };
   readonly weights: ReadonlyMap<string, number>;
   readonly slices: ReturnType<typeof slicesByService>;
-  readonly guard: ReturnType<typeof addressGuard>;
+  /** Made where it is needed first: it looks at everything. */
+  readonly guard: () => ReturnType<typeof addressGuard>;
   readonly services: ReadonlyMap<string, KubeService>;
   readonly options: PlanOptions;
 }
 
+const known = remembered<PlanService | undefined>();
+
 export function buildPlan(observed: Observed, node: string, options: PlanOptions): ForwardingPlan {
+  let guard: ReturnType<typeof addressGuard> | undefined;
   const context: Context = {
     node: { name: node, zone: zoneOf(observed.nodes.find(({ metadata }) => metadata.name === node)) },
     // A stronger node's pods get more with wrr. 0 is about the node's own door, not about its pods.
     weights: new Map(observed.nodes.map((each) => [each.metadata.name, Math.max(1, nodeSettings(each).weight ?? 1)])),
     slices: slicesByService(observed.endpointSlices),
-    guard: addressGuard(observed, options.allowExternalName),
+    guard: () => (guard ??= addressGuard(observed, options.allowExternalName)),
     services: new Map(observed.services.map((service) => [keyOf(service), service])),
     options,
   };
-  const services = observed.services.map((service) => planService(service, context));
+  const rest = JSON.stringify([context.node, [...context.weights], options.defaultClass]);
+  const services = observed.services.map((service) => {
+    // What an ExternalName leads to depends on DNS and on other Services.
+    if (service.spec.type === "ExternalName") return planService(service, context);
+    return known(service, context.slices.get(keyOf(service)) ?? [], rest, () => planService(service, context));
+  });
   return { node, services: services.filter((service) => service !== undefined) };
 }
 
@@ -126,7 +136,7 @@ function externalNamePort(port: ServicePortPlan, name: string, context: Context)
   const external =
     inside === undefined
       ? (context.options.resolved.get(name) ?? [])
-          .filter((address) => context.guard(name, address))
+          .filter((address) => context.guard()(name, address))
           .map((address) => ({ key: address, address, port: target, local: false, weight: 1, terminating: false }))
       : insideEndpoints(inside, name, target, context);
   return {

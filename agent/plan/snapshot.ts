@@ -10,6 +10,7 @@ import { type EligibilityOptions, exposedAs, type ExposedKind, isNameAllowed } f
 import { type ServiceEndpoint, slicesByService, tunnelEndpoints } from "./endpoints.ts";
 import { type NodeOptions, snapshotNode } from "./nodes.ts";
 import { servicePorts } from "./ports.ts";
+import { remembered } from "./remembered.ts";
 
 export interface SnapshotOptions extends EligibilityOptions, NodeOptions {
   /** What this cluster's agents can do; anything else becomes a condition. */
@@ -25,14 +26,20 @@ const NODES_MAX = 5_000;
 const ENDPOINTS_MAX = 10_000;
 const AFFINITY_DEFAULT_SECONDS = 10_800;
 
-export function buildSnapshot(observed: Observed, options: SnapshotOptions): Snapshot {
+const known = remembered<SnapshotService>();
+
+export function buildSnapshot(observed: Observed, { silent, ...options }: SnapshotOptions): Snapshot {
   const slices = slicesByService(observed.endpointSlices);
+  const rest = JSON.stringify(options);
   const services: SnapshotService[] = [];
   for (const service of observed.services) {
     const kind = exposedAs(service, options);
     if (kind === undefined || services.length >= SERVICES_MAX) continue;
     const key = `${service.metadata.namespace}/${service.metadata.name}`;
-    services.push(snapshotService(service, kind, slices.get(key) ?? [], options));
+    const own = slices.get(key) ?? [];
+    const quiet = silent?.get(key) ?? [];
+    const make = () => snapshotService(service, { kind, slices: own, silent: quiet }, options);
+    services.push(known(service, own, `${quiet.join()} ${rest}`, make));
   }
   return {
     version: 1,
@@ -41,11 +48,17 @@ export function buildSnapshot(observed: Observed, options: SnapshotOptions): Sna
   };
 }
 
+interface ServiceFacts {
+  readonly kind: ExposedKind;
+  readonly slices: Observed["endpointSlices"];
+  /** Its ports at which ready endpoints refuse connections. */
+  readonly silent: readonly number[];
+}
+
 function snapshotService(
   service: KubeService,
-  kind: ExposedKind,
-  slices: Observed["endpointSlices"],
-  options: SnapshotOptions,
+  { kind, slices, silent }: ServiceFacts,
+  options: Omit<SnapshotOptions, "silent">,
 ): SnapshotService {
   const { metadata, spec } = service;
   const settings = serviceSettings(service);
@@ -66,7 +79,6 @@ function snapshotService(
   } else {
     const merged = tunnelEndpoints(service, slices, settings.offeredPorts);
     const awaitsSlices = options.slicesFollow === true && slices.length === 0;
-    const silent = options.silent?.get(`${metadata.namespace}/${metadata.name}`) ?? [];
     conditions.push(...endpointConditions(service, { endpoints: merged, ports, awaitsSlices, silent }));
     if (merged.length > ENDPOINTS_MAX) {
       const message = `the edge is told of the first ${ENDPOINTS_MAX} endpoints only; all of them get traffic`;
