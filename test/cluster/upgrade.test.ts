@@ -121,7 +121,7 @@ describe("what cannot work", () => {
     expect(await ask("/hostname")).toMatch(/^web-/);
   });
 
-  it("a token that is withdrawn, and a new one", async () => {
+  it("a token that the edge does not know, and then one that it does", async () => {
     await setSettings(good);
     await rollout();
     const secret = (token: string) =>
@@ -139,6 +139,8 @@ describe("what cannot work", () => {
     });
     expect((await agentPods()).filter(({ ready }) => ready)).toHaveLength(3);
     await secret(old);
+    // A pod that runs would see it as well, but a kubelet takes a minute and more to bring it.
+    await restart();
     await rollout();
   });
 });
