@@ -88,10 +88,14 @@ async function runSpecs(binaries: string, run: Run): Promise<{ results: Result[]
     cwd: folder,
     env: { ...process.env, POSTERN_RESULTS: output },
     stdio: ["ignore", log, log],
+    detached: true, // a process group of its own, which a terminal's ^C does not reach without us
   });
-  // Ginkgo cleans up what its specs made before it ends. A terminal's ^C reaches it without us; a second one would cut that short.
-  process.on("SIGINT", () => {});
-  process.on("SIGTERM", () => child.kill("SIGTERM"));
+  // Ginkgo's processes clean up what their specs made before they end: each is asked once, and waited for.
+  for (const signal of ["SIGINT", "SIGTERM"] as const) {
+    process.on(signal, () => {
+      if (child.pid !== undefined) process.kill(-child.pid, signal);
+    });
+  }
   let shown = 0;
   const show = (): Result[] => {
     const results = parseResults(readFileSync(output, "utf8"));
