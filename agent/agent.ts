@@ -225,9 +225,10 @@ export function accessOf({ kubeconfig }: Options): Access {
 /** Where the cluster is read from, and who tells the edge: with files every agent, with an API server the leader alone. */
 function connect(
   options: Options,
-  publishing: Omit<Parameters<typeof startController>[0], "api" | "identity" | "node">,
+  publishing: Omit<Parameters<typeof startController>[0], "api" | "identity" | "installed" | "node">,
 ): { readonly source: Source; readonly publisher: Controller; readonly api: KubeApi | undefined } {
   const { source, manifests, instance: identity, node } = options;
+  const installed = options.kubeconfig === undefined;
   if (source === "files") {
     const publisher = startPublisher(publishing);
     return {
@@ -241,7 +242,11 @@ function connect(
     };
   }
   const api = new KubeApi(accessOf(options));
-  return { source: kubeSource({ api }), publisher: startController({ ...publishing, api, identity, node }), api };
+  return {
+    source: kubeSource({ api }),
+    publisher: startController({ ...publishing, api, identity, installed, node }),
+    api,
+  };
 }
 
 /** What the edge says of each Service, where there is something to do: "Service default/web: no pod matches …". */

@@ -17,6 +17,8 @@ export interface ControllerOptions extends Omit<PublisherOptions, "term" | "onRe
   readonly api: KubeApi;
   /** The pod's UID. */
   readonly identity: string;
+  /** By the manifest, as a DaemonSet. */
+  readonly installed: boolean;
   /** This agent's node, shown in Events. */
   readonly node: string;
   readonly log: Logger;
@@ -104,9 +106,9 @@ export function startController(options: ControllerOptions): Controller {
     repeat: () => office?.publisher.repeat(),
     async stop() {
       const left = await leave();
-      const uninstalled = left !== undefined && (await isUninstalled(api));
+      const uninstalled = left !== undefined && (await isUninstalled(api, options.installed));
       if (uninstalled) {
-        log.info("the agents' DaemonSet is being deleted: taking finalizers and status off all Services");
+        log.info("the agents are being uninstalled: taking finalizers and status off all Services");
         await left.writer.releaseAll();
       }
       events.stop();
@@ -127,11 +129,20 @@ const isContended = ({ services }: PublishResult): boolean =>
   );
 
 /** An upgrade keeps the DaemonSet; so does a drain. Where it cannot be asked any more, the documented commands do it. */
-async function isUninstalled(api: KubeApi): Promise<boolean> {
-  const path = `/apis/apps/v1/namespaces/${api.namespace}/daemonsets/${DAEMON_SET}`;
+async function isUninstalled(api: KubeApi, installed: boolean): Promise<boolean> {
+  const namespace = `/api/v1/namespaces/${api.namespace}`;
+  const daemonSet = `/apis/apps/v1/namespaces/${api.namespace}/daemonsets/${DAEMON_SET}`;
+  const found = await fateOf(api, daemonSet);
+  // Deleted in the background it is gone before its pods are; developers run an agent without any.
+  if (found === "gone") return installed;
+  // With its namespace the pods may go first.
+  return found === "going" || (found === "stays" && (await fateOf(api, namespace)) === "going");
+}
+
+async function fateOf(api: KubeApi, path: string): Promise<"stays" | "going" | "gone" | "unknown"> {
   const answer = await api.call("GET", path, { signal: AbortSignal.timeout(5_000) });
-  // Developers run an agent without any DaemonSet: only one that is seen to go counts.
-  if (answer.kind !== "ok") return false;
+  if (answer.kind === "status" && answer.status === 404) return "gone";
+  if (answer.kind !== "ok") return "unknown";
   const { metadata } = answer.body as { readonly metadata?: { readonly deletionTimestamp?: string } };
-  return metadata?.deletionTimestamp !== undefined;
+  return metadata?.deletionTimestamp === undefined ? "stays" : "going";
 }

@@ -7,6 +7,7 @@ import type { Route, RoutingTable } from "../routing/table.ts";
 import type { Balancer, Candidate, PickContext } from "../wire/balancer.ts";
 import { hash32 } from "../wire/hash.ts";
 import { CONNECTIONS_PER_NODE } from "../wire/limits.ts";
+import type { NodeAlgorithm } from "../wire/snapshot.ts";
 import type { Link } from "../transport/link.ts";
 
 /** A node with its connections, newest process first. */
@@ -70,6 +71,10 @@ interface RouteState {
   version: number;
 }
 
+/** Affinity is kept by the client's hash, whatever the algorithm. */
+const algorithmOf = (route: Route): NodeAlgorithm => (route.affinity ? "source-hash" : route.algorithm);
+const balancerKey = (route: Route): string => `${route.service}:${route.port}:${algorithmOf(route)}`;
+
 export class Shard {
   readonly #nodes = new Map<string, ShardNode>();
   #routes = new Map<Route, RouteState>();
@@ -88,12 +93,11 @@ export class Shard {
   /** Balancers of routes that stay the same keep their state. */
   setTable(table: RoutingTable): void {
     const before = new Map<string, RouteState>();
-    for (const [route, state] of this.#routes) before.set(`${route.service}:${route.port}:${route.algorithm}`, state);
+    for (const [route, state] of this.#routes) before.set(balancerKey(route), state);
     this.#routes = new Map();
     for (const route of table.routes) {
-      const kept = before.get(`${route.service}:${route.port}:${route.algorithm}`);
       this.#routes.set(route, {
-        balancer: kept?.balancer ?? createBalancer(route.affinity ? "source-hash" : route.algorithm),
+        balancer: before.get(balancerKey(route))?.balancer ?? createBalancer(algorithmOf(route)),
         candidates: route.nodes.map((each) => {
           const name = table.nodes[each.node]?.name ?? "";
           return new RouteCandidate(this.node(name), each.weight, each.preferred);

@@ -23,6 +23,7 @@ export interface AgentParts {
   readonly ignoreExcludeLabel?: boolean;
   readonly leaseTimes?: LeaseTimes;
   readonly askAgainMs?: number;
+  readonly installed?: boolean;
 }
 
 export class ControllingAgent {
@@ -40,7 +41,7 @@ export class ControllingAgent {
   constructor(
     server: ApiServer,
     edge: Edge,
-    { name = "n1", defaultClass = false, ignoreExcludeLabel = false, ...times }: AgentParts = {},
+    { name = "n1", defaultClass = false, ignoreExcludeLabel = false, installed = false, ...times }: AgentParts = {},
   ) {
     this.name = name;
     const api = server.api("agent");
@@ -62,6 +63,7 @@ export class ControllingAgent {
     this.#controller = startController({
       api,
       identity: `pod-${name}`,
+      installed,
       node: name,
       edge: edge.url,
       cluster: "home",

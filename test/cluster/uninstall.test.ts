@@ -74,5 +74,21 @@ describe("the end", () => {
       await server.delete(service(name));
       await services.isGone(name);
     }
+    await server.ask("PATCH", `${daemonSet}/postern-agent`, {
+      body: { metadata: { finalizers: null } },
+      contentType: "application/merge-patch+json",
+    });
+  });
+
+  it.each([
+    ["an agent of the manifest takes its marks off", true, []],
+    ["a developer's, which never had one, leaves them", false, ["service.kubernetes.io/load-balancer-cleanup"]],
+  ])("where the DaemonSet is not there any more: %s", async (_, installed, finalizers) => {
+    const name = `background-${installed}`;
+    agent = new ControllingAgent(server, edge, { installed });
+    await until(() => expect(agent.leading).toBe(true));
+    await serve(name);
+    await agent.stop();
+    expect(await services.finalizers(name)).toEqual(finalizers);
   });
 });

@@ -60,6 +60,9 @@ const times = async (count: number, init: Ask = {}): Promise<string[]> => {
   return answers;
 };
 const post = { method: "POST", body: "data" };
+const from = (n: number): Ask => ({
+  headers: { "x-postern-forwarder": "test-forwarder-secret", "x-postern-client": `203.0.113.${n}` },
+});
 
 describe("a request that fails on a node", () => {
   test.each([
@@ -253,9 +256,6 @@ describe("which nodes", () => {
     await publishWeb({ affinitySeconds: 60, algorithm: "round-robin" });
     await connect("node-a");
     await connect("node-b");
-    const from = (n: number) => ({
-      headers: { "x-postern-forwarder": "test-forwarder-secret", "x-postern-client": `203.0.113.${n}` },
-    });
     const firsts: string[] = [];
     for (let n = 0; n < 16; n++) {
       const answers = await times(3, from(n));
@@ -263,6 +263,18 @@ describe("which nodes", () => {
       firsts.push(...answers.slice(0, 1));
     }
     expect(new Set(firsts)).toEqual(new Set(["node-a", "node-b"]));
+  });
+
+  test("ClientIP affinity begins and ends with the table that says so", async () => {
+    await connect("node-a");
+    await connect("node-b");
+    const nodesAfter = async (generation: string, more: Partial<SnapshotService>): Promise<number> => {
+      await published("home", token, generation, snapshotOf(service("web", { algorithm: "round-robin", ...more })));
+      return new Set(await times(6, from(1))).size;
+    };
+    expect(await nodesAfter("1.1", {})).toBe(2);
+    expect(await nodesAfter("1.2", { affinitySeconds: 60 })).toBe(1);
+    expect(await nodesAfter("1.3", {})).toBe(2);
   });
 
   test("a node that fails requests in a row is ejected, and still used where it is the last", async () => {

@@ -101,8 +101,7 @@ export class ListWatch {
     let next = "";
     let version = "";
     do {
-      const page = { limit: String(PAGE), ...(next === "" ? {} : { continue: next }) };
-      const query = { ...this.#kind.query, ...page };
+      const query = { limit: String(PAGE), ...(next === "" ? {} : { continue: next }) };
       const answer = await this.#api.call("GET", this.#kind.path, { query, signal: this.#stopping.signal });
       if (answer.kind !== "ok") return afterList(answer, failures, this.#random, wait);
       const { items, metadata } = record(answer.body);
@@ -129,7 +128,6 @@ export class ListWatch {
     const timer = setTimeout(() => silence.abort(), limit);
     const signal = AbortSignal.any([this.#stopping.signal, silence.signal]);
     const query = {
-      ...this.#kind.query,
       watch: "1",
       allowWatchBookmarks: "true",
       resourceVersion: this.#version,

@@ -12,20 +12,17 @@ export interface Kind {
   readonly name: string;
   readonly apiVersion: string;
   readonly path: string;
-  readonly query: Readonly<Record<string, string>>;
 }
 
-const kind = (id: SchemaId, path: string, query: Record<string, string> = {}): Kind => {
+const kind = (id: SchemaId, path: string): Kind => {
   const slash = id.lastIndexOf("/");
-  return { id, name: id.slice(slash + 1), apiVersion: id.slice(0, slash), path, query };
+  return { id, name: id.slice(slash + 1), apiVersion: id.slice(0, slash), path };
 };
 
-/** Slices as kube-proxy sees them, but with those of headless Services, which may be exposed. */
+/** All slices: those of headless Services, and of Services that another proxy serves inside, may be exposed as well. */
 export const kinds: readonly Kind[] = [
   kind("v1/Service", "/api/v1/services"),
-  kind("discovery.k8s.io/v1/EndpointSlice", "/apis/discovery.k8s.io/v1/endpointslices", {
-    labelSelector: "!service.kubernetes.io/service-proxy-name",
-  }),
+  kind("discovery.k8s.io/v1/EndpointSlice", "/apis/discovery.k8s.io/v1/endpointslices"),
   kind("v1/Node", "/api/v1/nodes"),
 ];
 
@@ -45,12 +42,17 @@ export function receive({ id, name: kindName, apiVersion }: Kind, raw: unknown):
   const version = typeof resourceVersion === "string" ? resourceVersion : "";
   const key = typeof name !== "string" ? undefined : typeof namespace === "string" ? `${namespace}/${name}` : name;
   const labels = kindName === "EndpointSlice" ? only(metadata["labels"], SLICE_LABELS) : metadata["labels"];
-  const parsed = schemas[id].safeParse({
+  const object = {
     ...fields,
     kind: kindName,
     apiVersion,
     metadata: { ...metadata, labels, annotations: only(metadata["annotations"], ANNOTATIONS) },
-  });
+  };
+  const whole = schemas[id].safeParse(object);
+  // A Service on its way out must be seen to go, whatever is wrong with its spec: else our finalizer holds it for ever.
+  const isGoing = kindName === "Service" && typeof metadata["deletionTimestamp"] === "string";
+  const { type } = record(fields["spec"]);
+  const parsed = whole.success || !isGoing ? whole : schemas[id].safeParse({ ...object, spec: { type } });
   if (parsed.success && key !== undefined) return { ok: true, key, version, object: parsed.data };
   const issues = parsed.error?.issues.map((issue) => `${fieldName(issue.path)}: ${remedy(issue)}`) ?? ["has no name"];
   return { ok: false, key, version, problem: `cannot be used: ${issues.slice(0, 3).join("; ")}` };

@@ -49,20 +49,18 @@ describe("kube", () => {
     await server.stop();
   });
 
-  it("asks as kube-proxy does: pages, bookmarks, resume, no slices of another proxy", async () => {
+  it("asks as kube-proxy does: pages, bookmarks, resume", async () => {
     watch();
     await has();
     await watching();
     const [list] = server.requests("list", "EndpointSlice");
     expect(Object.fromEntries(list?.url.searchParams ?? [])).toEqual({
       limit: "500",
-      labelSelector: "!service.kubernetes.io/service-proxy-name",
     });
     const [first] = server.requests("watch", "EndpointSlice");
     expect(Object.fromEntries(first?.url.searchParams ?? [])).toEqual({
       watch: "1",
       allowWatchBookmarks: "true",
-      labelSelector: "!service.kubernetes.io/service-proxy-name",
       resourceVersion: "100",
       timeoutSeconds: "450",
     });
