@@ -293,23 +293,24 @@ spec:
             # No CPU limit: throttling would delay every request.
             limits:
               memory: 512Mi
-          # Two agents may share the node's address: each is asked on its own socket. Once ready an agent says so for ever, so
-          # what fails later is a node too busy to answer: patience, for an upgrade takes away at once what is not Ready.
-          readinessProbe:
+          # Two agents may share the node's address: each is asked on its own socket. Ready is said once, for ever: an upgrade
+          # waits for it, and what fails later is a node too busy to answer, or an edge that is away. So this is all there is to
+          # ask, until it is so; an agent that cannot connect for an hour is started anew.
+          startupProbe:
             exec:
               command: [node, /agent/probe.mjs, /run/postern/health.sock, /readyz]
-            initialDelaySeconds: 2
-            periodSeconds: 10
+            initialDelaySeconds: 1
+            periodSeconds: 3
             timeoutSeconds: 10
-            failureThreshold: 12
-          # Only that it answers at all: what an API server or edge lacks is not cured by a restart.
+            failureThreshold: 1200
+          # Only that it answers at all: what an API server or edge lacks is not cured by a restart. Patient, because each try
+          # starts a process, and a busy node is no dead agent.
           livenessProbe:
             exec:
               command: [node, /agent/probe.mjs, /run/postern/health.sock, /livez]
-            initialDelaySeconds: 10
-            periodSeconds: 30
-            timeoutSeconds: 10
-            failureThreshold: 3
+            periodSeconds: 60
+            timeoutSeconds: 30
+            failureThreshold: 5
           securityContext:
             allowPrivilegeEscalation: false
             readOnlyRootFilesystem: true

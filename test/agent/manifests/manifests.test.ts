@@ -130,7 +130,7 @@ describe("the pod", () => {
       rollingUpdate: { maxSurge: 1, maxUnavailable: 0 },
     });
     expect(container.ports).toBeUndefined();
-    for (const probe of ["readinessProbe", "livenessProbe"]) expect(container[probe]).toHaveProperty("exec");
+    for (const probe of ["startupProbe", "livenessProbe"]) expect(container[probe]).toHaveProperty("exec");
   });
 
   it("is given more time to end than the agent takes", () => {
