@@ -23,6 +23,7 @@ const ENDPOINTS_MAX = 8;
 const TIMEOUT_MS = 2_000;
 
 interface Target {
+  readonly key: string;
   readonly address: string;
   readonly port: number;
   refusals: number;
@@ -40,7 +41,9 @@ interface ServicePort {
 export class Listening {
   readonly #options: Required<ListeningOptions>;
   #targets = new Map<string, Target>();
-  #ports = new Map<string, ServicePort>();
+  #services: ReadonlyMap<SnapshotService, readonly ServicePort[]> = new Map();
+  /** All of their ports. */
+  #current: ReadonlySet<ServicePort> = new Set();
   readonly #waiting = new Set<ServicePort>();
   #running = 0;
   #silent: ReadonlyMap<string, readonly number[]> = new Map();
@@ -55,37 +58,45 @@ export class Listening {
     return this.#silent;
   }
 
-  /** Replaces what is looked at. */
+  /** Replaces what is looked at. An unchanged Service may be the same object as before: then it costs nothing. */
   watch(services: readonly SnapshotService[]): void {
+    const before = new Map([...this.#services.values()].flat().map((port) => [portId(port), port]));
+    const watched = new Map<SnapshotService, readonly ServicePort[]>();
     const targets = new Map<string, Target>();
-    const ports = new Map<string, ServicePort>();
-    for (const [id, service, port, addresses] of readyEndpoints(services)) {
-      const wanted = addresses.map(({ address, port: own }) => {
-        const key = `${address} ${own}`;
-        const target = targets.get(key) ??
-          this.#targets.get(key) ?? { address, port: own, refusals: 0, settled: false };
-        targets.set(key, target);
-        return target;
-      });
-      const before = this.#ports.get(id);
-      const same = before?.targets.length === wanted.length && wanted.every((each, at) => each === before.targets[at]);
-      if (before !== undefined && same) {
-        ports.set(id, before);
-        continue;
-      }
-      const next: ServicePort = { service, port, targets: wanted, timer: undefined };
-      ports.set(id, next);
-      this.#waiting.add(next);
+    for (const service of services) {
+      const ports = this.#services.get(service) ?? this.#portsOf(service, before);
+      watched.set(service, ports);
+      for (const port of ports) for (const target of port.targets) targets.set(target.key, target);
     }
-    for (const [id, port] of this.#ports) if (ports.get(id) !== port) this.#forget(port);
-    [this.#targets, this.#ports] = [targets, ports];
+    [this.#targets, this.#services] = [targets, watched];
+    this.#current = new Set([...watched.values()].flat());
+    for (const port of before.values()) if (!this.#current.has(port)) this.#forget(port);
     this.#conclude();
     this.#pump();
   }
 
+  /** Those before that go the same way stay as they are; the others are asked. */
+  #portsOf(service: SnapshotService, before: ReadonlyMap<string, ServicePort>): readonly ServicePort[] {
+    return readyEndpoints(service).map((wanted) => {
+      const targets = wanted.addresses.map(({ address, port }) => {
+        const key = `${address} ${port}`;
+        const known = this.#targets.get(key) ?? { key, address, port, refusals: 0, settled: false };
+        this.#targets.set(key, known);
+        return known;
+      });
+      const same = before.get(portId(wanted));
+      if (same?.targets.length === targets.length && targets.every((each, at) => each === same.targets[at]))
+        return same;
+      const { service: name, port } = wanted;
+      const next: ServicePort = { service: name, port, targets, timer: undefined };
+      this.#waiting.add(next);
+      return next;
+    });
+  }
+
   stop(): void {
     this.#stopped = true;
-    for (const port of this.#ports.values()) this.#forget(port);
+    for (const port of this.#current) this.#forget(port);
   }
 
   #forget(port: ServicePort): void {
@@ -112,7 +123,7 @@ export class Listening {
       target.settled = answer !== "refuses";
       target.refusals = target.settled ? 0 : target.refusals + 1;
     }
-    if (this.#stopped || !this.#isCurrent(port)) return;
+    if (this.#stopped || !this.#current.has(port)) return;
     this.#conclude();
     if (port.targets.some(({ settled }) => settled)) return;
     const { soonMs, laterMs } = this.#options.again;
@@ -125,13 +136,9 @@ export class Listening {
     );
   }
 
-  #isCurrent(port: ServicePort): boolean {
-    return this.#ports.get(portId(port.service, port.port)) === port;
-  }
-
   #conclude(): void {
     const silent = new Map<string, number[]>();
-    for (const port of this.#ports.values()) {
+    for (const port of this.#current) {
       if (isSilent(port)) silent.set(port.service, [...(silent.get(port.service) ?? []), port.port]);
     }
     if (JSON.stringify([...silent]) === JSON.stringify([...this.#silent])) return;
@@ -144,24 +151,27 @@ export class Listening {
 const isSilent = ({ targets }: ServicePort): boolean =>
   targets.every(({ refusals, settled }) => !settled && refusals >= REFUSALS);
 
-function* readyEndpoints(services: readonly SnapshotService[]) {
-  for (const { namespace, name, kind, ports, endpoints } of services) {
-    // Its address is a name, and its server none of the cluster's.
-    if (kind === "ExternalName") continue;
-    const service = `${namespace}/${name}`;
-    for (const { port, protocol } of ports) {
-      if (protocol !== "TCP") continue;
-      const addresses = endpoints.flatMap(({ address, ready, ports: own }) => {
-        const target = own[port];
-        return ready && target !== undefined ? [{ address, port: target }] : [];
-      });
-      if (addresses.length > 0)
-        yield [portId(service, port), service, port, addresses.slice(0, ENDPOINTS_MAX)] as const;
-    }
-  }
+interface Ready {
+  readonly service: string;
+  readonly port: number;
+  readonly addresses: readonly { readonly address: string; readonly port: number }[];
 }
 
-const portId = (service: string, port: number): string => `${service} ${port}`;
+function readyEndpoints({ namespace, name, kind, ports, endpoints }: SnapshotService): readonly Ready[] {
+  // Its address is a name, and its server none of the cluster's.
+  if (kind === "ExternalName") return [];
+  return ports.flatMap(({ port, protocol }) => {
+    if (protocol !== "TCP") return [];
+    const addresses = endpoints.flatMap(({ address, ready, ports: own }) => {
+      const target = own[port];
+      return ready && target !== undefined ? [{ address, port: target }] : [];
+    });
+    if (addresses.length === 0) return [];
+    return [{ service: `${namespace}/${name}`, port, addresses: addresses.slice(0, ENDPOINTS_MAX) }];
+  });
+}
+
+const portId = ({ service, port }: Pick<ServicePort, "service" | "port">): string => `${service} ${port}`;
 
 const tcpKnock: Knock = (address, port) =>
   new Promise((resolve) => {
