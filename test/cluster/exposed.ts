@@ -62,6 +62,15 @@ export async function servers(host: string, options: AskOptions = {}): Promise<s
   return [...new Set(named)].sort();
 }
 
+/** Numbers of the nodes through which requests came in, by the address that the pods saw: 10.244.2.1 or 10.90.0.12 => 2. */
+export async function entries(host: string, options: AskOptions = {}): Promise<number[]> {
+  const answers = await ask(host, { count: 40, path: "/clientip", ...options });
+  const numbers = answers.map(({ body }) =>
+    Number(/^10\.(?:244\.(\d)\.1|90\.0\.1(\d)):/.exec(body)?.slice(1).join("")),
+  );
+  return [...new Set(numbers)].sort();
+}
+
 const serviceSchema = z.object({
   metadata: z.object({ finalizers: z.array(z.string()).default([]) }),
   spec: z.object({ healthCheckNodePort: z.int().optional() }),

@@ -15,7 +15,7 @@ let names: string[];
 
 const seed = new URL("seed/", import.meta.url).pathname;
 const apply = (manifest: string): Promise<string> => test.kubectl("apply", "-f", `${seed}${manifest}.yaml`);
-const patience = { timeout: 20_000, interval: 200 };
+const patience = { timeout: 60_000, interval: 200 };
 const from = inside(control.netns);
 /** No answer where no Service at all has the listener's port. */
 const notServed = ["0", "404 no-such-listener"];
@@ -177,7 +177,7 @@ describe("readinessProbe", () => {
     await test.kubectl("exec", out, "--", "touch", "/tmp/unready");
     await expect.poll(endpoints, patience).not.toContain(address);
     // From the moment on that it left the list, or a moment later where a node hears of it.
-    await expect.poll(() => servers(host), { timeout: 2_000, interval: 50 }).toEqual(rest);
+    await expect.poll(() => servers(host), { timeout: 5_000, interval: 50 }).toEqual(rest);
     expect(await servers(host, { count: 200 })).toEqual(rest);
     await test.kubectl("exec", out, "--", "rm", "/tmp/unready");
     await expect.poll(endpoints, patience).toContain(address);
