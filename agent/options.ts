@@ -17,8 +17,7 @@ Usage: node agent/main.ts --edge <url> --cluster <name> --token-file <file> [opt
   --edge <url>                  The edge's admin host, such as https://postern.example.com
   --cluster <name>              The cluster's name at the edge
   --token-file <file>           File with the cluster's token; read again when the edge refuses it
-  --source kube|files           Where the cluster is read from (default: kube in a pod without --manifests, else files).
-                                kube is experimental: reading is tested, leader, status and Events are not yet
+  --source kube|files           Where the cluster is read from (default: kube in a pod without --manifests, else files)
   --manifests <folder>          files: Services, EndpointSlices and Nodes as YAML, watched live
   --kubeconfig <file>           kube: how to reach the API server (default: the pod's service account)
   --instance <id>               kube: who this agent is among others, its pod's UID (default: random)
