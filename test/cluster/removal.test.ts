@@ -67,12 +67,18 @@ it("the script alone takes all of it out, and has nothing to do a second time", 
   await nothingIsLeft();
 });
 
+it("a plain `kubectl delete -f` finishes; the rights go before an agent could use them, and the script frees all Services", async () => {
+  await run([kubectl, "delete", "-f", manifest, "--timeout=90s"]);
+  await uninstall();
+  await nothingIsLeft();
+});
+
 it.each<[what: string, ...args: string[]]>([
-  ["the manifest", "-f", manifest],
-  ["the namespace", "namespace/postern-system"],
-  ["the DaemonSet", "--namespace=postern-system", "daemonset/postern-agent"],
-])("a plain `kubectl delete` of %s finishes, and the script frees what it left", async (_what, ...args) => {
+  ["namespace", "namespace/postern-system"],
+  ["DaemonSet", "--namespace=postern-system", "daemonset/postern-agent"],
+])("a plain `kubectl delete` of the %s: the leading agent frees all Services by itself", async (_what, ...args) => {
   await run([kubectl, "delete", ...args, "--timeout=90s"]);
+  await until("no Service is marked", async () => (await marked()).length === 0);
   await uninstall();
   await nothingIsLeft();
 });
