@@ -108,7 +108,8 @@ async function unmountBelow(roots: readonly string[]): Promise<void> {
     .split("\n")
     .flatMap((line) => line.split(" ")[4] ?? [])
     .filter((point) => roots.some((root) => point.startsWith(`${root}/`)));
-  for (const point of points.toReversed()) await run(["umount", "--lazy", point]);
+  // One that is hidden below another cannot be named; what is really left shows when the folder is removed.
+  for (const point of points.toReversed()) await succeeds(["umount", "--lazy", point]);
 }
 
 async function removeFolder(folder: string): Promise<void> {
