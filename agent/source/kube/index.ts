@@ -10,8 +10,8 @@ import { kinds } from "./objects.ts";
 
 /** The first change waits so long for those that come with it. */
 const BURST_MS = 15;
-/** Delivering takes at most a fifth of the time. */
-const REST = 4;
+/** Delivering takes at most a tenth of the time. */
+const REST = 9;
 
 export interface KubeSourceOptions {
   readonly api: KubeApi;
