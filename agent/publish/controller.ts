@@ -106,7 +106,7 @@ export function startController(options: ControllerOptions): Controller {
     repeat: () => office?.publisher.repeat(),
     async stop() {
       const left = await leave();
-      const uninstalled = left !== undefined && (await isUninstalled(api, options.installed));
+      const uninstalled = left !== undefined && (await isUninstalled(api, options.installed, log));
       if (uninstalled) {
         log.info("the agents are being uninstalled: taking finalizers and status off all Services");
         await left.writer.releaseAll();
@@ -129,18 +129,24 @@ const isContended = ({ services }: PublishResult): boolean =>
   );
 
 /** An upgrade keeps the DaemonSet; so does a drain. Where it cannot be asked any more, the documented commands do it. */
-async function isUninstalled(api: KubeApi, installed: boolean): Promise<boolean> {
+async function isUninstalled(api: KubeApi, installed: boolean, log: Logger): Promise<boolean> {
   const namespace = `/api/v1/namespaces/${api.namespace}`;
   const daemonSet = `/apis/apps/v1/namespaces/${api.namespace}/daemonsets/${DAEMON_SET}`;
-  const found = await fateOf(api, daemonSet);
+  const found = await fateOf(api, daemonSet, log);
   // Deleted in the background it is gone before its pods are; developers run an agent without any.
   if (found === "gone") return installed;
   // With its namespace the pods may go first.
-  return found === "going" || (found === "stays" && (await fateOf(api, namespace)) === "going");
+  return found === "going" || (found === "stays" && (await fateOf(api, namespace, log)) === "going");
 }
 
-async function fateOf(api: KubeApi, path: string): Promise<"stays" | "going" | "gone" | "unknown"> {
+async function fateOf(api: KubeApi, path: string, log: Logger): Promise<"stays" | "going" | "gone" | "unknown"> {
   const answer = await api.call("GET", path, { signal: AbortSignal.timeout(5_000) });
+  if (answer.kind === "status" && (answer.status === 401 || answer.status === 403)) {
+    log.warn(
+      "the API server refuses this agent, so Postern was most likely uninstalled, and its rights went first: if so, take its " +
+        "marks off the Services with agent/manifests/uninstall.sh (docs/install.md, Uninstall)",
+    );
+  }
   if (answer.kind === "status" && answer.status === 404) return "gone";
   if (answer.kind !== "ok") return "unknown";
   const { metadata } = answer.body as { readonly metadata?: { readonly deletionTimestamp?: string } };
