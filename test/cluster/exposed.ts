@@ -68,7 +68,7 @@ export async function entries(host: string, options: AskOptions = {}): Promise<n
   const numbers = answers.map(({ body }) =>
     Number(/^10\.(?:244\.(\d)\.1|90\.0\.1(\d)):/.exec(body)?.slice(1).join("")),
   );
-  return [...new Set(numbers)].sort();
+  return [...new Set(numbers)].sort((a, b) => a - b);
 }
 
 const serviceSchema = z.object({

@@ -118,8 +118,8 @@ describe("ExternalName", () => {
   beforeAll(async () => {
     const program = `require("node:http").createServer((req, res) => res.end("outside, asked for " + req.headers.host))
       .listen(80, "${outside.address}", () => console.log("listening"))`;
-    const [nsenter = "", ...args] = [...from, process.execPath, "-e", program];
-    server = spawn(nsenter, args, { stdio: ["ignore", "pipe", "inherit"] });
+    const [nsenter, ...args] = [...from, process.execPath, "-e", program];
+    server = spawn(nsenter ?? "", args, { stdio: ["ignore", "pipe", "inherit"] });
     if (server.stdout !== null) await once(server.stdout, "data");
     await apply("externalname");
   });
