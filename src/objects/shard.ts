@@ -175,9 +175,18 @@ export class Shard {
     });
   }
 
+  /** A request may outlive the table that it was matched by: it goes on as the newest one says. */
+  #stateOf(route: Route): RouteState | undefined {
+    const state = this.#routes.get(route);
+    if (state !== undefined) return state;
+    for (const [next, itsState] of this.#routes)
+      if (next.service === route.service && next.port === route.port) return itsState;
+    return undefined;
+  }
+
   /** True where `route` could be tried on some node that was not tried yet. */
   hasOther(route: Route, tried: ReadonlySet<ShardNode>, now: number): boolean {
-    const state = this.#routes.get(route);
+    const state = this.#stateOf(route);
     return (
       state?.candidates.some(
         (each) => !tried.has(each.node) && each.node.best !== undefined && this.verdict(each.node, now).available,
@@ -187,7 +196,7 @@ export class Shard {
 
   /** Nodes to try for `route`, best first; those that are not available but connected come last: better than refusing. */
   *order(route: Route, ctx: PickContext): Iterable<ShardNode> {
-    const state = this.#routes.get(route);
+    const state = this.#stateOf(route);
     if (state === undefined) return;
     if (ctx.now >= this.#ejectionsUntil) this.changed();
     if (state.version !== this.#version) this.#sort(state, ctx.now);

@@ -109,6 +109,19 @@ describe("a request that fails on a node", () => {
   });
 });
 
+test("a request whose first node fails after the table was replaced goes on by the new one", async () => {
+  await publishWeb({ algorithm: "round-robin" });
+  const replaced = Promise.withResolvers<void>();
+  const slow: Backend = (stream) => void replaced.promise.then(() => stream.fail(Reset.NO_ENDPOINT));
+  const first = await connect("node-a", slow);
+  const asked = ask();
+  await first.until(() => first.streams.length === 1);
+  await connect("node-b");
+  await published("home", token, "1.2", snapshotOf(service("web", { algorithm: "least-request" })));
+  replaced.resolve();
+  expect(await asked).toBe("node-b");
+});
+
 describe("a node that goes", () => {
   test("the only one, with a GET in flight: it waits for the redial and is sent again; a POST is told", async () => {
     await publishWeb();
