@@ -84,7 +84,8 @@ async function nodeOfLeader(): Promise<string> {
 describe.each(transports)("%s loses nothing", (transport) => {
   it("while a rollout replaces every pod", async () => {
     const { servers } = await during(transport, "rollout", () => test.deployWeb({ replicas: 3, version: transport }));
-    expect(Object.keys(servers).length).toBeGreaterThanOrEqual(4);
+    // Direct: connections that the edge keeps stay with their pod, so few pods may see all requests; but none outlives it.
+    expect(Object.keys(servers).length).toBeGreaterThanOrEqual(transport === "tunnel" ? 4 : 2);
   });
 
   it("while a node is drained", async () => {
