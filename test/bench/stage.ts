@@ -6,7 +6,8 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
-import { build } from "esbuild";
+import { bundleWorker, workerdConfig } from "../../src/local/serve/workerd.ts";
+import { workerdBinary } from "../../src/local/serve/workerd-binary.ts";
 
 const root = new URL("../..", import.meta.url).pathname;
 
@@ -53,12 +54,22 @@ export async function startStage(options: StageOptions): Promise<Stage> {
     // The Host that the API answers to: agents may reach it over the link alone.
     const admin = `127.0.0.1:${options.link === undefined ? ports.postern : ports.link}`;
     const adminToken = randomBytes(32).toString("base64url");
-    const workers = await buildWorkers(folder);
-    const bareProcess = startWorkerd(folder, "bare", bareConfig(workers.bare, ports));
+    const bareScript = await writeWorkers(folder);
+    mkdirSync(join(folder, "state"));
+    const bareProcess = startWorkerd(folder, "bare", bareConfig(bareScript, ports));
     const edgeProcess = startWorkerd(
       folder,
       "postern",
-      posternConfig(workers.postern, { port: ports.postern, admin, adminToken, folder }),
+      workerdConfig("postern.js", {
+        listen: `127.0.0.1:${ports.postern}`,
+        storage: join(folder, "state"),
+        bindings: {
+          EDGE_DOMAIN: "bench.test",
+          ADMIN_HOST: admin,
+          ADMIN_TOKEN_SHA256: createHash("sha256").update(adminToken).digest("hex"),
+          LISTENER_PORTS: "any",
+        },
+      }),
       options.inspector,
     );
     children.push(bareProcess, edgeProcess);
@@ -119,7 +130,7 @@ function startNginx(folder: string, port: number): ChildProcess {
   return spawn("nginx", ["-c", config, "-p", folder], { stdio: ["ignore", "ignore", "inherit"] });
 }
 
-async function buildWorkers(folder: string): Promise<{ bare: string; postern: string }> {
+async function writeWorkers(folder: string): Promise<string> {
   const bare = join(folder, "bare.js");
   writeFileSync(
     bare,
@@ -129,26 +140,15 @@ async function buildWorkers(folder: string): Promise<{ bare: string; postern: st
        return fetch(new Request(url, request), { redirect: "manual" });
      } };`,
   );
-  const postern = join(folder, "postern.js");
-  await build({
-    entryPoints: [`${root}src/worker.ts`],
-    outfile: postern,
-    bundle: true,
-    format: "esm",
-    target: "es2024",
-    conditions: ["workerd", "worker", "browser"],
-    external: ["cloudflare:*", "node:*"],
-    logLevel: "error",
-  });
-  return { bare, postern };
+  writeFileSync(join(folder, "postern.js"), await bundleWorker());
+  return bare;
 }
 
 function startWorkerd(folder: string, name: string, config: string, inspector?: number): ChildProcess {
   const file = join(folder, `${name}.capnp`);
   writeFileSync(file, config);
-  const binary = spawnSync("node", ["-p", "require('workerd').default"], { cwd: root, encoding: "utf8" }).stdout.trim();
   return spawn(
-    binary,
+    workerdBinary(),
     ["serve", "--experimental", ...(inspector ? [`--inspector-addr=127.0.0.1:${inspector}`] : []), file],
     { stdio: ["ignore", "inherit", "inherit"] },
   );
@@ -163,39 +163,6 @@ const config :Workerd.Config = (
   sockets = [ (name = "http", address = "127.0.0.1:${ports.bare}", http = (), service = "main") ] );
 const bare :Workerd.Worker = ( modules = [ (name = "bare.js", esModule = embed "${basename(script)}") ], ${flags},
   bindings = [ (name = "BACKEND", text = "127.0.0.1:${ports.backend}") ] );`;
-}
-
-interface PosternSettings {
-  readonly port: number;
-  readonly admin: string;
-  readonly adminToken: string;
-  readonly folder: string;
-}
-
-function posternConfig(script: string, { port, admin, adminToken, folder }: PosternSettings): string {
-  const state = join(folder, "state");
-  mkdirSync(state);
-  const text = (name: string, value: string): string => `(name = "${name}", text = "${value}")`;
-  const object = (name: string, className: string): string =>
-    `(name = "${name}", durableObjectNamespace = "${className}")`;
-  return `using Workerd = import "/workerd/workerd.capnp";
-const config :Workerd.Config = (
-  services = [ (name = "main", worker = .postern), (name = "disk", disk = (path = "${state}", writable = true)),
-    (name = "internet", network = (allow = ["public", "private", "local"])) ],
-  sockets = [ (name = "http", address = "127.0.0.1:${port}", http = (), service = "main") ] );
-const postern :Workerd.Worker = ( modules = [ (name = "postern.js", esModule = embed "${basename(script)}") ], ${flags},
-  durableObjectNamespaces = [ (className = "GatewayObject", uniqueKey = "gateway", enableSql = true),
-    (className = "ClusterObject", uniqueKey = "cluster", enableSql = true), (className = "TunnelObject", uniqueKey = "tunnel", enableSql = true) ],
-  durableObjectStorage = (localDisk = "disk"),
-  bindings = [ ${[
-    object("GATEWAY", "GatewayObject"),
-    object("CLUSTER", "ClusterObject"),
-    object("TUNNEL", "TunnelObject"),
-    text("EDGE_DOMAIN", "bench.test"),
-    text("ADMIN_HOST", admin),
-    text("ADMIN_TOKEN_SHA256", createHash("sha256").update(adminToken).digest("hex")),
-    text("LISTENER_PORTS", "any"),
-  ].join(", ")} ] );`;
 }
 
 /** Two Services with one endpoint, the backend: one by tunnel, one direct with the backend's port as its NodePort. */
