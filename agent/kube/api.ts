@@ -164,7 +164,8 @@ export function describe(answer: Refused): string {
     .join(" ");
 }
 
-function parseJson(text: string): unknown {
+/** Undefined where it is none. */
+export function parseJson(text: string): unknown {
   try {
     return JSON.parse(text);
   } catch {
@@ -172,8 +173,8 @@ function parseJson(text: string): unknown {
   }
 }
 
-/** Of several addresses the first one's. */
-function reasonOf(error: unknown): string {
+/** "connect ECONNREFUSED 127.0.0.1:443"; of several addresses the first one's. */
+export function reasonOf(error: unknown): string {
   if (error instanceof AggregateError && error.errors.length > 0) return reasonOf(error.errors[0]);
   return error instanceof Error ? error.message : String(error);
 }

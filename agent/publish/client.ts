@@ -6,6 +6,7 @@ import { gzip } from "node:zlib";
 import { Agent, request } from "undici";
 import { z } from "zod";
 import { type PublishResult, publishResultSchema, type SnapshotGeneration } from "../../src/wire/snapshot.ts";
+import { parseJson, reasonOf } from "../kube/api.ts";
 import type { Outcome } from "./decide.ts";
 
 export interface Target {
@@ -112,18 +113,4 @@ function describe(status: number, { reason, detail, field, remedy }: z.infer<typ
     (part) => part !== undefined,
   );
   return `HTTP ${status}${reason === undefined ? "" : ` ${reason}`}${parts.length === 0 ? "" : `: ${parts.join("; ")}`}`;
-}
-
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
-}
-
-/** "connect ECONNREFUSED 127.0.0.1:443"; of several addresses the first one's. */
-function reasonOf(error: unknown): string {
-  if (error instanceof AggregateError && error.errors.length > 0) return reasonOf(error.errors[0]);
-  return error instanceof Error ? error.message : String(error);
 }

@@ -1,6 +1,7 @@
 // Keeps the edge's snapshot equal to this agent's: a shell around decide.ts that owns timers, generation and connections.
 // The first change goes at once; of a burst only the latest state is sent, at most every 500 ms.
 // Survives a restart: nothing; a new process claims a new epoch. A refused token ends it until the file has another.
+import { setTimeout as delay } from "node:timers/promises";
 import type { Logger } from "pino";
 import type { PublishResult, Snapshot } from "../../src/wire/snapshot.ts";
 import { EdgeClient, type Target } from "./client.ts";
@@ -185,17 +186,7 @@ class Pusher implements Publisher {
   }
 
   /** Ends early when stopped. */
-  #sleep(ms: number): Promise<void> {
-    const { signal } = this.#stopping;
-    if (ms <= 0 || signal.aborted) return Promise.resolve();
-    return new Promise((resolve) => {
-      const wake = () => {
-        clearTimeout(timer);
-        signal.removeEventListener("abort", wake);
-        resolve();
-      };
-      const timer = setTimeout(wake, ms);
-      signal.addEventListener("abort", wake);
-    });
+  async #sleep(ms: number): Promise<void> {
+    if (ms > 0) await delay(ms, undefined, { signal: this.#stopping.signal }).catch(() => undefined);
   }
 }

@@ -16,8 +16,8 @@ export interface Api {
   /** Creates the cluster; returns its token. */
   createCluster(name: string): Promise<string>;
   clusters(): Promise<string[]>;
-  /** The cluster is made where there is none. `options`: of the agent, without their dashes. */
-  installCommand(cluster: string, options?: Readonly<Record<string, string>>): Promise<string>;
+  /** The cluster is made where there is none. */
+  installCommand(cluster: string): Promise<string>;
   /** Asks only for what changed since the last call. */
   listeners(cluster: string): Promise<TableListener[]>;
   /** Names of the nodes that are connected to every shard. */
@@ -47,16 +47,14 @@ export function createApi(edge: string, adminToken: string): Api {
     if (!response.ok) throw new Error(`${method} ${path} was answered with ${response.status}: ${text.slice(0, 500)}`);
     return schema.parse(JSON.parse(text));
   }
+  const names = async () => (await call("GET", "/clusters", clustersSchema)).clusters.map(({ name }) => name);
   return {
     createCluster: async (name) => (await call("POST", "/clusters", createdSchema, { name })).token,
-    async installCommand(cluster, options) {
-      const { clusters } = await call("GET", "/clusters", clustersSchema);
-      if (!clusters.some(({ name }) => name === cluster))
-        await call("POST", "/clusters", createdSchema, { name: cluster });
-      const body = options === undefined ? {} : { options };
-      return (await call("POST", `/clusters/${cluster}/install-code`, codeSchema, body)).command;
+    async installCommand(cluster) {
+      if (!(await names()).includes(cluster)) await call("POST", "/clusters", createdSchema, { name: cluster });
+      return (await call("POST", `/clusters/${cluster}/install-code`, codeSchema, {})).command;
     },
-    clusters: async () => (await call("GET", "/clusters", clustersSchema)).clusters.map(({ name }) => name),
+    clusters: names,
     async listeners(cluster) {
       const path = `/clusters/${cluster}/table`;
       const before = tables.get(cluster);

@@ -2,7 +2,7 @@
 // YAML and the edge's table once a second, stopped together. Decides nothing about traffic.
 import { createHash } from "node:crypto";
 import { once } from "node:events";
-import { type AddressInfo, createServer } from "node:net";
+import { createServer } from "node:net";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { request } from "undici";
@@ -10,6 +10,7 @@ import { type Api, createApi, type TableListener } from "./api.ts";
 import { Child } from "./child.ts";
 import { type EdgeSettings, edgeEnvironment, edgeStartedSchema } from "./edge-settings.ts";
 import { createForwarder, type Forwarder } from "./forwarder.ts";
+import { freePort } from "./free-port.ts";
 import { Listeners } from "./listeners.ts";
 import { readWanted, type Wanted } from "./manifests.ts";
 import { type AgentSettings, Processes } from "./processes.ts";
@@ -219,13 +220,7 @@ async function choosePort(asked: number | undefined): Promise<number> {
     if (await canListen(asked, "127.0.0.1")) return asked;
     throw new Error(`Port ${asked} is in use by another program: give --port another one.`);
   }
-  if (await canListen(DEFAULT_PORT, "127.0.0.1")) return DEFAULT_PORT;
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, "close");
-  return port;
+  return (await canListen(DEFAULT_PORT, "127.0.0.1")) ? DEFAULT_PORT : await freePort();
 }
 
 async function canListen(port: number, address: string): Promise<boolean> {

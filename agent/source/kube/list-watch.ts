@@ -1,6 +1,7 @@
 // One kind of object, listed once and watched from there on: a shell around decide.ts that owns requests, timers and what is
 // known of the kind. What is known stays while the API server is away; a new list replaces it in one step.
 // Survives a restart: nothing.
+import { setTimeout as delay } from "node:timers/promises";
 import type { KubeApi } from "../../kube/api.ts";
 import { statusOf } from "../../kube/api.ts";
 import type { KubeObject } from "../resources.ts";
@@ -221,17 +222,7 @@ export class ListWatch {
   }
 
   /** Ends early when stopped. */
-  #sleep(ms: number): Promise<void> {
-    const { signal } = this.#stopping;
-    if (ms <= 0 || signal.aborted) return Promise.resolve();
-    return new Promise((resolve) => {
-      const wake = () => {
-        clearTimeout(timer);
-        signal.removeEventListener("abort", wake);
-        resolve();
-      };
-      const timer = setTimeout(wake, ms);
-      signal.addEventListener("abort", wake);
-    });
+  async #sleep(ms: number): Promise<void> {
+    if (ms > 0) await delay(ms, undefined, { signal: this.#stopping.signal }).catch(() => undefined);
   }
 }

@@ -5,13 +5,13 @@ import { createHash } from "node:crypto";
 import { once } from "node:events";
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import type { Server } from "node:http";
-import { type AddressInfo, createServer } from "node:net";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { request } from "undici";
 import { type Api, createApi } from "../api.ts";
 import { Child } from "../child.ts";
 import { createForwarder, type Forwarder } from "../forwarder.ts";
+import { freePort } from "../free-port.ts";
 import { Listeners } from "../listeners.ts";
 import { randomToken } from "../run-folder.ts";
 import type { Options } from "./options.ts";
@@ -194,13 +194,4 @@ async function answers(runtime: string, host: string): Promise<boolean> {
   } catch {
     return false;
   }
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, "close");
-  return port;
 }
