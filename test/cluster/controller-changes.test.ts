@@ -1,35 +1,13 @@
 // The controller against a real API server while Services change, by their owners and by other controllers: nothing is stuck,
 // nothing is written twice, and nobody is fought for ever.
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { FINALIZER } from "../../agent/publish/status.ts";
-import { Edge } from "../agent/publish/edge.ts";
-import { endpoint, node, slice } from "../agent/source/objects.ts";
-import { ApiServer } from "./api-server.ts";
-import { ControllingAgent } from "./controlling-agent.ts";
-import { hostnameOf, pathOf, service, Services, until } from "./services.ts";
+import { endpoint, slice } from "../agent/source/objects.ts";
+import { hostnameOf, pathOf, service, until } from "./services.ts";
+import { Stage } from "./stage.ts";
 
-const server = new ApiServer();
-const services = new Services(server);
-const edge = new Edge();
-let agent: ControllingAgent;
-beforeAll(async () => {
-  await server.start();
-  await server.apply(node("n1"));
-  await edge.start();
-  agent = new ControllingAgent(server, edge);
-  await until(() => expect(agent.leading).toBe(true));
-}, 600_000);
-afterAll(async () => {
-  await agent?.stop();
-  await edge.stop();
-  await server.stop();
-});
-const ready = (name: string) => server.apply(slice(name, [endpoint("10.0.0.1", "n1", { ready: true })]));
-const serve = async (name: string, spec: object = {}, metadata: object = {}) => {
-  await ready(name);
-  await server.create(service(name, spec, metadata));
-  await services.isServed(name);
-};
+const stage = Stage.ofFile();
+const { server, services, edge } = stage;
 
 describe("changes", () => {
   it.each([
@@ -47,7 +25,7 @@ describe("changes", () => {
     ],
   ])("of type to %s takes finalizer, address and conditions away, and back again", async (type, spec) => {
     const name = `type-${type.toLowerCase()}`;
-    await serve(name);
+    await stage.serve(name);
     await services.patch(name, { spec });
     await until(async () => expect(await services.finalizers(name)).toEqual([]));
     expect(await services.conditions(name)).toEqual({});
@@ -62,7 +40,7 @@ describe("changes", () => {
   });
 
   it("to an exposed ExternalName keep what the edge says, without a finalizer", async () => {
-    await serve("moved", {}, { annotations: { "postern.dev/expose": "true" } });
+    await stage.serve("moved", {}, { annotations: { "postern.dev/expose": "true" } });
     const spec = {
       type: "ExternalName",
       externalName: "a.example.com",
@@ -89,7 +67,7 @@ describe("changes", () => {
           : { type: "LoadBalancer", loadBalancerClass: "postern.dev/edge" };
       await Promise.all(names.map((name) => services.patch(name, { spec })));
       // Some see the change before, some after they were marked or written.
-      await until(() => expect(agent.requests.length).toBeGreaterThan(0));
+      await until(() => expect(stage.agent.requests.length).toBeGreaterThan(0));
     }
     for (const name of names) await services.isServed(name);
     await Promise.all(
@@ -102,8 +80,8 @@ describe("changes", () => {
   });
 
   it("of ports, labels, policy and annotations keep the address, and cost a patch only where a word changes", async () => {
-    await serve("mutable");
-    const before = agent.patches("mutable").length;
+    await stage.serve("mutable");
+    const before = stage.agent.patches("mutable").length;
     await services.patch("mutable", { metadata: { labels: { a: "b" } }, spec: { externalTrafficPolicy: "Local" } });
     await services.patch("mutable", { metadata: { annotations: { "postern.dev/algorithm": "round-robin" } } });
     await services.patch("mutable", { spec: { ports: [{ port: 8080, targetPort: 8080 }] } });
@@ -112,12 +90,12 @@ describe("changes", () => {
       expect(message).toBe(`Served at ${hostnameOf("mutable")} on ports 443, 8080.`);
     });
     expect(await services.hostnames("mutable")).toEqual([hostnameOf("mutable")]);
-    expect(agent.patches("mutable").length - before).toBe(1);
+    expect(stage.agent.patches("mutable").length - before).toBe(1);
   });
 
   it("of pods cost no request", async () => {
-    await serve("busy");
-    const before = agent.requests.length;
+    await stage.serve("busy");
+    const before = stage.agent.requests.length;
     for (let index = 2; index < 30; index++) {
       await server.apply(
         slice("busy", [
@@ -127,7 +105,7 @@ describe("changes", () => {
       );
     }
     await until(() => expect(edge.endpoints("default/busy")).toContain("10.0.1.29"));
-    expect(agent.requests.slice(before).filter(({ path }) => !path.includes("/leases/"))).toEqual([]);
+    expect(stage.agent.requests.slice(before).filter(({ path }) => !path.includes("/leases/"))).toEqual([]);
   });
 });
 
@@ -143,8 +121,8 @@ describe("another controller that writes the same status", () => {
     });
 
   it("is named, and what it writes is restored, later each time", async () => {
-    await serve("contested");
-    const writes = () => agent.patches("contested").length;
+    await stage.serve("contested");
+    const writes = () => stage.agent.patches("contested").length;
     const began = performance.now();
     const before = writes();
     // As k3s' ServiceLB: whenever it sees something else, it writes what it wants.
@@ -164,8 +142,8 @@ describe("another controller that writes the same status", () => {
   });
 
   it("may strip the finalizer: it is put back, later each time, and the Service goes in the end", async () => {
-    await serve("stripped");
-    const before = agent.patches("stripped").length;
+    await stage.serve("stripped");
+    const before = stage.agent.patches("stripped").length;
     const began = performance.now();
     let stripped = 0;
     while (performance.now() - began < 5_000) {
@@ -175,7 +153,7 @@ describe("another controller that writes the same status", () => {
       }
       await new Promise((resolve) => setTimeout(resolve, 20));
     }
-    expect(agent.patches("stripped").length - before).toBeLessThanOrEqual(3);
+    expect(stage.agent.patches("stripped").length - before).toBeLessThanOrEqual(3);
     expect(stripped).toBeGreaterThanOrEqual(2);
     expect(edge.serves).toContain("default/stripped");
     await isContested("stripped", "Another controller");
@@ -185,7 +163,7 @@ describe("another controller that writes the same status", () => {
   });
 
   it("may clear the whole status, conditions included: it is ours again after a moment", async () => {
-    await serve("cleared");
+    await stage.serve("cleared");
     const whole = (await services.get("cleared")) as object;
     const body = { ...whole, status: { loadBalancer: {} } };
     await server.ask("PUT", `${pathOf("cleared")}/status`, { body });

@@ -1,40 +1,17 @@
 // The controller against a real API server, as the agent's own service account under the manifest's roles and admission
 // policy: the cloud LoadBalancer contract as far as it is finalizer, status and conditions.
 import { setTimeout as pause } from "node:timers/promises";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { FINALIZER } from "../../agent/publish/status.ts";
-import { Edge } from "../agent/publish/edge.ts";
-import { endpoint, node, slice } from "../agent/source/objects.ts";
-import { ApiServer } from "./api-server.ts";
-import { ControllingAgent } from "./controlling-agent.ts";
-import { hostnameOf, service, Services, until } from "./services.ts";
+import { hostnameOf, service, until } from "./services.ts";
+import { Stage } from "./stage.ts";
 
-const server = new ApiServer();
-const services = new Services(server);
-const edge = new Edge();
-let agent: ControllingAgent;
-beforeAll(async () => {
-  await server.start();
-  await server.apply(node("n1"));
-  await edge.start();
-  agent = new ControllingAgent(server, edge, { askAgainMs: 1_000 });
-  await until(() => expect(agent.leading).toBe(true));
-}, 600_000);
-afterAll(async () => {
-  await agent?.stop();
-  await edge.stop();
-  await server.stop();
-});
-const ready = (name: string) => server.apply(slice(name, [endpoint("10.0.0.1", "n1", { ready: true })]));
-const serve = async (name: string, spec: object = {}, metadata: object = {}) => {
-  await ready(name);
-  await server.create(service(name, spec, metadata));
-  await services.isServed(name);
-};
+const stage = Stage.ofFile({ askAgainMs: 1_000 });
+const { server, services, edge } = stage;
 
 describe("a Service's life", () => {
   it("is marked, published, given its address, and let go, in two small patches and one more", async () => {
-    await serve("life");
+    await stage.serve("life");
     expect(await services.finalizers("life")).toEqual([FINALIZER]);
     expect(await services.conditions("life")).toEqual({ "postern.dev/Programmed": "True Programmed" });
     const { uid } = (await services.get("life")).metadata;
@@ -52,11 +29,11 @@ describe("a Service's life", () => {
         },
       },
     ];
-    expect(agent.patches("life").map(({ body }) => body)).toEqual([mark, write]);
+    expect(stage.agent.patches("life").map(({ body }) => body)).toEqual([mark, write]);
     await server.delete(service("life"));
     await services.isGone("life");
     expect(edge.serves).not.toContain("default/life");
-    expect(agent.patches("life").slice(2)).toMatchObject([
+    expect(stage.agent.patches("life").slice(2)).toMatchObject([
       {
         body: {
           metadata: { uid, "$deleteFromPrimitiveList/finalizers": [FINALIZER] },
@@ -70,12 +47,12 @@ describe("a Service's life", () => {
   });
 
   it("is never published without its finalizer, and never without it while the edge serves it", async () => {
-    agent.isCutOff = ({ path }) => path.includes("/services/order/status");
+    stage.agent.isCutOff = ({ path }) => path.includes("/services/order/status");
     await server.create(service("order"));
     // Time enough for a publish, if there were any.
-    await until(() => expect(agent.patches("order").length).toBeGreaterThan(3));
+    await until(() => expect(stage.agent.patches("order").length).toBeGreaterThan(3));
     expect(edge.puts.flatMap(({ services: published }) => published)).not.toContain("default/order");
-    agent.isCutOff = () => false;
+    stage.agent.isCutOff = () => false;
     await services.isServed("order");
     edge.instead = () => 503;
     await server.delete(service("order"));
@@ -87,7 +64,7 @@ describe("a Service's life", () => {
   });
 
   it("goes after ten seconds where the edge cannot be asked", async () => {
-    await serve("lonely");
+    await stage.serve("lonely");
     edge.instead = () => 503;
     const began = performance.now();
     await server.delete(service("lonely"));
@@ -97,7 +74,7 @@ describe("a Service's life", () => {
   });
 
   it("deleted and made anew at once, is another one, with the same address", async () => {
-    await serve("anew");
+    await stage.serve("anew");
     const before = (await services.get("anew")).metadata.uid;
     await server.delete(service("anew"));
     await until(() => server.create(service("anew")));
@@ -112,9 +89,9 @@ describe("a Service's life", () => {
   it("is none of ours with another class, or without one", async () => {
     await server.create(service("foreign", { loadBalancerClass: "example.com/other" }));
     await server.create(service("classless", { loadBalancerClass: undefined }));
-    await serve("ours");
+    await stage.serve("ours");
     for (const name of ["foreign", "classless"]) {
-      expect(agent.patches(name)).toEqual([]);
+      expect(stage.agent.patches(name)).toEqual([]);
       expect(edge.serves).not.toContain(`default/${name}`);
       await server.delete(service(name));
       await services.isGone(name);
@@ -124,8 +101,8 @@ describe("a Service's life", () => {
   it("leaves a finalizer and a status alone that somebody else has put there", async () => {
     await server.create(service("theirs", { loadBalancerClass: "example.com/other" }, { finalizers: [FINALIZER] }));
     await server.delete(service("theirs"));
-    await serve("after-theirs");
-    expect(agent.patches("theirs")).toEqual([]);
+    await stage.serve("after-theirs");
+    expect(stage.agent.patches("theirs")).toEqual([]);
     await services.patch("theirs", { metadata: { finalizers: null } });
     await services.isGone("theirs");
   });
@@ -189,7 +166,7 @@ describe("what the status says", () => {
 
   it("learns that another cluster has given up a hostname, and asks only while one is refused", async () => {
     edge.owned.add("wanted.test");
-    await serve("wants", {}, { annotations: { "postern.dev/hostname": "wanted.test" } });
+    await stage.serve("wants", {}, { annotations: { "postern.dev/hostname": "wanted.test" } });
     expect(await services.conditions("wants")).toMatchObject({
       "postern.dev/HostnameConflict": "True HostnameConflict",
     });
@@ -222,7 +199,7 @@ describe("what the status says", () => {
         (await services.get(name)).status.conditions?.find(({ type }) => type === "postern.dev/Programmed")?.message,
       ).toContain(hostnameOf(name));
       expect(await services.finalizers(name)).toEqual([]);
-      expect(agent.patches(name)).toHaveLength(1);
+      expect(stage.agent.patches(name)).toHaveLength(1);
       await services.patch(name, { metadata: { annotations: { "postern.dev/expose": null } } });
       await until(async () => expect(await services.conditions(name)).toEqual({}));
       await server.delete(service(name));

@@ -1,29 +1,12 @@
 // Events as a person sees them with `kubectl describe service`, written to a real API server by the leading agent; and what a
 // thousand Services at once cost.
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { Edge } from "../agent/publish/edge.ts";
+import { describe, expect, it } from "vitest";
 import { endpoint, node, slice } from "../agent/source/objects.ts";
-import { ApiServer } from "./api-server.ts";
-import { ControllingAgent } from "./controlling-agent.ts";
-import { hostnameOf, service, Services, until } from "./services.ts";
+import { hostnameOf, service, until } from "./services.ts";
+import { Stage } from "./stage.ts";
 
-const server = new ApiServer();
-const services = new Services(server);
-const edge = new Edge();
-let agent: ControllingAgent;
-beforeAll(async () => {
-  await server.start();
-  await server.apply(node("n1"));
-  await edge.start();
-  agent = new ControllingAgent(server, edge);
-  await until(() => expect(agent.leading).toBe(true));
-}, 600_000);
-afterAll(async () => {
-  await agent?.stop();
-  await edge.stop();
-  await server.stop();
-});
-const ready = (name: string) => server.apply(slice(name, [endpoint("10.0.0.1", "n1", { ready: true })]));
+const stage = Stage.ofFile();
+const { server, services, edge } = stage;
 const toBe = (name: string, reasons: readonly string[]) =>
   until(async () =>
     expect((await services.events(name)).map(({ reason, count }) => `${reason} ${count}`)).toEqual(reasons),
@@ -31,7 +14,7 @@ const toBe = (name: string, reasons: readonly string[]) =>
 
 describe("Events", () => {
   it("tell a Service's life, in order", async () => {
-    await ready("told");
+    await stage.ready("told");
     await server.create(service("told"));
     await toBe("told", ["EnsuringLoadBalancer 1", "EnsuredLoadBalancer 1"]);
     const { uid } = (await services.get("told")).metadata;
@@ -59,7 +42,7 @@ describe("Events", () => {
   });
 
   it("that say the same are one, with a count", async () => {
-    await ready("counted");
+    await stage.ready("counted");
     await server.create(service("counted"));
     await toBe("counted", ["EnsuringLoadBalancer 1", "EnsuredLoadBalancer 1"]);
     for (const name of ["a.test", "b.test", "c.test"]) {
@@ -78,7 +61,7 @@ describe("Events", () => {
     });
     const label = { "node.kubernetes.io/exclude-from-external-load-balancers": "" };
     await server.apply(node("n1", { labels: label }));
-    await ready("excluded");
+    await stage.ready("excluded");
     await server.create(service("excluded"));
     await until(async () =>
       expect((await services.events("excluded")).map(({ reason }) => reason)).toContain("UnAvailableLoadBalancer"),
@@ -90,14 +73,14 @@ describe("Events", () => {
   });
 
   it("are few where a Service changes without end", async () => {
-    await ready("restless");
+    await stage.ready("restless");
     await server.create(service("restless"));
     for (let index = 0; index < 28; index++) {
       const name = `h${index}.test`;
       await services.patch("restless", { metadata: { annotations: { "postern.dev/hostname": name } } });
       await until(async () => expect(await services.hostnames("restless")).toContain(name));
     }
-    const written = agent.requests.filter(
+    const written = stage.agent.requests.filter(
       ({ path, body }) => path.includes("/events") && JSON.stringify(body).includes("restless"),
     );
     expect(written.length).toBeLessThanOrEqual(25);
@@ -107,7 +90,7 @@ describe("Events", () => {
 it("gives a thousand Services at once their status, with two patches each", async () => {
   const names = Array.from({ length: 1_000 }, (_, index) => `many-${String(index).padStart(4, "0")}`);
   const ends = ["10.0.0.1", "10.0.0.2", "10.0.0.3"].map((address) => endpoint(address, "n1", { ready: true }));
-  const before = agent.requests.length;
+  const before = stage.agent.requests.length;
   const puts = edge.puts.length;
   const began = performance.now();
   const left = [...names];
@@ -127,7 +110,7 @@ it("gives a thousand Services at once their status, with two patches each", asyn
   };
   await until(async () => expect(await list()).toHaveLength(1_000), 60_000);
   const served = performance.now();
-  const requests = agent.requests.slice(before);
+  const requests = stage.agent.requests.slice(before);
   const patches = requests.filter(({ path }) => path.endsWith("/status")).length;
   const events = requests.filter(({ path }) => path.includes("/events")).length;
   const seconds = (ms: number) => (ms / 1000).toFixed(1);
