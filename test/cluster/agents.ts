@@ -2,11 +2,11 @@
 // Changes through settings are undone by whoever made them.
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { readFileSync } from "node:fs";
 import { z } from "zod";
 import { run } from "./command.ts";
 import { edgeApi } from "./edge.ts";
 import { edge, kubectl, type NodePlace } from "./places.ts";
+import { pidsIn } from "./processes.ts";
 
 const daemonSet = "daemonset/postern-agent";
 
@@ -35,6 +35,7 @@ export async function limitTo(node: string | undefined): Promise<void> {
 
 export interface AgentPod {
   readonly name: string;
+  readonly uid: string;
   readonly node: string;
   readonly leaving: boolean;
   readonly ready: boolean;
@@ -43,14 +44,15 @@ export interface AgentPod {
 const columns = [
   "{.spec.nodeName}",
   "{.metadata.name}",
+  "{.metadata.uid}",
   "{.metadata.deletionTimestamp}",
   '{.status.conditions[?(@.type=="Ready")].status}',
 ];
 
 /** `line`: as `columns` has it, with a bar between. */
 function podOf(line: string): AgentPod {
-  const [node = "", name = "", deleted = "", ready = ""] = line.split("|");
-  return { node, name, leaving: deleted !== "", ready: ready === "True" };
+  const [node = "", name = "", uid = "", deleted = "", ready = ""] = line.split("|");
+  return { node, name, uid, leaving: deleted !== "", ready: ready === "True" };
 }
 
 export async function agentPods(): Promise<AgentPod[]> {
@@ -99,7 +101,4 @@ export async function connectedNodes(): Promise<string[]> {
 }
 
 /** The agents' processes on a node. */
-export async function agentPids({ netns }: NodePlace): Promise<number[]> {
-  const pids = (await run(["ip", "netns", "pids", netns])).trim().split("\n").map(Number);
-  return pids.filter((pid) => readFileSync(`/proc/${pid}/cmdline`, "utf8").split("\0").includes("/agent/main.mjs"));
-}
+export const agentPids = ({ netns }: NodePlace): Promise<number[]> => pidsIn(netns, "/agent/main.mjs");

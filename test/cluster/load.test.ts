@@ -1,14 +1,15 @@
 // What must lose no request: rollouts, drains, upgrades, deaths and restarts, each under constant load through the edge.
 // Requests are idempotent and pods finish what they accepted (web.ts). Both transports where the way of a packet matters.
-import { readFileSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { agentIsReady } from "./agent.ts";
-import { run } from "./command.ts";
+import { agentPids, agentPods, inSystem, limitTo, restart } from "./agents.ts";
 import { ensureBinaries } from "./binaries.ts";
+import { run } from "./command.ts";
 import { ensureControlPlane } from "./control.ts";
-import { type LoadReport, underLoad } from "./load.ts";
-import { control, edge, inside, kubectl } from "./places.ts";
-import { endProcess, pidOf, until } from "./processes.ts";
+import { hostOf } from "./exposed.ts";
+import { type LoadReport, served, underLoad } from "./load.ts";
+import { control, inside, kubectl, nodes } from "./places.ts";
+import { endProcess, pidOf, pidsIn, until } from "./processes.ts";
 import { TestNamespace, webService } from "./web.ts";
 
 let test: TestNamespace;
@@ -31,24 +32,17 @@ afterAll(async () => {
 
 const transports = ["tunnel", "direct"] as const;
 type Transport = (typeof transports)[number];
-const agents = [kubectl, "--namespace", "postern-system"];
-const hostOf = (name: string): string => `${name}-${test.name}-${edge.cluster}.${edge.domain}`;
 
 async function expose(transport: Transport): Promise<void> {
   await test.apply({
     ...webService(transport, { type: "LoadBalancer", ports: [{ name: "http", port: 80, targetPort: 8080 }] }),
     metadata: { name: transport, annotations: { "postern.dev/transport": transport } },
   });
-  await served(transport);
-}
-
-async function served(name: string): Promise<void> {
-  const ask = ["curl", "-sf", "-o", "/dev/null", "-H", `Host: ${hostOf(name)}`, `http://${control.address}/hostname`];
-  await run([...inside(control.netns), ...ask, "--retry", "100", "--retry-delay", "1", "--retry-all-errors"]);
+  await served(hostOf(test, transport));
 }
 
 async function during(transport: Transport, what: string, change: () => Promise<unknown>): Promise<LoadReport> {
-  const report = await underLoad({ host: hostOf(transport) }, change);
+  const report = await underLoad({ host: hostOf(test, transport) }, change);
   const { total, failed, latency } = report;
   console.log(
     `${transport}, ${what}: ${failed} of ${total} failed; ms p50 ${latency.p50} p99 ${latency.p99} max ${latency.max}`,
@@ -58,28 +52,9 @@ async function during(transport: Transport, what: string, change: () => Promise<
   return report;
 }
 
-/** Processes of that program in a node's, or the control plane's, network. */
-async function pidsIn(netns: string, argument: string): Promise<number[]> {
-  const pids = (await run(["ip", "netns", "pids", netns])).trim().split("\n").map(Number);
-  return pids.filter((pid) => readFileSync(`/proc/${pid}/cmdline`, "utf8").split("\0").includes(argument));
-}
-
+/** A pod's UID. */
 const leader = (): Promise<string> =>
-  run([...agents, "get", "lease", "postern-leader", "-o", "jsonpath={.spec.holderIdentity}"]);
-
-async function nodeOfLeader(): Promise<string> {
-  const uid = await leader();
-  const lines = await run([
-    ...agents,
-    "get",
-    "pods",
-    "--no-headers",
-    "-o",
-    "custom-columns=:metadata.uid,:spec.nodeName",
-  ]);
-  const found = lines.split("\n").find((line) => line.startsWith(uid));
-  return found?.split(/\s+/)[1] ?? "";
-}
+  inSystem("get", "lease", "postern-leader", "-o", "jsonpath={.spec.holderIdentity}");
 
 describe.each(transports)("%s loses nothing", (transport) => {
   it("while a rollout replaces every pod", async () => {
@@ -98,7 +73,7 @@ describe.each(transports)("%s loses nothing", (transport) => {
 
   it("while the agent of a node is killed", async () => {
     await during(transport, "agent killed", async () => {
-      for (const pid of await pidsIn("n1", "/agent/main.mjs")) process.kill(pid, "SIGKILL");
+      await kill("n1");
       await untilAgents(3);
     });
   });
@@ -110,11 +85,11 @@ describe.each(transports)("%s loses nothing", (transport) => {
         "-sS",
         "--fail",
         "-H",
-        `Host: ${hostOf(transport)}`,
+        `Host: ${hostOf(test, transport)}`,
         `http://${control.address}/shell?shellCommand=sleep+12%3Becho+done`,
       ];
       const answers = Promise.all(Array.from({ length: 6 }, () => run([...inside(control.netns), ...slow])));
-      await run([...agents, "rollout", "restart", "daemonset/postern-agent"]);
+      await restart();
       await agentIsReady();
       expect(await answers).toEqual(Array(6).fill(expect.stringContaining("done")));
     });
@@ -123,13 +98,11 @@ describe.each(transports)("%s loses nothing", (transport) => {
   it("while the leader is killed, and a change finds the next one", async () => {
     await during(transport, "leader killed", async () => {
       const before = await leader();
-      const node = await nodeOfLeader();
+      const pod = (await agentPods()).find(({ uid }) => uid === before);
+      if (pod === undefined) throw new Error(`no agent's pod has the leader's UID ${before}`);
       // Its pod goes: the next one has another UID, and must wait until the Lease expires.
-      const [pod = ""] = (
-        await run([...agents, "get", "pods", "--field-selector", `spec.nodeName=${node}`, "-o", "name"])
-      ).split("\n");
-      for (const pid of await pidsIn(node, "/agent/main.mjs")) process.kill(pid, "SIGKILL");
-      await run([...agents, "delete", pod, "--force", "--grace-period=0"]);
+      await kill(pod.node);
+      await inSystem("delete", `pod/${pod.name}`, "--force", "--grace-period=0");
       await until("another leader", async () => (await leader()) !== before);
       await test.deployWeb({ replicas: 3, version: `${transport}-next` });
     });
@@ -152,14 +125,14 @@ describe.each(transports)("%s loses nothing", (transport) => {
         const [next] = await pidsIn(control.netns, "serve");
         return next !== undefined && next !== pid;
       });
-      await served(transport);
+      await served(hostOf(test, transport));
     });
   });
 
   it("while the edge is upgraded", async () => {
     await during(transport, "edge restarted", async () => {
       process.kill(pidOf("edge") ?? 0, "SIGHUP");
-      await served(transport);
+      await served(hostOf(test, transport));
     });
   });
 
@@ -170,35 +143,27 @@ describe.each(transports)("%s loses nothing", (transport) => {
       // kube-proxy itself refuses connections between a port's new name and the slice that follows it.
       const name = transport === "tunnel" ? "renamed" : "http";
       await patch(transport, { spec: { ports: [{ name, port: 80, targetPort: 8080 }] } });
-      await served(transport);
+      await served(hostOf(test, transport));
       const more = { name: "more", port: 81, targetPort: 8080 };
       await patch(transport, { spec: { ports: [{ name, port: 80, targetPort: 8080 }, more] } });
-      await served(transport);
+      await served(hostOf(test, transport));
       await patch(transport, { spec: { externalTrafficPolicy: "Local" } });
-      await served(transport);
+      await served(hostOf(test, transport));
       await patch(transport, { spec: { externalTrafficPolicy: "Cluster" } });
-      await served(transport);
+      await served(hostOf(test, transport));
     });
   });
 });
 
 describe("on one node", () => {
   it("an upgrade of the only agent loses nothing", async () => {
-    const only = (value: string | null) =>
-      run([
-        ...agents,
-        "patch",
-        "daemonset/postern-agent",
-        "-p",
-        JSON.stringify({ spec: { template: { spec: { nodeSelector: { "kubernetes.io/hostname": value } } } } }),
-      ]);
-    await only("n1");
+    await limitTo("n1");
     await untilAgents(1);
     await during("tunnel", "rolling update of the only agent", async () => {
-      await run([...agents, "rollout", "restart", "daemonset/postern-agent"]);
+      await restart();
       await agentIsReady();
     });
-    await only(null);
+    await limitTo(undefined);
     await untilAgents(3);
   });
 });
@@ -218,13 +183,13 @@ async function patch(service: string, change: object): Promise<void> {
 
 async function untilAgents(count: number): Promise<void> {
   await agentIsReady();
-  await until(`${count} agents`, async () => {
-    const lines = await run([...agents, "get", "pods", "--no-headers"]);
-    return (
-      lines
-        .trim()
-        .split("\n")
-        .filter((line) => /\s1\/1\s+Running/.test(line)).length === count
-    );
-  });
+  await until(
+    `${count} agents`,
+    async () => (await agentPods()).filter(({ ready, leaving }) => ready && !leaving).length === count,
+  );
+}
+
+async function kill(node: string): Promise<void> {
+  for (const place of nodes.filter(({ name }) => name === node))
+    for (const pid of await agentPids(place)) process.kill(pid, "SIGKILL");
 }

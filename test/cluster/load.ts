@@ -4,6 +4,7 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { createInterface } from "node:readline";
 import { z } from "zod";
+import { run } from "./command.ts";
 import { control, inside } from "./places.ts";
 
 const reportSchema = z.object({
@@ -23,6 +24,12 @@ export interface LoadOptions {
   /** Requests a second. */
   readonly rate?: number;
   readonly method?: "GET" | "POST";
+}
+
+/** Until the edge serves it. */
+export async function served(host: string): Promise<void> {
+  const ask = ["curl", "-sf", "-o", "/dev/null", "-H", `Host: ${host}`, `http://${control.address}/hostname`];
+  await run([...inside(control.netns), ...ask, "--retry", "100", "--retry-delay", "1", "--retry-all-errors"]);
 }
 
 const program = new URL("load-client.ts", import.meta.url).pathname;

@@ -5,9 +5,9 @@ import { spawn } from "node:child_process";
 import { createInterface } from "node:readline";
 import { z } from "zod";
 import { bringUp } from "./cluster.ts";
-import { run } from "./command.ts";
-import { type LoadReport, underLoad } from "./load.ts";
-import { control, edge, inside, kubectl } from "./places.ts";
+import { hostOf } from "./exposed.ts";
+import { type LoadReport, served, underLoad } from "./load.ts";
+import { kubectl } from "./places.ts";
 import { TestNamespace, webService } from "./web.ts";
 
 const RATE = 200;
@@ -67,9 +67,8 @@ try {
       ...webService("web", { type: "LoadBalancer", ports: [{ port: 80, targetPort: 8080 }] }),
       metadata: { name: "web", annotations: { "postern.dev/transport": transport } },
     });
-    const host = `web-${test.name}-${edge.cluster}.${edge.domain}`;
-    const ask = ["curl", "-sf", "-o", "/dev/null", "-H", `Host: ${host}`, `http://${control.address}/hostname`];
-    await run([...inside(control.netns), ...ask, "--retry", "50", "--retry-delay", "1", "--retry-all-errors"]);
+    const host = hostOf(test, "web");
+    await served(host);
     const watch = watchPods(test.name);
     let begun = 0;
     const report: LoadReport = await underLoad({ host, rate: RATE, method }, async () => {

@@ -5,6 +5,7 @@ import { spawn } from "node:child_process";
 import { mkdirSync, openSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { setTimeout as delay } from "node:timers/promises";
 import { z } from "zod";
+import { run } from "./command.ts";
 import { work } from "./places.ts";
 
 const records = `${work}/processes`;
@@ -34,6 +35,12 @@ export const isRunning = (name: string): boolean => pidOf(name) !== undefined;
 export function pidOf(name: string): number | undefined {
   const record = readRecord(name);
   return record !== undefined && startOf(record.pid) === record.started ? record.pid : undefined;
+}
+
+/** Processes in a network namespace that were called with this argument. */
+export async function pidsIn(netns: string, argument: string): Promise<number[]> {
+  const pids = (await run(["ip", "netns", "pids", netns])).trim().split("\n").map(Number);
+  return pids.filter((pid) => readFileSync(`/proc/${pid}/cmdline`, "utf8").split("\0").includes(argument));
 }
 
 export function recordedNames(): string[] {
