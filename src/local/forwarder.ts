@@ -31,6 +31,8 @@ export interface ForwarderOptions {
 }
 
 const AGAIN_MS = 100;
+/** For how long the head of an answer of known length waits for its body: one that breaks off meanwhile is no answer yet. */
+const BODY_MS = 100;
 
 /** `secret` proves to the Worker that the client's address comes from here. */
 export function createForwarder(
@@ -145,6 +147,8 @@ class Exchange implements Dispatcher.DispatchHandler {
   readonly #resets: boolean;
   readonly #again: () => boolean;
   #controller: Dispatcher.DispatchController | undefined;
+  /** Writes the head. Undefined: there is none, or it is written, and the exchange cannot be sent again. */
+  #head: (() => void) | undefined;
 
   /** `again`: called after a break without an answer; true where it will be sent once more. */
   constructor(response: ServerResponse, socket: Duplex | undefined, resets: boolean, again: () => boolean) {
@@ -188,22 +192,40 @@ class Exchange implements Dispatcher.DispatchHandler {
       response.req.socket.resetAndDestroy();
       return;
     }
-    response.sendDate = false;
-    response.writeHead(status, statusMessage, responseHeaders(rawHeadersOf(controller)));
+    const raw = responseHeaders(rawHeadersOf(controller));
+    const head = () => {
+      this.#head = undefined;
+      response.sendDate = false;
+      response.writeHead(status, statusMessage, raw);
+    };
+    this.#head = head;
+    const flush = () => {
+      if (this.#head !== head) return;
+      head();
+      response.flushHeaders();
+    };
     // A small answer leaves as one packet; the head of a stream that is still silent must not wait for its first byte.
-    setImmediate(() => response.flushHeaders());
+    const bodyIsNear = headers["content-length"] !== undefined;
+    setImmediate(() => {
+      if (this.#head !== head) return;
+      if (bodyIsNear) setTimeout(flush, BODY_MS);
+      else flush();
+    });
   }
 
   onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
+    this.#head?.();
     if (!this.#response.write(chunk)) controller.pause();
   }
 
   onResponseEnd(): void {
+    this.#head?.();
     this.#response.end();
   }
 
   onResponseError(_: Dispatcher.DispatchController, error: Error): void {
     const response = this.#response;
+    this.#head = undefined;
     // A reset, because the end of a connection alone would look like the whole of an answer without a length.
     if (response.headersSent) response.req.socket.resetAndDestroy();
     else if ("code" in error && error.code === "UND_ERR_INVALID_ARG") refuse(response, 400, "This is not HTTP.");

@@ -78,6 +78,8 @@ describe.each(transports)("externalTrafficPolicy: Local: %s", (transport) => {
 
   it("only nodes with a pod of their own take requests; switched live", async () => {
     const spec = { selector: { app: "one" }, externalTrafficPolicy: "Local" };
+    // A second try must not meet connections that the edge kept from the first.
+    await test.kubectl("delete", "--ignore-not-found", `service/${service}`);
     await test.apply(balancer(service, spec, { "postern.dev/transport": transport }));
     await test.kubectl("rollout", "status", "--timeout=60s", "deployment/one");
     const host = hostOf(test, service);

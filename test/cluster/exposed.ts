@@ -62,12 +62,16 @@ export async function servers(host: string, options: AskOptions = {}): Promise<s
   return [...new Set(named)].sort();
 }
 
-/** Numbers of the nodes through which requests came in, by the address that the pods saw: 10.244.2.1 or 10.90.0.12 => 2. */
+/**
+ * Numbers of the nodes through which requests came in, by the address that the pods saw: 10.244.2.1 or 10.90.0.12 => 2.
+ * The edge's own address names no node: a connection that it keeps from the time of externalTrafficPolicy Local.
+ * NaN: anything else, so a request that was not answered.
+ */
 export async function entries(host: string, options: AskOptions = {}): Promise<number[]> {
   const answers = await ask(host, { count: 40, path: "/clientip", ...options });
-  const numbers = answers.map(({ body }) =>
-    Number(/^10\.(?:244\.(\d)\.1|90\.0\.1(\d)):/.exec(body)?.slice(1).join("")),
-  );
+  const numbers = answers
+    .filter(({ body }) => !body.startsWith(`${control.address}:`))
+    .map(({ body }) => Number(/^10\.(?:244\.(\d)\.1|90\.0\.1(\d)):/.exec(body)?.slice(1).join("")));
   return [...new Set(numbers)].sort((a, b) => a - b);
 }
 

@@ -37,10 +37,10 @@ export function pidOf(name: string): number | undefined {
   return record !== undefined && startOf(record.pid) === record.started ? record.pid : undefined;
 }
 
-/** Processes in a network namespace that were called with this argument. */
+/** Processes in a network namespace that were called with this argument; one that ends meanwhile is not among them. */
 export async function pidsIn(netns: string, argument: string): Promise<number[]> {
   const pids = (await run(["ip", "netns", "pids", netns])).trim().split("\n").map(Number);
-  return pids.filter((pid) => readFileSync(`/proc/${pid}/cmdline`, "utf8").split("\0").includes(argument));
+  return pids.filter((pid) => readOrEmpty(`/proc/${pid}/cmdline`).split("\0").includes(argument));
 }
 
 export function recordedNames(): string[] {

@@ -432,6 +432,28 @@ describe("an edge that restarts", () => {
     expect(asked).toBe(1);
   });
 
+  test("so is one of whose answer there was the head alone; a head whose body comes later is passed on", async () => {
+    let asked = 0;
+    const port = await before(
+      createServer((req, res) => {
+        asked++;
+        res.setHeader("content-length", 5).flushHeaders();
+        if (req.url === "/breaks" && asked === 1) req.socket.destroySoon();
+        else if (req.url === "/begins") req.socket.write("he", () => req.socket.destroySoon());
+        else if (req.url !== "/waits") res.end("whole");
+      }),
+      PATIENCE,
+    );
+    expect((await buffer(await get(port, { path: "/breaks" }))).toString()).toBe("whole");
+    expect(asked).toBe(2);
+    const waiting = await get(port, { path: "/waits" });
+    expect(waiting.headers["content-length"]).toBe("5");
+    waiting.on("error", () => {}).destroy();
+    asked = 0;
+    await expect(get(port, { path: "/begins" }).then(buffer)).rejects.toThrow();
+    expect(asked).toBe(1);
+  });
+
   test("requests wait while it is down, with their bodies", async () => {
     const gone = createTcpServer();
     const edge = await listen(gone);

@@ -20,7 +20,14 @@ describe("redial", () => {
 
   it("begins anew after a connection that lasted", () => {
     expect(redial({ code: 1006, connectedMs: 10_000 }, 9, () => 0.5)).toEqual({ action: "wait", ms: 250, failures: 1 });
-    expect(redial({ code: 1006, connectedMs: 9_999 }, 9, () => 0.5)).toMatchObject({ failures: 10 });
+    expect(redial({ code: 1006, connectedMs: 9_999 }, 2, () => 0.5)).toMatchObject({ failures: 3 });
+  });
+
+  it("within 2 s after a connection of a second or more, whatever came before: requests wait that long", () => {
+    const short: Ended = { code: 1006, connectedMs: 1_000 };
+    expect(redial(short, 9, () => 0.5)).toEqual({ action: "wait", ms: 1_000, failures: 5 });
+    expect(redial(short, 1, () => 0.5)).toEqual({ action: "wait", ms: 250, failures: 2 });
+    expect(redial({ ...short, connectedMs: 999 }, 9, () => 0.5)).toMatchObject({ ms: 15_000, failures: 10 });
   });
 
   it.each<[string, Ended]>([
