@@ -9,9 +9,12 @@ import {
   existsSync,
   mkdirSync,
   mkdtempSync,
+  readdirSync,
   readFileSync,
   renameSync,
   rmSync,
+  statSync,
+  utimesSync,
   writeFileSync,
 } from "node:fs";
 import { homedir } from "node:os";
@@ -29,6 +32,8 @@ const root = new URL("..", import.meta.url).pathname;
 const cache = join(process.env["XDG_CACHE_HOME"] ?? join(homedir(), ".cache"), "postern-image");
 const storage = ["--root", join(cache, "storage"), "--runroot", join(cache, "run"), "--storage-driver", "vfs"];
 const localBase = "localhost/debian:12-slim";
+/** Archives of a target that are kept, the ones last asked for: each has some 120 MB. */
+const KEPT = 4;
 
 const say = (text: string) => process.stderr.write(`${text}\n`);
 const fail = (text: string): never => {
@@ -52,8 +57,10 @@ const key = createHash("sha256")
   .slice(0, 16);
 const archive = join(cache, `postern-agent-${target}-${key}.tar`);
 
-if (existsSync(archive)) say(`${name} was built before`);
-else {
+if (existsSync(archive)) {
+  say(`${name} was built before`);
+  utimesSync(archive, new Date(), new Date());
+} else {
   need("buildah");
   if (base === undefined) makeBase();
   const context = newContext();
@@ -71,8 +78,20 @@ else {
   run("buildah", [...storage, "push", "--quiet", name, `oci-archive:${part}:${name}`]);
   renameSync(part, archive);
   rmSync(context, { recursive: true });
+  prune();
 }
 process.stdout.write(`${archive}\n`);
+
+/** Of what was built before. */
+function prune(): void {
+  const archives = readdirSync(cache)
+    .filter((file) => file.startsWith(`postern-agent-${target}-`) && file.endsWith(".tar"))
+    .map((file) => join(cache, file))
+    .sort((one, other) => statSync(other).mtimeMs - statSync(one).mtimeMs);
+  for (const old of archives.slice(KEPT)) rmSync(old);
+  // Images that have lost their name to this one.
+  run("buildah", [...storage, "rmi", "--prune"]);
+}
 
 /** File name → text. */
 async function bundle(): Promise<Readonly<Record<string, string>>> {

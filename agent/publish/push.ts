@@ -29,7 +29,10 @@ export interface Term {
 export interface Publisher {
   /** Makes `snapshot` what the edge should have. The latest one counts. */
   offer(snapshot: Snapshot): void;
-  /** Sends the latest one again, in case the edge lost it; gives way where another agent has published since. */
+  /**
+   * The edge is there (again). Sends the latest one again, in case the edge lost it; gives way where another agent has
+   * published since. One that waits for the edge goes now.
+   */
   repeat(): void;
   /** Breaks off what is under way. */
   stop(): Promise<void>;
@@ -56,6 +59,8 @@ class Pusher implements Publisher {
   #epoch: number | undefined;
   #sequence = 0;
   #running = false;
+  /** While it waits for an edge that could not be reached: ends the wait. */
+  #wake: (() => void) | undefined;
   readonly #stopping = new AbortController();
   #lastSentAt = Number.NEGATIVE_INFINITY;
 
@@ -76,7 +81,8 @@ class Pusher implements Publisher {
   }
 
   repeat(): void {
-    if (this.#running || this.#wanted === "") return;
+    if (this.#running) return this.#wake?.();
+    if (this.#wanted === "") return;
     this.#settled = "";
     this.#memory = { ...freshMemory, insists: false };
     this.#start();
@@ -115,7 +121,8 @@ class Pusher implements Publisher {
           break;
         case "publish":
           this.#memory = step.memory;
-          await this.#sleep(step.afterMs);
+          if (outcome.kind === "unreachable" && outcome.afterMs === undefined) await this.#sleepLightly(step.afterMs);
+          else await this.#sleep(step.afterMs);
           break;
         case "claim":
           this.#memory = step.memory;
@@ -183,6 +190,14 @@ class Pusher implements Publisher {
     } catch {
       return undefined;
     }
+  }
+
+  /** Ends early when woken, too. */
+  async #sleepLightly(ms: number): Promise<void> {
+    const woken = Promise.withResolvers<void>();
+    this.#wake = woken.resolve;
+    await Promise.race([this.#sleep(ms), woken.promise]);
+    this.#wake = undefined;
   }
 
   /** Ends early when stopped. */

@@ -1,5 +1,6 @@
 // Serves one HTTP stream: chooses endpoints in order, sends the request, streams the answer back under credit.
 // Never sent: the next endpoint. Maybe sent: the next one only for an idempotent request whose body is whole.
+// Sent to a host that lost its power or network, which nothing would tell for minutes: the same, after a look (#look).
 // A broken answer resets the stream; it never ends it.
 import { Readable } from "node:stream";
 import type { Dispatcher } from "undici";
@@ -13,6 +14,9 @@ import type { Pools } from "./pools.ts";
 const TRIES_UNSENT = 5;
 /** Endpoints tried for one request that some of them may have seen. */
 const TRIES_SENT = 2;
+/** A request that waits so long for its answer makes sure that the host is there; the next time after twice as long. */
+const LOOK_MS = 2_000;
+const LOOK_MOST_MS = 60_000;
 
 type Controller = Dispatcher.DispatchController;
 
@@ -23,7 +27,10 @@ export class HttpServer implements Server, Dispatcher.DispatchHandler {
   readonly #endpoints: Iterator<EndpointState>;
   readonly #body: Uint8Array | IncomingBody | null;
   #endpoint: EndpointState | undefined;
+  /** The next one, where a look has found that the host of this one is gone. */
+  #refuge: EndpointState | undefined;
   #controller: Controller | undefined;
+  #timer: NodeJS.Timeout | undefined;
   #attempts = 0;
   #sent = false;
   #answered = false;
@@ -54,13 +61,13 @@ export class HttpServer implements Server, Dispatcher.DispatchHandler {
   /** Sends the request to the next endpoint, or gives up with `why` the last one failed. */
   #next(why: string): void {
     const most = this.#sent ? TRIES_SENT : TRIES_UNSENT;
-    const next = this.#attempts < most ? this.#endpoints.next() : undefined;
-    if (next === undefined || next.done === true) {
+    const endpoint = this.#refuge ?? (this.#attempts < most ? this.#following() : undefined);
+    this.#refuge = undefined;
+    if (endpoint === undefined) {
       const code = this.#sent ? Reset.BROKE : this.#attempts === 0 ? Reset.NO_ENDPOINT : Reset.NOT_SENT;
       return this.#fail(code, why);
     }
     this.#attempts++;
-    const endpoint = next.value;
     this.#endpoint = endpoint;
     endpoint.begin();
     try {
@@ -82,6 +89,36 @@ export class HttpServer implements Server, Dispatcher.DispatchHandler {
     }
   }
 
+  #following(): EndpointState | undefined {
+    const { done, value } = this.#endpoints.next();
+    return done === true ? undefined : value;
+  }
+
+  /** Nothing has come since the request was sent. A host that does not take a connection in time is left for another. */
+  async #look(waited: number): Promise<void> {
+    const [controller, endpoint] = [this.#controller, this.#endpoint];
+    if (controller === undefined || endpoint === undefined) return;
+    const reached = await this.#pools.reaches(endpoint.address, endpoint.port);
+    if (this.#over || this.#answered || this.#controller !== controller) return;
+    if (reached) return this.#lookAfter(Math.min(2 * waited, LOOK_MOST_MS));
+    // The verdict may be wrong (a server too busy to accept), so it never costs a request: without another, it waits on.
+    if (!this.#maySendAgain() || this.#attempts >= TRIES_UNSENT) return;
+    this.#refuge = this.#following();
+    if (this.#refuge !== undefined) controller.abort(new Error("its host does not answer any more"));
+  }
+
+  #lookAfter(ms: number): void {
+    this.#timer = setTimeout(() => void this.#look(ms), ms);
+  }
+
+  #maySendAgain(): boolean {
+    return isIdempotentMethod(this.#head.method) && this.#replayable();
+  }
+
+  #replayable(): boolean {
+    return !(this.#body instanceof IncomingBody) || !this.#body.touched;
+  }
+
   // ---- undici, about the endpoint --------------------------------------------------------------------------------
 
   /** The request is about to be written to a connected socket: from here on it may have been sent. */
@@ -89,11 +126,13 @@ export class HttpServer implements Server, Dispatcher.DispatchHandler {
     this.#controller = controller;
     if (this.#over) return controller.abort(new Error("cancelled"));
     this.#sent = true;
+    this.#lookAfter(LOOK_MS);
   }
 
   onResponseStart(controller: Controller, status: number): void {
     if (status < 200) return;
     this.#answered = true;
+    clearTimeout(this.#timer);
     const headers = flatten(controller.rawHeaders);
     this.#remaining = this.#head.method === "HEAD" ? Number.NaN : (declaredLength(headers) ?? Number.NaN);
     this.#stream.respond({ status, headers });
@@ -125,14 +164,13 @@ export class HttpServer implements Server, Dispatcher.DispatchHandler {
     endpoint?.failed(error.message);
     if (this.#answered) return this.#fail(Reset.BROKE, error.message);
     if (timeout) return this.#fail(Reset.TIMEOUT, error.message);
-    const replayable = !(this.#body instanceof IncomingBody) || !this.#body.touched;
-    if (this.#sent && !(isIdempotentMethod(this.#head.method) && replayable))
-      return this.#fail(Reset.BROKE, error.message);
-    if (!replayable) return this.#fail(Reset.NOT_SENT, error.message);
+    if (this.#sent && !this.#maySendAgain()) return this.#fail(Reset.BROKE, error.message);
+    if (!this.#replayable()) return this.#fail(Reset.NOT_SENT, error.message);
     this.#next(error.message);
   }
 
   #release(): void {
+    clearTimeout(this.#timer);
     this.#endpoint?.end();
     this.#endpoint = undefined;
     this.#controller = undefined;

@@ -155,6 +155,24 @@ describe.each(transports)("%s loses nothing", (transport) => {
   });
 });
 
+// Direct: kube-proxy keeps a connection with its pod, and its requests wait for the node.
+it("tunnel loses nothing while a node is cut off, and waits for nothing of it", async () => {
+  const link = (state: "up" | "down") => run([...inside(control.netns), "ip", "link", "set", "n2", state]);
+  // So many that each node has some.
+  await test.deployWeb({ replicas: 6, version: "everywhere" });
+  expect((await test.pods()).map(({ node }) => node)).toContain("n2");
+  try {
+    // It stays away until every request has its answer.
+    await during("tunnel", "node cut off", async () => {
+      await link("down");
+      await served(hostOf(test, "tunnel"));
+    });
+  } finally {
+    await link("up");
+  }
+  await untilAgents(3);
+});
+
 describe("on one node", () => {
   it("an upgrade of the only agent loses nothing", async () => {
     await limitTo("n1");

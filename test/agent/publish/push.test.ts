@@ -36,10 +36,11 @@ describe("publisher", () => {
   let publisher: Publisher;
   let start: (term?: Term) => Publisher;
   let token: string;
+  let jitter: number;
   let logged: { level: number; msg: string }[];
 
   beforeEach(async () => {
-    [calls, replies, epochs, logged, token] = [[], [], 0, [], "pst_home_0123456789"];
+    [calls, replies, epochs, logged, token, jitter] = [[], [], 0, [], "pst_home_0123456789", 0];
     server = createServer((request, response) => void answer(request, response));
     const answer = async (request: IncomingMessage, response: ServerResponse) => {
       const raw = await buffer(request);
@@ -58,7 +59,7 @@ describe("publisher", () => {
         cluster: "home",
         token: () => token,
         log,
-        random: () => 0,
+        random: () => jitter,
         ...(term === undefined ? {} : { term }),
       });
     publisher = start();
@@ -209,6 +210,18 @@ describe("publisher", () => {
     publisher.offer(snapshot("b"));
     await putCount(3);
     expect(epochs).toBe(1);
+  });
+
+  it("goes at once when the edge is back, however long it was away", async () => {
+    replies.push(...Array.from({ length: 7 }, (): Reply => [500]), accepted);
+    publisher.offer(snapshot("a"));
+    await putCount(6);
+    jitter = 1;
+    await putCount(7);
+    // Now it waits for 30 s.
+    const waiting = vi.waitFor(() => expect(puts()).toHaveLength(8), { timeout: 8_000, interval: 5 });
+    const knocking = setInterval(() => publisher.repeat(), 50);
+    await waiting.finally(() => clearInterval(knocking));
   });
 });
 

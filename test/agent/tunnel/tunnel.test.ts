@@ -1,9 +1,10 @@
 // The agent's tunnel against a real edge session, real sockets and real HTTP backends.
 // IP plan: 127.0.0.1:<free port> for every backend; node n1.
 import { createHash, randomBytes } from "node:crypto";
-import { once } from "node:events";
+import { on, once } from "node:events";
 import { createServer, type RequestListener, type Server } from "node:http";
-import { type AddressInfo, createServer as createTcpServer } from "node:net";
+import { type AddressInfo, connect, createServer as createTcpServer } from "node:net";
+import { Worker } from "node:worker_threads";
 import { pino } from "pino";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { WebSocketServer } from "ws";
@@ -61,6 +62,49 @@ async function serveHttp(listener: Listener): Promise<{ port: number; server: Se
     server.close();
   });
   return { port: (server.address() as AddressInfo).port, server };
+}
+
+/**
+ * Answers "late", once it has come back. While it is gone, connections to it time out, as to a host without power: its thread
+ * sleeps, and the queue of connections that the kernel makes for it is full.
+ */
+async function serveSilently() {
+  // [0]: to sleep, [1]: to wake up.
+  const signals = new Int32Array(new SharedArrayBuffer(8));
+  const signal = (index: number) => {
+    Atomics.store(signals, index, 1);
+    Atomics.notify(signals, index);
+  };
+  const source = `
+    const { parentPort, workerData } = require("node:worker_threads");
+    const back = Promise.withResolvers();
+    const server = require("node:http").createServer(async (_, response) => {
+      parentPort.postMessage("asked");
+      await back.promise;
+      response.end("late");
+    });
+    void Atomics.waitAsync(workerData, 0, 0).value.then(() => {
+      Atomics.wait(workerData, 1, 0);
+      back.resolve();
+    });
+    server.listen({ host: "127.0.0.1", port: 0, backlog: 1 }, () => parentPort.postMessage(server.address().port));`;
+  const worker = new Worker(source, { eval: true, workerData: signals });
+  cleanups.push(() => worker.terminate());
+  const [port] = (await once(worker, "message")) as [number];
+  const asked = on(worker, "message");
+  return {
+    port,
+    /** It has another request. */
+    asked: () => asked.next(),
+    comeBack: () => signal(1),
+    async vanish() {
+      signal(0);
+      // A queue of 1 holds 2; whatever the thread still accepted leaves room for others.
+      const waiting = Array.from({ length: 8 }, () => connect(port, "127.0.0.1").on("error", () => {}));
+      cleanups.push(() => waiting.forEach((socket) => void socket.destroy()));
+      await Promise.all(waiting.slice(0, 2).map((socket) => once(socket, "connect")));
+    },
+  };
 }
 
 /** A port on which nothing listens. */
@@ -281,6 +325,26 @@ describe("endpoints", () => {
     const post = await connection.exchange({ method: "POST" });
     expect(post.reset?.code).toBe(Reset.BROKE);
     expect(hits).toBe(1);
+  });
+
+  test("one whose host is gone: a GET goes on; a POST waits, and so does what has no other endpoint", async () => {
+    const silent = await serveSilently();
+    const { port } = await serveHttp((_request, response) => response.end("alive"));
+    backends.update(plan([silent.port]));
+    dialEdge();
+    const connection = await edge.connection();
+    const alone = connection.exchange({});
+    await silent.asked();
+    backends.update(plan([silent.port, port]));
+    const posts = [connection.exchange({ method: "POST" }), connection.exchange({ method: "POST" })];
+    const gets = [connection.exchange({}), connection.exchange({})];
+    await silent.asked();
+    await silent.asked();
+    await silent.vanish();
+    expect((await Promise.all(gets)).map(body)).toEqual(["alive", "alive"]);
+    silent.comeBack();
+    expect(body(await alone)).toBe("late");
+    expect((await Promise.all(posts)).map(body).sort()).toEqual(["alive", "late"]);
   });
 
   test("none at all: no-endpoint, with the plan's own words", async () => {
