@@ -1,6 +1,8 @@
 // The edge of the test cluster: `npm run edge` in the control plane's namespace, where a router or a cloud would be. Its state
-// is in `work`/edge. Left alone where it runs as asked; started anew, with its state, where it shall refuse in another way.
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+// is in `work`/edge. Left alone where it runs as asked; started anew, with its state, where its code has changed or it shall
+// refuse in another way.
+import { createHash } from "node:crypto";
+import { existsSync, globSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { run, succeeds } from "./command.ts";
 import { control, edge, inside } from "./places.ts";
 import { endProcess, ensureProcess, isRunning, logOf, until } from "./processes.ts";
@@ -20,13 +22,15 @@ export const edgePlace: EdgePlace = {
 };
 
 const root = new URL("../..", import.meta.url).pathname;
-const asked = `${edge.folder}/refuse`;
+/** How it was started: the way it refuses, and the hash of its code. */
+const started = `${edge.folder}/started`;
 
 export async function ensureEdge(refuse: Refuse): Promise<void> {
   mkdirSync(edge.folder, { recursive: true });
-  const running = existsSync(asked) ? readFileSync(asked, "utf8") : "";
-  if (isRunning("edge") && running !== refuse) await endProcess("edge", "SIGTERM");
-  writeFileSync(asked, refuse);
+  const running = existsSync(started) ? readFileSync(started, "utf8") : "";
+  const wanted = `${refuse} ${codeHash()}`;
+  if (isRunning("edge") && running !== wanted) await endProcess("edge", "SIGTERM");
+  writeFileSync(started, wanted);
   ensureProcess("edge", [
     ...[...inside(control.netns), process.execPath, `${root}src/local/serve/main.ts`],
     ...["--address", control.address, "--domain", edge.domain, "--port", String(edge.port)],
@@ -35,6 +39,13 @@ export async function ensureEdge(refuse: Refuse): Promise<void> {
   await until(`the edge serves; see ${logOf("edge")}`, () =>
     succeeds([...inside(control.netns), "curl", "-sf", "-o", "/dev/null", `${edgePlace.url}/healthz`]),
   );
+}
+
+function codeHash(): string {
+  const hash = createHash("sha256");
+  for (const file of ["package-lock.json", "wrangler.toml", ...globSync("src/**/*.ts", { cwd: root }).sort()])
+    hash.update(file).update(readFileSync(`${root}${file}`));
+  return hash.digest("hex");
 }
 
 /** The control API, as the admin. `path`: below /api/v1. */
