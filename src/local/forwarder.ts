@@ -201,8 +201,13 @@ class Exchange implements Dispatcher.DispatchHandler {
     this.#head = head;
     const flush = () => {
       if (this.#head !== head) return;
-      head();
-      response.flushHeaders();
+      try {
+        head();
+        response.flushHeaders();
+      } catch (error) {
+        // Nobody else would catch it here.
+        controller.abort(error as Error);
+      }
     };
     // A small answer leaves as one packet; the head of a stream that is still silent must not wait for its first byte.
     const bodyIsNear = headers["content-length"] !== undefined;
