@@ -38,10 +38,10 @@ const layers: Record<string, Layer> = {
   "agent/source/": { values: ["src/wire/", "agent/kube/"] },
   "agent/plan/": { values: ["src/wire/"], types: ["agent/source/"] },
   "agent/dataplane/": { values: ["src/wire/", "agent/plan/"] },
-  "agent/tunnel/": { values: ["src/wire/", "agent/dataplane/userspace/"] },
+  "agent/tunnel/": { values: ["src/wire/", "agent/dataplane/userspace/", "agent/knock.ts"] },
   // The status writer reads the API server's answers with the same schema as the source.
   "agent/publish/": { values: ["src/wire/", "agent/kube/", "agent/source/resources.ts"], types: ["agent/source/"] },
-  "agent/health/": { values: ["src/wire/", "agent/plan/"] },
+  "agent/health/": { values: ["src/wire/", "agent/plan/", "agent/knock.ts"] },
 };
 
 /** Where programs start. Everything else must be reached from here. */

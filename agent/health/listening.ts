@@ -2,11 +2,8 @@
 // somebody wrote, and the pods are ready. Opens a TCP connection to ready endpoints of each exposed Service port until one
 // accepts, and closes it at once; nothing is sent, and a port that was accepted once is left alone. Only refusals count, a few
 // in a row: a time-out may be the network's fault. Used by the leader alone. Survives a restart: nothing.
-import { connect } from "node:net";
 import type { SnapshotService } from "../../src/wire/snapshot.ts";
-
-/** Dials one endpoint. "unclear": neither the one nor the other. */
-export type Knock = (address: string, port: number) => Promise<"accepts" | "refuses" | "unclear">;
+import { type Knock, knock as dial } from "../knock.ts";
 
 export interface ListeningOptions {
   /** Called when `silent` has changed. */
@@ -20,7 +17,6 @@ const REFUSALS = 3;
 const AT_ONCE = 16;
 /** A Service of a thousand pods need not be refused by all of them. */
 const ENDPOINTS_MAX = 8;
-const TIMEOUT_MS = 2_000;
 
 interface Target {
   readonly key: string;
@@ -49,7 +45,7 @@ export class Listening {
   #silent: ReadonlyMap<string, readonly number[]> = new Map();
   #stopped = false;
 
-  constructor({ onChange, knock = tcpKnock, again = { soonMs: 1_000, laterMs: 30_000 } }: ListeningOptions) {
+  constructor({ onChange, knock = dial, again = { soonMs: 1_000, laterMs: 30_000 } }: ListeningOptions) {
     this.#options = { onChange, knock, again };
   }
 
@@ -172,16 +168,3 @@ function readyEndpoints({ namespace, name, kind, ports, endpoints }: SnapshotSer
 }
 
 const portId = ({ service, port }: Pick<ServicePort, "service" | "port">): string => `${service} ${port}`;
-
-const tcpKnock: Knock = (address, port) =>
-  new Promise((resolve) => {
-    const socket = connect({ host: address, port, timeout: TIMEOUT_MS });
-    const end = (answer: Awaited<ReturnType<Knock>>): void => {
-      // Not a FIN and half an hour of waiting: a server sees that nobody wants anything of it.
-      socket.destroy();
-      resolve(answer);
-    };
-    socket.on("connect", () => end("accepts"));
-    socket.on("timeout", () => end("unclear"));
-    socket.on("error", ({ code }: NodeJS.ErrnoException) => end(code === "ECONNREFUSED" ? "refuses" : "unclear"));
-  });

@@ -1,7 +1,7 @@
 // Kept connections to endpoints, one undici Pool for each address:port. A pool goes the moment its endpoint leaves the
 // plan or turns terminating: a reused connection that closes just then is a request that may have been sent.
-import { connect } from "node:net";
 import { Pool } from "undici";
+import { knock } from "../knock.ts";
 
 /** A LAN answers in milliseconds; a host that lost power never does, and the next endpoint is waiting. */
 const CONNECT_MS = 2_000;
@@ -32,12 +32,17 @@ export class Pools {
     return pool;
   }
 
-  /** Whether the host answers a new connection in time, be it with a refusal. Those who ask at once share one. */
+  /**
+   * Whether the host answers a new connection in time, be it with a refusal: the process may be on its way out, and finish
+   * what it accepted. Those who ask at once share one.
+   */
   reaches(address: string, port: number): Promise<boolean> {
     const key = `${address} ${port}`;
     let look = this.#looks.get(key);
     if (look === undefined) {
-      look = answersAt(address, port).finally(() => this.#looks.delete(key));
+      look = knock(address, port)
+        .then((answer) => answer !== "unclear")
+        .finally(() => this.#looks.delete(key));
       this.#looks.set(key, look);
     }
     return look;
@@ -55,14 +60,4 @@ export class Pools {
     for (const pool of this.#pools.values()) pool.destroy().catch(() => {});
     this.#pools.clear();
   }
-}
-
-function answersAt(host: string, port: number): Promise<boolean> {
-  const { promise, resolve } = Promise.withResolvers<boolean>();
-  const socket = connect({ host, port, timeout: CONNECT_MS });
-  socket.once("connect", () => resolve(true));
-  socket.once("timeout", () => resolve(false));
-  // Refused: the process may be on its way out, and finish what it accepted.
-  socket.once("error", ({ code }: NodeJS.ErrnoException) => resolve(code === "ECONNREFUSED" || code === "ECONNRESET"));
-  return promise.finally(() => socket.destroy());
 }

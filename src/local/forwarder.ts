@@ -212,8 +212,7 @@ class Exchange implements Dispatcher.DispatchHandler {
     // A small answer leaves as one packet; the head of a stream that is still silent must not wait for its first byte.
     const bodyIsNear = headers["content-length"] !== undefined;
     setImmediate(() => {
-      if (this.#head !== head) return;
-      if (bodyIsNear) setTimeout(flush, BODY_MS);
+      if (bodyIsNear && this.#head === head) setTimeout(flush, BODY_MS);
       else flush();
     });
   }

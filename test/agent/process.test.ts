@@ -4,13 +4,14 @@ import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { createServer as createHttpServer, type Server } from "node:http";
-import { createServer, type AddressInfo } from "node:net";
+import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { buffer, text } from "node:stream/consumers";
 import { gunzipSync } from "node:zlib";
 import { afterEach, beforeEach, expect, it, vi } from "vitest";
 import { stringify } from "yaml";
+import { freePort } from "../../src/local/free-port.ts";
 import type { Snapshot } from "../../src/wire/snapshot.ts";
 import { endpoint, node, service, slice, type Written } from "./source/objects.ts";
 
@@ -47,13 +48,6 @@ afterEach(async () => {
 });
 
 const portOf = (server: { address(): unknown }) => (server.address() as AddressInfo).port;
-const freePort = async () => {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const port = portOf(server);
-  server.close();
-  return port;
-};
 const write = (...objects: readonly Written[]) =>
   writeFile(join(folder, "all.yaml"), objects.map((object) => stringify(object)).join("---\n"));
 const start = (...more: string[]) => {

@@ -5,13 +5,13 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { generateKeyPairSync, randomBytes } from "node:crypto";
 import { once } from "node:events";
 import { mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { type AddressInfo, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import { parseAllDocuments } from "yaml";
 import type { Access } from "../../agent/kube/access.ts";
 import { type Answer, KubeApi } from "../../agent/kube/api.ts";
+import { freePort } from "../../src/local/free-port.ts";
 import { ensureBinaries } from "./binaries.ts";
 
 const manifest = new URL("../../agent/manifests/postern.yaml", import.meta.url);
@@ -178,11 +178,3 @@ export class ApiServer {
 
 const collectionOf = ({ kind, metadata }: Written): string =>
   (collections[kind] ?? "").replace("*", metadata.namespace ?? "default");
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  return port;
-}

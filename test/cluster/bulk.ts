@@ -1,5 +1,6 @@
 // What tests at scale need: many writes at once, what the API server has counted, what the agents weigh.
 import { readFileSync } from "node:fs";
+import { agentPids } from "./agents.ts";
 import { run } from "./command.ts";
 import { control, inside, kubeconfig, kubectl, nodes } from "./places.ts";
 
@@ -34,10 +35,8 @@ export async function requestCounts(): Promise<Map<string, number>> {
 /** Resident memory of each agent in MiB, in the nodes' order. */
 export async function agentsMemory(): Promise<number[]> {
   const memory: number[] = [];
-  for (const { netns } of nodes) {
-    const pids = (await run(["ip", "netns", "pids", netns])).trim().split("\n");
-    for (const pid of pids) {
-      if (!readFileSync(`/proc/${pid}/cmdline`, "utf8").includes("/agent/main.mjs")) continue;
+  for (const node of nodes) {
+    for (const pid of await agentPids(node)) {
       const [, kib] = /^VmRSS:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/status`, "utf8")) ?? [];
       memory.push(Math.round(Number(kib) / 1024));
     }

@@ -12,6 +12,7 @@ import { request } from "undici";
 import { afterAll, beforeAll, expect, it, vi } from "vitest";
 import { parseAllDocuments } from "yaml";
 import { z } from "zod";
+import { freePort } from "../../src/local/free-port.ts";
 import { descendants, isAlive } from "./emulation.ts";
 
 const root = new URL("../..", import.meta.url).pathname;
@@ -68,15 +69,6 @@ async function get(url: string, headers: Record<string, string> = {}): Promise<{
   return { status: statusCode, body: await body.text() };
 }
 
-const freePort = async (): Promise<number> => {
-  const server = createTcpServer().listen(0, ADDRESS);
-  await once(server, "listening");
-  const { port: found } = server.address() as AddressInfo;
-  server.close();
-  await once(server, "close");
-  return found;
-};
-
 function writeYaml(withService: boolean): void {
   const { port: target } = pod.address() as AddressInfo;
   const objects = [
@@ -131,7 +123,7 @@ beforeAll(async () => {
   pod = createServer((_, res) => res.end("pod"));
   pod.listen(0, ADDRESS);
   await once(pod, "listening");
-  [port, listener] = [await freePort(), await freePort()];
+  [port, listener] = [await freePort(ADDRESS), await freePort(ADDRESS)];
   writeYaml(true);
   await startEdge();
   // What the printed command applies holds this cluster's token.

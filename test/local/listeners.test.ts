@@ -4,6 +4,7 @@ import { createServer } from "node:http";
 import { type AddressInfo, connect, createServer as createTcpServer } from "node:net";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { createForwarder, type Forwarder } from "../../src/local/forwarder.ts";
+import { freePort } from "../../src/local/free-port.ts";
 import { Listeners } from "../../src/local/listeners.ts";
 
 const edge = createServer((_, res) => res.end("edge"));
@@ -25,15 +26,6 @@ afterEach(async () => {
   edge.close();
   edge.closeAllConnections();
 });
-
-async function freePort(): Promise<number> {
-  const server = createTcpServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, "close");
-  return port;
-}
 
 const refused = async (port: number, host = "127.0.0.1") => {
   const socket = connect(port, host);

@@ -6,6 +6,7 @@ import { text } from "node:stream/consumers";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { Executor } from "../../../agent/dataplane/executor.ts";
 import type { PlanEndpoint } from "../../../agent/plan/plan.ts";
+import { freePort } from "../../../src/local/free-port.ts";
 import { plan, planEndpoint, planPort, planService } from "./plans.ts";
 
 export interface ExecutorRig {
@@ -184,12 +185,4 @@ export function executorConformance(name: string, create: () => Promise<Executor
       expect(await ask()).toBe("a hello");
     });
   });
-}
-
-async function freePort(address: string): Promise<number> {
-  const server = createServer().listen(0, address);
-  await once(server, "listening");
-  const { port } = server.address() as { port: number };
-  await new Promise((resolve) => server.close(resolve));
-  return port;
 }

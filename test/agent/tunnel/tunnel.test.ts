@@ -3,7 +3,7 @@
 import { createHash, randomBytes } from "node:crypto";
 import { on, once } from "node:events";
 import { createServer, type RequestListener, type Server } from "node:http";
-import { type AddressInfo, connect, createServer as createTcpServer } from "node:net";
+import { type AddressInfo, connect } from "node:net";
 import { Worker } from "node:worker_threads";
 import { pino } from "pino";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
@@ -11,6 +11,7 @@ import { WebSocketServer } from "ws";
 import { Backends } from "../../../agent/dataplane/userspace/endpoints.ts";
 import type { ForwardingPlan } from "../../../agent/plan/plan.ts";
 import { createTunnel, type Tunnel, type TunnelState } from "../../../agent/tunnel/index.ts";
+import { freePort } from "../../../src/local/free-port.ts";
 import { Reset } from "../../../src/wire/messages.ts";
 import { TestEdge } from "./edge.ts";
 
@@ -105,17 +106,6 @@ async function serveSilently() {
       await Promise.all(waiting.slice(0, 2).map((socket) => once(socket, "connect")));
     },
   };
-}
-
-/** A port on which nothing listens. */
-async function deadPort(): Promise<number> {
-  const server = createTcpServer();
-  server.listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, "close");
-  return port;
 }
 
 function plan(ports: readonly number[], more: Partial<ForwardingPlan["services"][number]> = {}): ForwardingPlan {
@@ -298,7 +288,7 @@ describe("HTTP", () => {
 describe("endpoints", () => {
   test("one that refuses connections never saw the request: the next gets it, a POST too", async () => {
     const { port } = await serveHttp((_request, response) => response.end("alive"));
-    backends.update(plan([await deadPort(), await deadPort(), port]));
+    backends.update(plan([await freePort(), await freePort(), port]));
     dialEdge();
     const connection = await edge.connection();
     for (let i = 0; i < 6; i++) {
@@ -356,7 +346,7 @@ describe("endpoints", () => {
   });
 
   test("all dead: not-sent", async () => {
-    backends.update(plan([await deadPort()]));
+    backends.update(plan([await freePort()]));
     dialEdge();
     const connection = await edge.connection();
     expect((await connection.exchange({})).reset?.code).toBe(Reset.NOT_SENT);

@@ -6,6 +6,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import type { Executor } from "../../../../agent/dataplane/executor.ts";
 import { Backends } from "../../../../agent/dataplane/userspace/endpoints.ts";
 import { userspaceExecutor } from "../../../../agent/dataplane/userspace/executor.ts";
+import { freePort } from "../../../../src/local/free-port.ts";
 import { executorConformance } from "../conformance.ts";
 import { plan, planEndpoint, planPort, planService } from "../plans.ts";
 
@@ -38,12 +39,6 @@ describe("userspace", () => {
     await once(server.listen(0, "127.0.0.1"), "listening");
     return (server.address() as { port: number }).port;
   };
-  /** A port where nothing listens. */
-  const deadPort = async () => {
-    const port = await listen(() => undefined);
-    await new Promise((resolve) => servers.pop()?.close(resolve));
-    return port;
-  };
   const dial = (port: number) => connect({ host: "127.0.0.1", port, allowHalfOpen: true });
   const web = (ports: readonly number[], nodePort: number) =>
     plan(
@@ -56,7 +51,7 @@ describe("userspace", () => {
     );
 
   it("tries the next endpoint where one refuses, and reports the one that keeps refusing", async () => {
-    const [dead, alive, nodePort] = [await deadPort(), await listen((socket) => socket.end("alive")), await deadPort()];
+    const [dead, alive, nodePort] = [await freePort(), await listen((socket) => socket.end("alive")), await freePort()];
     let told = 0;
     backends.onProblems(() => told++);
     await executor.apply(web([dead, alive], nodePort));
@@ -71,14 +66,14 @@ describe("userspace", () => {
   });
 
   it("resets where every endpoint refuses", async () => {
-    const [dead, nodePort] = [await deadPort(), await deadPort()];
+    const [dead, nodePort] = [await freePort(), await freePort()];
     await executor.apply(web([dead], nodePort));
     await expect(text(dial(nodePort))).rejects.toMatchObject({ code: "ECONNRESET" });
   });
 
   it("never makes a cut answer look whole", async () => {
     const pod = await listen((socket) => socket.write("half", () => socket.resetAndDestroy()));
-    const nodePort = await deadPort();
+    const nodePort = await freePort();
     await executor.apply(web([pod], nodePort));
     await expect(text(dial(nodePort))).rejects.toMatchObject({ code: "ECONNRESET" });
   });
@@ -90,7 +85,7 @@ describe("userspace", () => {
       socket.write("hello");
       socket.resume();
     });
-    const nodePort = await deadPort();
+    const nodePort = await freePort();
     await executor.apply(web([pod], nodePort));
     const client = dial(nodePort);
     await once(client, "data");
@@ -113,7 +108,7 @@ describe("userspace", () => {
       socket.on("drain", push);
       push();
     });
-    const nodePort = await deadPort();
+    const nodePort = await freePort();
     await executor.apply(web([pod], nodePort));
     const client = dial(nodePort);
     await once(client, "connect");
@@ -130,7 +125,7 @@ describe("userspace", () => {
 
   it("cuts the connections of a Service that is gone", async () => {
     const pod = await listen((socket) => socket.write("hello"));
-    const nodePort = await deadPort();
+    const nodePort = await freePort();
     await executor.apply(web([pod], nodePort));
     const client = dial(nodePort);
     await once(client, "data");
@@ -156,7 +151,7 @@ describe("userspace", () => {
 
   it("says what it cannot do", async () => {
     const pod = planEndpoint("127.0.0.1", await listen((socket) => socket.end("alive")));
-    const [tcp, udp] = [await deadPort(), await deadPort()];
+    const [tcp, udp] = [await freePort(), await freePort()];
     const { problems } = await executor.apply(
       plan(
         planService("default/a", [planPort([pod], { nodePort: tcp })], { algorithm: "sed" }),
@@ -176,7 +171,7 @@ describe("userspace", () => {
 
   it("keeps count of what is in flight", async () => {
     const pod = await listen((socket) => socket.write("hello"));
-    const nodePort = await deadPort();
+    const nodePort = await freePort();
     await executor.apply(web([pod], nodePort));
     const [endpoint] = backends.find("default/web", 80)?.order("", 0) ?? [];
     const client = dial(nodePort).on("error", () => undefined);
