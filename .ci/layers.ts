@@ -31,14 +31,16 @@ const layers: Record<string, Layer> = {
   "src/objects/": { values: [...decide, "src/transport/"], types: ["src/env.ts"] },
   "src/control/": { values: ["src/wire/", contract], types: ["src/env.ts", "src/routing/table.ts"] },
   "src/console/": { values: ["src/control/"], types: ["src/env.ts", contract] },
-  "src/local/": { values: ["src/wire/"] },
+  // What both Node.js programs (listener proxy and agent) do with sockets.
+  "src/net/": { values: [] },
+  "src/local/": { values: ["src/wire/", "src/http/", "src/net/"] },
   // Binds all of the agent; the lines below bind its folders further.
-  "agent/": { values: ["src/wire/"] },
+  "agent/": { values: ["src/wire/", "src/net/"] },
   "agent/kube/": { values: [] },
   "agent/source/": { values: ["src/wire/", "agent/kube/"] },
   "agent/plan/": { values: ["src/wire/"], types: ["agent/source/"] },
   "agent/dataplane/": { values: ["src/wire/", "agent/plan/"] },
-  "agent/tunnel/": { values: ["src/wire/", "agent/dataplane/userspace/", "agent/knock.ts"] },
+  "agent/tunnel/": { values: ["src/wire/", "src/net/", "agent/dataplane/userspace/", "agent/knock.ts"] },
   // The status writer reads the API server's answers with the same schema as the source.
   "agent/publish/": { values: ["src/wire/", "agent/kube/", "agent/source/resources.ts"], types: ["agent/source/"] },
   "agent/health/": { values: ["src/wire/", "agent/plan/", "agent/knock.ts"] },
@@ -74,7 +76,7 @@ const layerRules = Object.entries(layers).flatMap(([from, { values, types = [] }
 
 /** No platform, no package but the two that parse: what lives here runs and is tested anywhere. */
 const pure = "^(src/(wire|routing|balance|health|http)|agent/plan)/";
-const edge = { path: "^src/", pathNot: "^src/local/" };
+const edge = { path: "^src/", pathNot: "^src/(local|net)/" };
 
 const rules: IForbiddenRuleType[] = [
   ...layerRules,

@@ -2,10 +2,10 @@
 // isolate's tables (tables.ts); through a tunnel the request goes on as it came, so nothing is copied here.
 import { Direct } from "./direct.ts";
 import type { Env } from "./env.ts";
-import { clientAddress } from "./http/client.ts";
 import { failure } from "./http/failure.ts";
+import { ADMIN_LISTENER, type Forwarded } from "./http/forwarded.ts";
 import { GENERATION_HEADER, UNSENT_HEADER } from "./http/internal.ts";
-import { sourceAllowed } from "./routing/match.ts";
+import { type Door, sourceAllowed } from "./routing/match.ts";
 import { type Candidate, Tables } from "./tables.ts";
 import { clientHash } from "./wire/hash.ts";
 
@@ -14,51 +14,63 @@ const direct = new Direct(Math.random);
 /** Bodies that may have to go to a second cluster are read first, up to so many bytes. */
 const REPEATABLE_BYTES = 64 * 1024;
 
-export async function proxy(request: Request, env: Env, ctx: ExecutionContext): Promise<Response> {
+/** A tenant's request as it came to the edge: who asks, by which door. */
+interface Arrival {
+  readonly request: Request;
+  readonly client: string;
+  readonly door: Door;
+}
+
+export async function proxy(
+  request: Request,
+  { client, scheme, port }: Forwarded,
+  env: Env,
+  ctx: ExecutionContext,
+): Promise<Response> {
   const host = request.headers.get("host") ?? "";
-  const scheme = request.url.startsWith("https:") ? "https" : "http";
-  let candidates = tables.find(host, scheme);
+  const door: Door = { host, scheme, port: port === ADMIN_LISTENER ? undefined : port };
+  const arrival: Arrival = { request, client, door };
+  let candidates = tables.find(door);
   const plan = tables.plan(candidates, Date.now());
   if (plan === "renew") ctx.waitUntil(tables.refresh(env, host));
   if (plan === "wait") {
     const refreshed = await tables.refresh(env, host);
-    candidates = tables.find(host, scheme);
+    candidates = tables.find(door);
     if (!refreshed && tables.expired(candidates, Date.now())) return failure("not-programmed", request);
   }
   if (candidates.length === 0) return failure("no-such-listener", request);
-  const response = await serve(request, candidates, env, ctx);
+  const response = await serve(arrival, candidates, env, ctx);
   // The object knows no such listener any more (or not yet): once more, from what the objects say now.
   if (response.headers.get(UNSENT_HEADER) !== "no-such-listener" || request.bodyUsed) return outward(response);
   await tables.refresh(env, host);
-  candidates = tables.find(host, scheme);
+  candidates = tables.find(door);
   if (candidates.length === 0) return failure("no-such-listener", request);
-  return outward(await serve(request, candidates, env, ctx));
+  return outward(await serve(arrival, candidates, env, ctx));
 }
 
 /** Tries clusters in order until one has sent the request to a node. */
 async function serve(
-  request: Request,
+  arrival: Arrival,
   candidates: readonly Candidate[],
   env: Env,
   ctx: ExecutionContext,
 ): Promise<Response> {
-  const client = clientAddress(request.headers, env.FORWARDER_SECRET);
-  if (candidates.length === 1) return serveBy(request, candidates[0] as Candidate, client, env, ctx);
+  const { request } = arrival;
+  if (candidates.length === 1) return serveBy(arrival, candidates[0] as Candidate, env, ctx);
   const body = await repeatableBody(request);
   const repeat: RequestInit | undefined = body instanceof ArrayBuffer ? { body } : undefined;
   let response: Response | undefined;
   for (const candidate of ordered(candidates, Math.random)) {
     const again = repeat === undefined ? request : new Request(request, repeat);
-    response = await serveBy(again, candidate, client, env, ctx);
+    response = await serveBy({ ...arrival, request: again }, candidate, env, ctx);
     if (!response.headers.has(UNSENT_HEADER) || body === "stream") return response;
   }
   return response as Response;
 }
 
 async function serveBy(
-  request: Request,
+  { request, client, door }: Arrival,
   { table, shards, match }: Candidate,
-  client: string,
   env: Env,
   ctx: ExecutionContext,
 ): Promise<Response> {
@@ -72,14 +84,14 @@ async function serveBy(
       table: table.index.table,
       probes: table.probes,
       client,
-      scheme: request.url.startsWith("https:") ? "https" : "http",
+      scheme: door.scheme,
       forwarderSecret: env.FORWARDER_SECRET,
     });
   const shard = shards === 1 ? 0 : route.affinity ? clientHash(client) % shards : Math.floor(Math.random() * shards);
   const askedAt = Date.now();
   const response = await env.TUNNEL.getByName(`${table.name}/${shard}`).fetch(request);
   if (!tables.confirm(table, response.headers.get(GENERATION_HEADER), askedAt))
-    ctx.waitUntil(tables.refresh(env, request.headers.get("host") ?? ""));
+    ctx.waitUntil(tables.refresh(env, door.host));
   return response;
 }
 

@@ -4,7 +4,7 @@
 // and before any 404, one bounded refresh; while the objects cannot be reached, 60 s at most.
 import type { Env } from "./env.ts";
 import type { DirectoryEntry, Member, ProbeState } from "./objects/contract.ts";
-import { index, type Match, match, type TableIndex } from "./routing/match.ts";
+import { type Door, hostnameOf, index, type Match, match, type TableIndex } from "./routing/match.ts";
 
 const FRESH_MS = 5_000;
 const RENEW_MS = 3_000;
@@ -39,14 +39,14 @@ export class Tables {
   #renewingSince = 0;
   readonly #clusters = new Map<string, ClusterTable>();
 
-  /** Clusters that serve this Host, as far as is known; empty: none. */
-  find(host: string, scheme: "http" | "https"): readonly Candidate[] {
-    const entry = this.#entry(host);
+  /** Clusters that serve this door, as far as is known; empty: none. */
+  find(door: Door): readonly Candidate[] {
+    const entry = this.#entry(door.host);
     if (entry === undefined) return [];
     const found: Candidate[] = [];
     for (const member of entry.members) {
       const table = this.#clusters.get(member.cluster);
-      const listener = table?.index === undefined ? undefined : match(table.index, host, scheme);
+      const listener = table?.index === undefined ? undefined : match(table.index, door);
       if (table !== undefined && listener !== undefined)
         found.push({ member, table, shards: this.#shards[member.cluster] ?? 1, match: listener });
     }
@@ -146,10 +146,7 @@ export class Tables {
   #entry(host: string): DirectoryEntry | undefined {
     const exact = this.#entries.get(host);
     if (exact !== undefined) return exact;
-    // "Shop.Example.com.:8080" => "shop.example.com"
-    const colon = host.lastIndexOf(":");
-    const name = (colon < 0 ? host : host.slice(0, colon)).toLowerCase();
-    return this.#entries.get(name.endsWith(".") ? name.slice(0, -1) : name);
+    return this.#entries.get(hostnameOf(host));
   }
 }
 

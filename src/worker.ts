@@ -1,7 +1,10 @@
-// The Worker's entry: the admin host goes to the control API, every other host is a tenant's and goes to the proxy.
+// The Worker's entry: the admin host goes to the control API, every other host is a tenant's and goes to the proxy. Where a
+// listener proxy stands in front, the port that it names decides instead of the host, and nothing else may ask.
 // Exports nothing but the handler and the Durable Objects: workerd refuses other values here.
 import { control } from "./control/app.ts";
 import type { Env } from "./env.ts";
+import { failure } from "./http/failure.ts";
+import { ADMIN_LISTENER, forwarded } from "./http/forwarded.ts";
 import { proxy } from "./proxy.ts";
 
 export { ClusterObject } from "./objects/cluster.ts";
@@ -10,7 +13,10 @@ export { TunnelObject } from "./objects/tunnel.ts";
 
 export default {
   fetch(request: Request, env: Env, ctx: ExecutionContext): Response | Promise<Response> {
-    if (request.headers.get("host") === env.ADMIN_HOST) return control.fetch(request, env, ctx);
-    return proxy(request, env, ctx);
+    const from = forwarded(request, env.FORWARDER_SECRET);
+    if (from === undefined) return failure("not-a-listener", request);
+    const { port } = from;
+    const admin = port === undefined ? request.headers.get("host") === env.ADMIN_HOST : port === ADMIN_LISTENER;
+    return admin ? control.fetch(request, env, ctx) : proxy(request, from, env, ctx);
   },
 } satisfies ExportedHandler<Env>;

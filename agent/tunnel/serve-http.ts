@@ -4,8 +4,9 @@
 // A broken answer resets the stream; it never ends it.
 import { Readable } from "node:stream";
 import type { Dispatcher } from "undici";
-import { declaredLength, isIdempotentMethod } from "../../src/wire/http.ts";
+import { declaredLength } from "../../src/wire/http.ts";
 import { type RequestHead, Reset } from "../../src/wire/messages.ts";
+import { isIdempotentMethod } from "../../src/wire/repeat.ts";
 import type { Backend, EndpointState } from "../dataplane/userspace/endpoints.ts";
 import type { ServedStream, Server } from "./connection.ts";
 import type { Pools } from "./pools.ts";

@@ -5,7 +5,7 @@
 export type FailureReason = keyof typeof failures;
 
 interface Failure {
-  readonly status: 403 | 404 | 413 | 431 | 502 | 503 | 504;
+  readonly status: 400 | 403 | 404 | 408 | 413 | 414 | 417 | 431 | 501 | 502 | 503 | 504 | 505 | 508;
   readonly title: string;
   /** For whoever sees it. */
   readonly meaning: string;
@@ -16,6 +16,37 @@ interface Failure {
 }
 
 const failures = {
+  "bad-request": {
+    status: 400,
+    title: "Bad request",
+    meaning: "The request is not valid HTTP, or has something in it that cannot be passed on as it came.",
+    owner: "The detail says what. No server was asked, and none is to blame.",
+  },
+  "not-a-listener": {
+    status: 403,
+    title: "Not a listener",
+    meaning: "This is the edge's inner port, which answers its own listeners alone.",
+    owner: "Ask a listener's port: the one that kubectl get service shows.",
+  },
+  "request-timeout": {
+    status: 408,
+    title: "Request too slow",
+    meaning: "The request's head did not arrive in time.",
+    owner: "A head may take 60 seconds. The usual cause is a connection that somebody keeps open on purpose.",
+  },
+  "edge-away": {
+    status: 502,
+    title: "The edge broke off",
+    meaning:
+      "The load balancer's own process ended or broke off before there was an answer. The request may have been carried out.",
+    owner: "The edge's terminal, and the log files that it names, say why it ended.",
+  },
+  loop: {
+    status: 508,
+    title: "Loop",
+    meaning: "The request has come through this load balancer before.",
+    owner: "An endpoint of this Service is the edge itself, or leads back to it: see kubectl get endpointslices.",
+  },
   "no-such-listener": {
     status: 404,
     title: "No such listener",

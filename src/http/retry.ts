@@ -1,6 +1,6 @@
 // Whether a request that failed on one node goes to the next. An answer, whatever its status, is never retried: it is the
 // backend's. What may have been carried out is repeated only where the client itself could have repeated it.
-import { isIdempotentMethod } from "../wire/http.ts";
+import { isIdempotentMethod } from "../wire/repeat.ts";
 
 /** Tries of one request, all nodes together. Enough to outlive several nodes lost at once, not to hammer a sick cluster. */
 export const ATTEMPTS_MAX = 5;

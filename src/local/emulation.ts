@@ -6,6 +6,7 @@ import { createServer } from "node:net";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { request } from "undici";
+import { ADMIN_LISTENER } from "../http/forwarded.ts";
 import { type Api, createApi, type TableListener } from "./api.ts";
 import { Child } from "./child.ts";
 import { type EdgeSettings, edgeEnvironment, edgeStartedSchema } from "./edge-settings.ts";
@@ -145,7 +146,7 @@ export class Emulation {
 
   /** The admin host, for API and tunnels: a port like the listeners', but always open. */
   async #openApi(forwarder: Forwarder, port: number): Promise<string> {
-    const server = forwarder.server(port, port);
+    const server = forwarder.server(ADMIN_LISTENER, port);
     this.#stopping.signal.addEventListener("abort", () => {
       server.close();
       server.closeAllConnections();

@@ -9,11 +9,12 @@ import { createServer, type IncomingMessage, type Server, ServerResponse } from 
 import type { Duplex } from "node:stream";
 import { setTimeout as delay } from "node:timers/promises";
 import { buildConnector, type Dispatcher, Pool } from "undici";
+import type { ADMIN_LISTENER } from "../http/forwarded.ts";
 import { type ForwarderFacts, requestHeaders, responseHeaders } from "./headers.ts";
 
 export interface Forwarder {
-  /** An HTTP server, not listening yet, for the Service port `port` opened at `opened`. The caller closes it. */
-  server(port: number, opened: number): Server;
+  /** An HTTP server, not listening yet, for the Service port `port` (or the admin host) opened at `opened`. The caller closes it. */
+  server(port: number | typeof ADMIN_LISTENER, opened: number): Server;
   /** The edge is down: what comes now waits for `up`, until `patienceMs` are over. */
   pause(up: Promise<void>): void;
   /** Breaks every exchange in flight. */

@@ -2,12 +2,14 @@
 // the order and spelling of the wire): everything else crosses byte for byte. Must not decide what tenants may send;
 // the Worker strips and sets their headers (src/http).
 
+import { ADMIN_LISTENER, FORWARDED } from "../http/forwarded.ts";
+
 /** The local edge's own headers. The Worker believes them only beside the run's secret; a client's are dropped. */
 export interface ForwarderFacts {
   readonly secret: string;
   readonly client: string;
-  /** The Service port that this listener stands for, and the one it was opened at (they differ where it is remapped). */
-  readonly port: number;
+  /** The Service port that this listener stands for (or that it is the admin host's), and the one it was opened at (they differ where it is remapped). */
+  readonly port: number | typeof ADMIN_LISTENER;
   readonly opened: number;
 }
 
@@ -38,8 +40,8 @@ export function requestHeaders(raw: readonly string[], facts: ForwarderFacts): s
   }
   // wrangler recodes bodies as Accept-Encoding has it, and leaves them alone where there is none; then it tells the
   // Worker of its own wishes. So what the client accepts travels beside it; "-" = it sent none.
-  headers.push("x-postern-forwarder", facts.secret, "x-postern-client", facts.client);
-  headers.push("x-postern-accept-encoding", acceptEncoding);
+  headers.push(FORWARDED.secret, facts.secret, FORWARDED.client, facts.client, FORWARDED.port, String(facts.port));
+  headers.push(FORWARDED.acceptEncoding, acceptEncoding);
   return headers;
 }
 
@@ -85,6 +87,6 @@ function listedByConnection(raw: readonly string[]): Set<string> | undefined {
 /** Port 80 opened at 8080: "shop.localhost:8080" => "shop.localhost", the name under which the edge has it. */
 function hostOfListener(host: string, facts: ForwarderFacts): string {
   const suffix = `:${facts.opened}`;
-  if (facts.port === facts.opened || !host.endsWith(suffix)) return host;
+  if (facts.port === ADMIN_LISTENER || facts.port === facts.opened || !host.endsWith(suffix)) return host;
   return host.slice(0, -suffix.length) + (facts.port === 80 ? "" : `:${facts.port}`);
 }

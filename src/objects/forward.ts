@@ -1,7 +1,7 @@
 // The way of one request through a shard: head, body, node after node until one answers or none is left.
 // The decision to retry is src/http/retry.ts's, the order is shard.ts's; this file only carries them out.
-import { clientAcceptEncoding, clientAddress } from "../http/client.ts";
 import { failure, type FailureReason } from "../http/failure.ts";
+import { clientAcceptEncoding, type Forwarded, targetOf } from "../http/forwarded.ts";
 import { requestHeaders, responseHeaders } from "../http/headers.ts";
 import { UNSENT_HEADER } from "../http/internal.ts";
 import { decideRetry, isIdempotent } from "../http/retry.ts";
@@ -14,6 +14,7 @@ import { webSocketExchange } from "../transport/websocket-exchange.ts";
 import type { PickContext } from "../wire/balancer.ts";
 import { clientHash } from "../wire/hash.ts";
 import type { RequestHead } from "../wire/messages.ts";
+import { AGENT_SIGHTINGS } from "../wire/repeat.ts";
 import type { Budget } from "../wire/session.ts";
 import type { Shard, ShardNode } from "./shard.ts";
 
@@ -45,9 +46,8 @@ export class Forwarder {
     this.#waiters.clear();
   }
 
-  async forward(request: Request, found: Match, scheme: "http" | "https"): Promise<Response> {
+  async forward(request: Request, found: Match, { client, scheme }: Forwarded): Promise<Response> {
     const { route } = found;
-    const client = clientAddress(request.headers, this.#secret);
     if (!sourceAllowed(found, client)) return failure("source-refused", request);
     if (route.unavailable !== undefined) return unsent(route.unavailable.reason, request, route.unavailable.message);
     const websocket = request.headers.get("upgrade")?.toLowerCase() === "websocket";
@@ -57,7 +57,8 @@ export class Forwarder {
       port: route.port,
       client,
       method: request.method,
-      target: target(request.url),
+      target: targetOf(request, this.#secret),
+      sightings: AGENT_SIGHTINGS,
       headers: requestHeaders(request.headers, {
         client,
         proto: scheme,
@@ -167,10 +168,4 @@ function unsent(reason: FailureReason, request: Request, detail?: string): Respo
 function reasonOf(failed: Failed): FailureReason {
   if (failed.reason === "refused") return "not-programmed";
   return failed.reason === "client-gone" ? "endpoint-broke" : failed.reason;
-}
-
-/** Path and query of an absolute URL, as they stand: "http://h:1/a?b" => "/a?b". */
-function target(url: string): string {
-  const at = url.indexOf("/", 8);
-  return at < 0 ? "/" : url.slice(at);
 }

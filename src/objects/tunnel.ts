@@ -5,6 +5,7 @@
 import { DurableObject } from "cloudflare:workers";
 import type { Env } from "../env.ts";
 import { failure } from "../http/failure.ts";
+import { ADMIN_LISTENER, forwarded } from "../http/forwarded.ts";
 import { GENERATION_HEADER, UNSENT_HEADER } from "../http/internal.ts";
 import { index, match, type TableIndex } from "../routing/match.ts";
 import type { RoutingTable } from "../routing/table.ts";
@@ -68,16 +69,19 @@ export class TunnelObject extends DurableObject<Env> implements TunnelRpc, LinkO
   }
 
   override async fetch(request: Request): Promise<Response> {
-    // Only the control API's host forwards dials, and no client's request for that host ever gets here.
     const host = request.headers.get("host") ?? "";
-    if (host === this.env.ADMIN_HOST) return this.#dial(request);
+    const from = forwarded(request, this.env.FORWARDER_SECRET);
+    if (from === undefined) return failure("not-a-listener", request);
+    const { port, scheme } = from;
+    // Only the control API forwards dials, and no tenant's request gets here by its host or its port.
+    if (port === undefined ? host === this.env.ADMIN_HOST : port === ADMIN_LISTENER) return this.#dial(request);
     if (this.#table === undefined) await this.#loadTable();
     const table = this.#table;
-    const scheme = request.url.startsWith("https:") ? "https" : "http";
-    const found = table === undefined ? undefined : match(table.index, host, scheme);
+    const door = { host, scheme, port: port === ADMIN_LISTENER ? undefined : port };
+    const found = table === undefined ? undefined : match(table.index, door);
     if (table === undefined || found === undefined) return this.#notHere(request);
     this.#dropSilent(Date.now());
-    const response = await this.#forwarder.forward(request, found, scheme);
+    const response = await this.#forwarder.forward(request, found, from);
     // A WebSocket's 101 has headers that are its own; all others are made here and may be written to.
     if (this.#announces(Date.now())) response.headers.set(GENERATION_HEADER, table.generation);
     return response;

@@ -1,4 +1,4 @@
-// Host header → listener, client → allowed or not. The index is built once for each generation of a table; a request costs
+// Host header and port → listener, client → allowed or not. The index is built once for each generation of a table; a request costs
 // one Map look-up, and nothing more where a Service lists no source ranges. Changes nothing, and keeps no state.
 import { compileRanges, type SourceRanges } from "./ranges.ts";
 import type { Route, RoutingTable } from "./table.ts";
@@ -7,6 +7,17 @@ export interface TableIndex {
   readonly table: RoutingTable;
   readonly http: ReadonlyMap<string, Match>;
   readonly https: ReadonlyMap<string, Match>;
+  /** By "hostname:port", where the door says its port. */
+  readonly ports: ReadonlyMap<string, Match>;
+}
+
+/** By which door a request came. */
+export interface Door {
+  /** The Host header as it came. */
+  readonly host: string;
+  readonly scheme: "http" | "https";
+  /** The listener's port, where a listener proxy says it; undefined on Cloudflare, where Host and scheme do. */
+  readonly port: number | undefined;
 }
 
 /** What a Host header led to. One object for a listener and scheme: the same at every request. */
@@ -25,7 +36,9 @@ type Scheme = keyof typeof DEFAULT_PORT;
 
 export function index(table: RoutingTable): TableIndex {
   const sources = table.routes.map((route) => compileRanges(route.sourceRanges));
-  return { table, http: byHost(table, sources, "http"), https: byHost(table, sources, "https") };
+  const http = byHost(table, sources, "http");
+  const ports = new Map([...http.values()].map((match) => [`${match.hostname}:${match.port}`, match]));
+  return { table, http, https: byHost(table, sources, "https"), ports };
 }
 
 /** "h" is the scheme's own port, "h:8888" that one whatever the scheme: in front of some ports the edge alone knows TLS. */
@@ -44,9 +57,18 @@ function byHost(
   return hosts;
 }
 
-export function match(index: TableIndex, hostHeader: string, scheme: Scheme): Match | undefined {
+/** A listener serves what is published on its own port, whatever port Host names: that one may be a router's, or a lie. */
+export function match(index: TableIndex, { host, scheme, port }: Door): Match | undefined {
+  if (port !== undefined) return index.ports.get(`${hostnameOf(host)}:${port}`);
   const hosts = index[scheme];
-  return hosts.get(hostHeader) ?? hosts.get(plainHost(hostHeader, scheme));
+  return hosts.get(host) ?? hosts.get(plainHost(host, scheme));
+}
+
+/** "Shop.Example.com.:8080" => "shop.example.com" */
+export function hostnameOf(host: string): string {
+  const colon = host.lastIndexOf(":");
+  const name = (colon < 0 ? host : host.slice(0, colon)).toLowerCase();
+  return name.endsWith(".") ? name.slice(0, -1) : name;
 }
 
 /** "Shop.Example.com.:80" => "shop.example.com", for http; as it is where it has no such form. */

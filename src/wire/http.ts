@@ -1,20 +1,5 @@
 // The few facts of HTTP that both ends of the tunnel act on.
 
-/** RFC 9110 §9.2.2: sending it twice is the same as sending it once. */
-export function isIdempotentMethod(method: string): boolean {
-  switch (method) {
-    case "GET":
-    case "HEAD":
-    case "OPTIONS":
-    case "TRACE":
-    case "PUT":
-    case "DELETE":
-      return true;
-    default:
-      return false;
-  }
-}
-
 /** Content-Length in [name, value, …] with names in any case; undefined: none, or no whole number. */
 export function declaredLength(headers: readonly string[]): number | undefined {
   for (let i = 0; i < headers.length; i += 2) {

@@ -3,6 +3,7 @@
 import { z } from "zod";
 import { Violation } from "./frames.ts";
 import { CLOSE_REASON_MAX, HEAD_MAX, REASON_MAX } from "./limits.ts";
+import { AGENT_SIGHTINGS } from "./repeat.ts";
 
 export const helloSchema = z.object({
   versions: z.array(z.int().min(1).max(1000)).min(1).max(16),
@@ -55,12 +56,15 @@ export interface RequestHead {
   readonly method: string;
   /** Path and query, as the client wrote them. */
   readonly target: string;
-  /** [name, value, name, value, …] */
+  /** [name, value, name, value, …]; values are byte strings (bytes.ts). */
   readonly headers: readonly string[];
+  /** Times that backends may see this request through this stream: AGENT_SIGHTINGS, or 1 where it is a repeat of one that must not be repeated again. */
+  readonly sightings: number;
 }
 
 export interface ResponseHead {
   readonly status: number;
+  /** As a request's: values are byte strings. */
   readonly headers: readonly string[];
 }
 
@@ -76,6 +80,8 @@ export const Reset = {
   TIMEOUT: 8,
   NO_ENDPOINT: 9,
   TOO_BIG: 10,
+  /** The request's head is no HTTP that could be sent (an illegal value): nobody's failure, and the same anywhere else. */
+  UNSENDABLE: 11,
 } as const;
 export type Reset = (typeof Reset)[keyof typeof Reset];
 
@@ -102,12 +108,22 @@ export function parseJson<T>(what: string, schema: z.ZodType<T>, bytes: Uint8Arr
 }
 
 export const encodeRequestHead = (head: RequestHead): Uint8Array =>
-  encodeJson([head.websocket ? 1 : 0, head.service, head.port, head.client, head.method, head.target, head.headers]);
+  encodeJson([
+    head.websocket ? 1 : 0,
+    head.service,
+    head.port,
+    head.client,
+    head.method,
+    head.target,
+    head.headers,
+    head.sightings,
+  ]);
 
 export function parseRequestHead(bytes: Uint8Array): RequestHead {
   const value = json("request head", bytes);
   if (!Array.isArray(value) || value.length < 7) throw new Violation("request head is not a list of 7");
-  const [kind, service, port, client, method, target, headers] = value as unknown[];
+  // An edge of before the eighth item knew no other than this.
+  const [kind, service, port, client, method, target, headers, sightings = AGENT_SIGHTINGS] = value as unknown[];
   if (
     (kind !== 0 && kind !== 1) ||
     typeof service !== "string" ||
@@ -115,7 +131,8 @@ export function parseRequestHead(bytes: Uint8Array): RequestHead {
     typeof client !== "string" ||
     typeof method !== "string" ||
     typeof target !== "string" ||
-    !isFlatHeaders(headers)
+    !isFlatHeaders(headers) ||
+    typeof sightings !== "number"
   )
     throw new Violation("request head has a field of the wrong type");
   if (!Number.isInteger(port) || port < 1 || port > 65535) throw new Violation("request port is not a port");
@@ -124,7 +141,7 @@ export function parseRequestHead(bytes: Uint8Array): RequestHead {
   // A target is what goes on the request line: it starts with "/" (or is "*") and has no space or control character.
   if (!(target.startsWith("/") || target === "*") || !visible(target))
     throw new Violation("request target is not a path");
-  return { websocket: kind === 1, service, port, client, method, target, headers };
+  return { websocket: kind === 1, service, port, client, method, target, headers, sightings };
 }
 
 export const encodeResponseHead = (head: ResponseHead): Uint8Array => encodeJson([head.status, head.headers]);
@@ -154,7 +171,7 @@ export function encodeReset(code: Reset, reason: string): Uint8Array {
 export function parseReset(payload: Uint8Array): { code: Reset; reason: string } {
   const code = payload[0];
   if (code === undefined) throw new Violation("RESET without a code");
-  const known = code >= Reset.CANCELLED && code <= Reset.TOO_BIG;
+  const known = code >= Reset.CANCELLED && code <= Reset.UNSENDABLE;
   return { code: known ? (code as Reset) : Reset.BROKE, reason: decodeText(payload.subarray(1)) };
 }
 

@@ -5,7 +5,7 @@ import { env, exports } from "cloudflare:workers";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { parseAllDocuments } from "yaml";
 import { installManifest, isNearby } from "../../src/control/install-manifest.ts";
-import { ADMIN, type Problem, call, createCluster, forgetAll } from "../worker/edge.ts";
+import { ADMIN, byAdminPort, type Problem, call, createCluster, forgetAll } from "../worker/edge.ts";
 
 afterEach(async () => {
   vi.restoreAllMocks();
@@ -37,7 +37,7 @@ const makeCode = async (token: string = ADMIN, json?: object): Promise<Code> => 
   return await response.json<Code>();
 };
 const get = async (url: string, method = "GET"): Promise<Response> =>
-  await exports.default.fetch(url, { method, headers: { host: "admin.test" } });
+  await exports.default.fetch(url, { method, headers: byAdminPort });
 const objectsOf = (yaml: string): Kube[] => parseAllDocuments(yaml).map((document) => document.toJS() as Kube);
 const install = async (url: string) => {
   const response = await get(url);

@@ -3,11 +3,13 @@ import { describe, expect, test } from "vitest";
 import { requestHeaders, responseHeaders } from "../../src/local/headers.ts";
 
 const facts = { secret: "s3cret", client: "127.0.0.1", port: 8888, opened: 8888 };
-const ours = (acceptEncoding = "-") => [
+const ours = (acceptEncoding = "-", port = "8888") => [
   "x-postern-forwarder",
   "s3cret",
   "x-postern-client",
   "127.0.0.1",
+  "x-postern-port",
+  port,
   "x-postern-accept-encoding",
   acceptEncoding,
 ];
@@ -41,7 +43,11 @@ describe("request", () => {
     [80, 8080, "shop.localhost", "shop.localhost"],
     [80, 8080, "shop.localhost:9090", "shop.localhost:9090"],
   ])("port %i opened at %i: %s is %s at the edge", (port, opened, sent, expected) => {
-    expect(requestHeaders(["Host", sent], { ...facts, port, opened })).toEqual(["Host", expected, ...ours()]);
+    expect(requestHeaders(["Host", sent], { ...facts, port, opened })).toEqual([
+      "Host",
+      expected,
+      ...ours("-", String(port)),
+    ]);
   });
 });
 

@@ -3,7 +3,7 @@ import { env, exports } from "cloudflare:workers";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { Reset } from "../../src/wire/messages.ts";
 import type { SnapshotService } from "../../src/wire/snapshot.ts";
-import { createCluster, forgetAll, published, service, snapshotOf } from "../worker/edge.ts";
+import { byListener, createCluster, forgetAll, published, service, snapshotOf } from "../worker/edge.ts";
 import { type Backend, connectNode, type NodeOptions, silent, type TestNode } from "../worker/node.ts";
 
 const HOST = "web-default-home.edge.test";
@@ -50,7 +50,10 @@ interface Ask {
 }
 
 async function ask({ headers, ...init }: Ask = {}): Promise<string> {
-  const response = await exports.default.fetch(`http://${HOST}/`, { ...init, headers: { host: HOST, ...headers } });
+  const response = await exports.default.fetch(`http://${HOST}/`, {
+    ...init,
+    headers: { ...byListener(HOST), ...headers },
+  });
   const text = await response.text();
   return response.ok ? text : `${response.status} ${response.headers.get("x-postern-reason")}`;
 }
@@ -61,7 +64,7 @@ const times = async (count: number, init: Ask = {}): Promise<string[]> => {
 };
 const post = { method: "POST", body: "data" };
 const from = (n: number): Ask => ({
-  headers: { "x-postern-forwarder": "test-forwarder-secret", "x-postern-client": `203.0.113.${n}` },
+  headers: { "x-postern-client": `203.0.113.${n}` },
 });
 
 describe("a request that fails on a node", () => {

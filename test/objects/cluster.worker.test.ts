@@ -14,6 +14,7 @@ import {
   service,
   snapshotOf,
   forgetAll,
+  byAdminPort,
 } from "../worker/edge.ts";
 
 const cluster = (name = "home") => env.CLUSTER.get(env.CLUSTER.idFromName(name));
@@ -193,7 +194,7 @@ describe("a token", () => {
     const tokenId = close.mock.calls[0]?.[0];
     const dialHeader = JSON.stringify({ cluster: "home", shard: 0, shards: 1, tokenId });
     const late = await env.TUNNEL.get(env.TUNNEL.idFromName("home/0")).fetch("http://admin.test/", {
-      headers: { host: "admin.test", upgrade: "websocket", "x-postern-dial": dialHeader },
+      headers: { ...byAdminPort, upgrade: "websocket", "x-postern-dial": dialHeader },
     });
     const socket = late.webSocket;
     if (!socket) throw new Error(`dial: ${late.status}`);

@@ -3,7 +3,7 @@
 import { abortAllDurableObjects, evictDurableObject } from "cloudflare:test";
 import { env, exports } from "cloudflare:workers";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { call, createCluster, forgetAll, published, service, snapshotOf } from "../worker/edge.ts";
+import { byListener, call, createCluster, forgetAll, published, service, snapshotOf } from "../worker/edge.ts";
 import { type Backend, connectNode, type NodeOptions, type TestNode } from "../worker/node.ts";
 
 const HOST = "web-default-home.edge.test";
@@ -29,7 +29,7 @@ async function connect(backend: Backend, more: Partial<NodeOptions> = {}): Promi
   return node;
 }
 
-const get = () => exports.default.fetch(`http://${HOST}/`, { headers: { host: HOST } });
+const get = () => exports.default.fetch(`http://${HOST}/`, { headers: byListener(HOST) });
 
 test("evicted when idle: the socket stays, the table is fetched again, requests go on, ids rise", async () => {
   const node = await connect(hello);

@@ -67,16 +67,23 @@ describe("match", () => {
     ["http", "__proto__", undefined],
     ["http", `${"a".repeat(100_000)}.test`, undefined],
   ])("%s, Host %s: port %s", (scheme, host, port) => {
-    expect(match(at, host, scheme)?.port).toBe(port);
+    expect(match(at, { host, scheme, port: undefined })?.port).toBe(port);
+  });
+
+  test("a listener serves what is published on its own port, whatever Host says", () => {
+    const by = (host: string, port: number) => match(at, { host, scheme: "http", port });
+    expect(by("shop.test:8888", 80)?.port).toBe(80);
+    expect(by("Shop.test.", 8888)?.port).toBe(8888);
+    expect(by("shop.test:80", 9999)).toBeUndefined();
   });
 
   test("gives the same object each time, with the Host in its plain form", () => {
-    const found = match(at, "shop.test", "http");
-    expect(match(at, "SHOP.test.:80", "http")).toBe(found);
+    const found = match(at, { host: "shop.test", scheme: "http", port: undefined });
+    expect(match(at, { host: "SHOP.test.:80", scheme: "http", port: undefined })).toBe(found);
     expect(found).toMatchObject({ hostname: "shop.test", port: 80, host: "shop.test", route: shop.routes[0] });
-    expect(match(at, "Shop.test:8888", "http")?.host).toBe("shop.test:8888");
-    expect(match(at, "shop.test", "https")?.host).toBe("shop.test");
-    expect(match(at, "shop.test:443", "http")?.host).toBe("shop.test:443");
+    expect(match(at, { host: "Shop.test:8888", scheme: "http", port: undefined })?.host).toBe("shop.test:8888");
+    expect(match(at, { host: "shop.test", scheme: "https", port: undefined })?.host).toBe("shop.test");
+    expect(match(at, { host: "shop.test:443", scheme: "http", port: undefined })?.host).toBe("shop.test:443");
   });
 
   test("agrees with a naive oracle", () => {
@@ -99,7 +106,7 @@ describe("match", () => {
         const wanted = Number(url.port === "" ? (scheme === "http" ? 80 : 443) : url.port);
         const name = url.hostname.replace(/\.$/, "");
         const expected = listeners.find((each) => each.hostname === name && each.port === wanted);
-        const found = match(built, host, scheme);
+        const found = match(built, { host, scheme, port: undefined });
         expect(found && { hostname: found.hostname, port: found.port }).toEqual(
           expected && { hostname: expected.hostname, port: expected.port },
         );

@@ -14,6 +14,7 @@ export const head: RequestHead = {
   method: "GET",
   target: "/",
   headers: ["host", "web"],
+  sightings: 2,
 };
 export const ok = { status: 200, headers: ["content-type", "text/plain"] };
 export const upgraded = { status: 101, headers: [] };

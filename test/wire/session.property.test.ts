@@ -16,6 +16,7 @@ const head: RequestHead = {
   method: "GET",
   target: "/",
   headers: ["host", "web"],
+  sightings: 2,
 };
 const SIDES: readonly Side[] = ["edge", "node"];
 const TEXT = "aé€😀";

@@ -7,6 +7,17 @@ import type { PublishResult, Snapshot, SnapshotService } from "../../src/wire/sn
 /** Its SHA-256 is in test/vitest.config.ts. */
 export const ADMIN = "test-admin-token";
 
+/** What the listener proxy adds: the Worker believes it by the secret, which is in test/vitest.config.ts. */
+const proved = { "x-postern-forwarder": "test-forwarder-secret" };
+export const byAdminPort = { ...proved, "x-postern-port": "admin", host: "admin.test" };
+/** By the listener of this Host's own port. */
+export const byListener = (host: string, client = ""): Record<string, string> => ({
+  ...proved,
+  "x-postern-port": host.split(":")[1] ?? "80",
+  "x-postern-client": client,
+  host,
+});
+
 export interface Call {
   readonly token?: string;
   readonly json?: unknown;
@@ -18,7 +29,7 @@ export async function call(method: string, path: string, { token, json, body, he
   return await exports.default.fetch(`http://admin.test${path}`, {
     method,
     headers: {
-      host: "admin.test",
+      ...byAdminPort,
       ...(token !== undefined && { authorization: `Bearer ${token}` }),
       ...(json !== undefined && { "content-type": "application/json" }),
       ...headers,

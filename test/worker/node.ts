@@ -5,6 +5,7 @@ import type { TunnelNode } from "../../src/objects/contract.ts";
 import { PROTOCOL_VERSIONS } from "../../src/wire/limits.ts";
 import type { RequestHead, Reset } from "../../src/wire/messages.ts";
 import { Session, type SessionEvent } from "../../src/wire/session.ts";
+import { byAdminPort } from "./edge.ts";
 
 /** One exchange as the node sees it. */
 export class Stream {
@@ -243,7 +244,7 @@ export class TestNode {
 export async function connectNode(options: NodeOptions, backend: Backend = silent): Promise<TestNode> {
   const response = await (exports as { default: Fetcher }).default.fetch(
     `http://admin.test/api/v1/clusters/${options.cluster}/tunnel/${options.shard ?? 0}`,
-    { headers: { upgrade: "websocket", authorization: `Bearer ${options.token}`, host: "admin.test" } },
+    { headers: { ...byAdminPort, upgrade: "websocket", authorization: `Bearer ${options.token}` } },
   );
   if (response.webSocket === null) throw new Error(`dial refused: ${response.status} ${await response.text()}`);
   const node = new TestNode(response.webSocket, options, backend);

@@ -8,6 +8,7 @@ import type { Server } from "node:http";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { request } from "undici";
+import { ADMIN_LISTENER } from "../../http/forwarded.ts";
 import { type Api, createApi } from "../api.ts";
 import { Child } from "../child.ts";
 import { createForwarder, type Forwarder } from "../forwarder.ts";
@@ -153,7 +154,7 @@ export class Edge {
   }
 
   async #openAdmin(forwarder: Forwarder, address: string, port: number): Promise<void> {
-    const server = forwarder.server(port, port);
+    const server = forwarder.server(ADMIN_LISTENER, port);
     server.listen(port, address);
     try {
       await once(server, "listening");

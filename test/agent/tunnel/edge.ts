@@ -82,6 +82,7 @@ export class EdgeConnection {
         method: "GET",
         target: "/",
         headers: ["host", "web.test"],
+        sightings: 2,
         ...head,
       },
       body,
