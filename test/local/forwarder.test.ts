@@ -106,7 +106,7 @@ describe("heads", () => {
       "X-Two: 1",
       "x-postern-forwarder: s3cret",
       "x-postern-client: 127.0.0.1",
-      "x-postern-port: 80",
+      "x-postern-port: 8888",
       "x-postern-accept-encoding: -",
       "",
       "",
