@@ -3,7 +3,7 @@
 import { spawn, spawnSync } from "node:child_process";
 import { readFileSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { profile } from "./profile.ts";
 import { ensureTools, type Stage, startStage } from "./stage.ts";
@@ -17,6 +17,8 @@ const { values } = parseArgs({
     mask: { type: "string", default: "auto" },
     /** Instead of measuring: profile this side under the first case. */
     profile: { type: "string" },
+    /** Another checkout of this repository, with its packages installed: its sides are measured in the same rounds. */
+    against: { type: "string" },
     /** Instead of measuring: small answers beside bulk ones on a link of so many megabits a second. */
     link: { type: "string" },
   },
@@ -36,6 +38,12 @@ const cases = {
 } as const;
 type Case = keyof typeof cases;
 type Side = "bare" | "direct" | "tunnel";
+/** A side of one checkout. */
+interface Measured {
+  readonly stage: Stage;
+  readonly side: Side;
+  readonly label: string;
+}
 
 interface Sample {
   readonly perSecond: number;
@@ -54,8 +62,13 @@ const stage = await startStage({
   ...(values.profile === undefined ? {} : { inspector: INSPECTOR }),
   ...(values.link === undefined ? {} : { link: Number(values.link) }),
 });
+const { against } = values;
+const other: { startStage: typeof startStage } | undefined =
+  against === undefined ? undefined : await import(join(resolve(against), "test/bench/stage.ts"));
+const before = await other?.startStage({ mask: "auto" });
 process.on("SIGINT", () => {
   stage.dispose();
+  before?.dispose();
   process.exit(130);
 });
 try {
@@ -83,14 +96,21 @@ try {
   else for (const name of values.case.split(",") as Case[]) measure(name);
 } finally {
   stage.dispose();
+  before?.dispose();
 }
 
 function measure(name: Case): void {
-  const sides = values.only.split(",") as Side[];
-  const samples = new Map<Side, Sample[]>(sides.map((side) => [side, []]));
-  for (const side of sides) run(stage, side, name, 1);
+  const sides = values.only.split(",").flatMap((each): Measured[] => {
+    const side = each as Side;
+    const now: Measured = { stage, side, label: side };
+    return before === undefined || side === "bare" ? [now] : [{ stage: before, side, label: `${side} before` }, now];
+  });
+  const samples = new Map<string, Sample[]>(sides.map(({ label }) => [label, []]));
+  for (const each of sides) run(each.stage, each.side, name, 1);
   for (let round = 0; round < rounds; round++) {
-    for (const side of sides) samples.get(side)?.push(run(stage, side, name, seconds));
+    // The order turns: whoever comes later in a round has a warmer machine.
+    const turned = round % 2 === 0 ? sides : [...sides].reverse();
+    for (const each of turned) samples.get(each.label)?.push(run(each.stage, each.side, name, seconds));
     console.error(`${name}: round ${round + 1} of ${rounds}`);
   }
   const bare = median((samples.get("bare") ?? []).map((sample) => sample.perSecond));
@@ -102,7 +122,7 @@ function measure(name: Case): void {
     const rate = of((sample) => sample.perSecond);
     const failed = all.reduce((sum, sample) => sum + sample.failed, 0);
     console.log(
-      `  ${side.padEnd(7)} ${rate.toFixed(0).padStart(7)} ${unit}  ${(rate / bare).toFixed(2)} of bare  p50 ${of((s) => s.p50).toFixed(2)} p99 ${of((s) => s.p99).toFixed(1)} ms` +
+      `  ${side.padEnd(before === undefined ? 7 : 13)} ${rate.toFixed(0).padStart(7)} ${unit}  ${(rate / bare).toFixed(2)} of bare  p50 ${of((s) => s.p50).toFixed(2)} p99 ${of((s) => s.p99).toFixed(1)} ms` +
         `  CPU µs ${megabytes > 0 ? "a MiB" : "a request"}: edge ${of((s) => s.edge).toFixed(0)} agent ${of((s) => s.agent).toFixed(0)}${failed > 0 ? `  ${failed} FAILED` : ""}`,
     );
   }
