@@ -81,7 +81,9 @@ export class Direct {
       host: request.headers.get("host") ?? match.host,
       port: match.port,
       acceptEncoding: clientAcceptEncoding(request, direct.forwarderSecret),
+      edge: direct.forwarderSecret,
     });
+    if ("reason" in headers) return failure(headers.reason, request, headers);
     const upgrade = request.headers.get("upgrade");
     if (upgrade !== null) headers.set("upgrade", upgrade);
     const body = request.body === null ? undefined : await replayable(request);

@@ -1,7 +1,13 @@
 // Header rules of the edge, both ways and for both transports: what is hop-by-hop goes, what only we may say is dropped
-// and set anew, everything else passes byte for byte. Runs for every request: one pass over the headers, decided by first
+// and set anew, everything else passes byte for byte, or the message is refused. Runs for every request: one pass over the headers, decided by first
 // character or length, nothing compiled or lower-cased without need (names in a Headers are lower case already).
 // Decides nothing about bodies: framing belongs to the transport. Keeps no state.
+//
+// Loops: each listener adds a mark of its own to CDN-Loop (RFC 8586), and refuses what has that mark already. Not by Via,
+// which servers take for a reason to answer otherwise (nginx stops compressing).
+import { bytesOfText, isAscii, isByteString, textOfBytes } from "../wire/bytes.ts";
+import { hash32 } from "../wire/hash.ts";
+import { FORWARDED } from "./forwarded.ts";
 
 /** What the edge knows of a request and a backend may be told. */
 export interface RequestFacts {
@@ -17,20 +23,42 @@ export interface RequestFacts {
    * Absent: the header is true as it is.
    */
   readonly acceptEncoding?: string | undefined;
+  /** FORWARDED.raw, where a listener proxy that has proved itself says it. */
+  readonly raw?: string | null | undefined;
+  /** It came through a trusted proxy: what that says of the client beside its address (x-forwarded-user) passes. */
+  readonly trusted?: boolean | undefined;
+  /** Tells this edge from others that serve the same host and port, as every local one serves localhost. */
+  readonly edge?: string | undefined;
 }
 
-/** [name, value, name, value, …] for the tunnel. Host is kept; a WebSocket's handshake headers are the agent's. */
-export function requestHeaders(headers: Headers, facts: RequestFacts): string[] {
-  const flat = passing(headers, facts);
+/** The message cannot be passed on as it came; `detail` is safe for strangers. */
+export interface Refused {
+  readonly reason: "bad-request" | "loop" | "bad-gateway-answer";
+  readonly detail: string;
+}
+
+/** [name, value, name, value, …] for the tunnel, values as byte strings. Host is kept; a WebSocket's handshake headers are the agent's. */
+export function requestHeaders(headers: Headers, facts: RequestFacts): readonly string[] | Refused {
+  return flatRequestHeaders(headers, facts, true);
+}
+
+function flatRequestHeaders(headers: Headers, facts: RequestFacts, bytes: boolean): string[] | Refused {
+  const loop = loopMarks(headers, facts);
+  if (loop === undefined)
+    return { reason: "loop", detail: "CDN-Loop says that this request has come through this listener before." };
+  const flat = passing(headers, facts, bytes);
+  if ("reason" in flat) return flat;
+  flat.push("cdn-loop", loop);
   flat.push("x-forwarded-proto", facts.proto, "x-forwarded-host", facts.host, "x-forwarded-port", String(facts.port));
   if (facts.client !== "") flat.push("x-forwarded-for", facts.client);
   flat.push("forwarded", forwarded(facts));
   return flat;
 }
 
-/** The same for a `fetch` of ours, which writes Host itself: the client's is in X-Forwarded-Host alone. */
-export function directRequestHeaders(headers: Headers, facts: RequestFacts): Headers {
-  const flat = requestHeaders(headers, facts);
+/** The same for a `fetch` of ours, which writes text as UTF-8, and Host itself: the client's is in X-Forwarded-Host alone. */
+export function directRequestHeaders(headers: Headers, facts: RequestFacts): Headers | Refused {
+  const flat = flatRequestHeaders(headers, facts, false);
+  if ("reason" in flat) return flat;
   const result = new Headers();
   for (let i = 0; i < flat.length; i += 2) {
     const name = flat[i] as string;
@@ -39,51 +67,168 @@ export function directRequestHeaders(headers: Headers, facts: RequestFacts): Hea
   return result;
 }
 
-/** The answer's headers as the client gets them; undefined: no legal HTTP, so the answer counts as broken. */
-export function responseHeaders(flat: readonly string[]): Headers | undefined {
+/**
+ * The answer's headers as the client gets them. A Headers is text: bytes that are no UTF-8 have no place in it. `proxied`: a
+ * listener proxy takes them out of FORWARDED.raw, and so every value that is no ASCII.
+ */
+export function responseHeaders(flat: readonly string[], proxied: boolean): Headers | Refused {
   const result = new Headers();
   let connection = "";
-  try {
-    for (let i = 0; i < flat.length; i += 2) {
-      const name = flat[i] as string;
-      const value = flat[i + 1] as string;
-      // workerd would send it.
-      if (name === "") return undefined;
-      if (!staysAtTheEdge(name)) result.append(name, value);
-      else if (isConnection(name)) connection = connection === "" ? value : `${connection},${value}`;
+  let odd: Set<string> | undefined;
+  for (let i = 0; i < flat.length; i += 2) {
+    const name = flat[i] as string;
+    const value = flat[i + 1] as string;
+    if (staysAtTheEdge(name)) {
+      if (isConnection(name)) connection = connection === "" ? value : `${connection},${value}`;
+      continue;
     }
-  } catch {
-    // A name that is no token, or a value with a line break or NUL.
-    return undefined;
+    let text: string | undefined = value;
+    if (!isAscii(value)) {
+      text = proxied && isByteString(value) ? value.replace(/[^\0-\x7f]/g, "?") : textOfBytes(value);
+      if (proxied) (odd ??= new Set()).add(name.toLowerCase());
+    }
+    if (text === undefined || !appended(result, name, text)) return unpassable(name);
   }
+  if (namesHeaders(connection)) for (const name of listed(connection)) result.delete(name);
+  if (odd !== undefined) result.set(FORWARDED.raw, JSON.stringify(linesNamed(flat, odd, result)));
+  return result;
+}
+
+const unpassable = (name: string): Refused => ({
+  reason: "bad-gateway-answer",
+  // A name that is none may hold anything.
+  detail: token.test(name.toLowerCase())
+    ? `The server's answer has a header ${name} whose value cannot be passed on.`
+    : "The server's answer has a header whose name is none.",
+});
+
+/** False: a name that is no token, or a value with a line break or NUL. */
+function appended(headers: Headers, name: string, value: string): boolean {
+  // workerd would take and send it.
+  if (name === "") return false;
+  try {
+    headers.append(name, value);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** All lines of these names, as they came, of those that `result` still has. */
+function linesNamed(flat: readonly string[], names: ReadonlySet<string>, result: Headers): string[] {
+  const lines: string[] = [];
+  for (let i = 0; i < flat.length; i += 2) {
+    const name = (flat[i] as string).toLowerCase();
+    if (names.has(name) && result.has(name)) lines.push(name, flat[i + 1] as string);
+  }
+  return lines;
+}
+
+/** The answer's headers of a `fetch` of ours. A Headers holds nothing illegal, and text that needs no translation. */
+export function directResponseHeaders(headers: Headers): Headers {
+  const result = new Headers();
+  headers.forEach((value, name) => {
+    if (!staysAtTheEdge(name)) result.append(name, value);
+  });
+  const connection = headers.get("connection") ?? "";
   if (namesHeaders(connection)) for (const name of listed(connection)) result.delete(name);
   return result;
 }
 
-/** The answer's headers of a `fetch` of ours. A Headers holds nothing illegal. */
-export function directResponseHeaders(headers: Headers): Headers {
-  const flat: string[] = [];
-  headers.forEach((value, name) => flat.push(name, value));
-  return responseHeaders(flat) ?? new Headers();
-}
-
-function passing(headers: Headers, facts: RequestFacts): string[] {
-  const { acceptEncoding } = facts;
+function passing(headers: Headers, facts: RequestFacts, bytes: boolean): string[] | Refused {
+  const { acceptEncoding, trusted = false } = facts;
   let flat: string[] = [];
   let connection = "";
+  let raw: ReadonlyMap<string, readonly string[]> | undefined;
+  let lost: string | undefined;
   headers.forEach((value, name) => {
     if (name === "connection") connection = value;
     else if (acceptEncoding !== undefined && name === "accept-encoding") return;
-    else if (!oursToSay(name)) flat.push(name, value);
+    else if (oursToSay(name) && !(trusted && saidByProxies(name))) return;
+    else if (isAscii(value)) flat.push(name, value);
+    else {
+      raw ??= rawLines(facts.raw);
+      const lines = linesOf(value, raw.get(name), bytes);
+      if (lines === undefined) lost = name;
+      else for (const line of lines) flat.push(name, line);
+    }
   });
+  if (lost !== undefined)
+    return { reason: "bad-request", detail: `The header ${lost} has bytes that cannot be passed on: it is no UTF-8.` };
   // Names come sorted, so what Connection lists may have passed before it was seen.
   if (namesHeaders(connection)) flat = without(flat, listed(connection));
   if (acceptEncoding !== undefined && acceptEncoding !== "") flat.push("accept-encoding", acceptEncoding);
   return flat;
 }
 
-/** Request headers that end here, because they are hop-by-hop, or because only the edge may say them. */
+/** A value that is no ASCII, line by line, as byte strings or as text. undefined: not all of its bytes are there any more. */
+function linesOf(text: string, raw: readonly string[] | undefined, bytes: boolean): readonly string[] | undefined {
+  if (raw !== undefined) {
+    if (bytes) return raw;
+    return raw.every((line) => textOfBytes(line) !== undefined) ? [text] : undefined;
+  }
+  // What workerd puts in the place of bytes that are no UTF-8; who sends it in earnest is refused, too.
+  if (text.includes("\ufffd")) return undefined;
+  return [bytes ? bytesOfText(text) : text];
+}
+
+/** FORWARDED.raw by name; empty where there is none. */
+function rawLines(json: string | null | undefined): ReadonlyMap<string, readonly string[]> {
+  const lines = new Map<string, string[]>();
+  if (json === null || json === undefined) return lines;
+  const flat = JSON.parse(json) as readonly string[];
+  for (let i = 0; i < flat.length; i += 2) {
+    const name = flat[i] as string;
+    const value = flat[i + 1] as string;
+    const before = lines.get(name);
+    if (before === undefined) lines.set(name, [value]);
+    else before.push(value);
+  }
+  return lines;
+}
+
+const MARK = "postern-";
+/** Listeners of this kind that one request may come through, one behind the other. */
+const HOPS_MAX = 16;
+
+/** CDN-Loop as it goes on; undefined: the request has been here before. */
+function loopMarks(headers: Headers, { edge = "", host, port }: RequestFacts): string | undefined {
+  const mine = MARK + hash32(`${edge} ${host} ${port}`).toString(16);
+  const before = headers.get("cdn-loop");
+  if (before === null) return mine;
+  let hops = 0;
+  for (const each of before.split(",")) {
+    const mark = each.trim();
+    if (mark === mine) return undefined;
+    if (mark.startsWith(MARK)) hops++;
+  }
+  return hops < HOPS_MAX ? `${before}, ${mine}` : undefined;
+}
+
+/** Request headers that end here. CGI and WSGI give "X_Forwarded_For" the variable of "X-Forwarded-For", so both do. */
 function oursToSay(name: string): boolean {
+  if (!unusual.test(name)) return isOurs(name);
+  const alias = name.replace(/[^a-z0-9-]/g, "-");
+  return alias === "content-length" || isOurs(alias);
+}
+
+const unusual = /[^a-z0-9-]/;
+
+/** What a trusted proxy says of the client, beside what the edge says itself. */
+function saidByProxies(name: string): boolean {
+  switch (name) {
+    case "x-forwarded-for":
+    case "x-forwarded-proto":
+    case "x-forwarded-host":
+    case "x-forwarded-port":
+      return false;
+    default:
+      return name.startsWith("x-forwarded-");
+  }
+}
+
+/** Hop-by-hop, or what only the edge may say. */
+function isOurs(name: string): boolean {
   switch (name.charCodeAt(0)) {
     case 0x63: // c
       return name === "connection" || name === "cdn-loop" || name.startsWith("cf-");
@@ -96,7 +241,8 @@ function oursToSay(name: string): boolean {
     case 0x6b: // k
       return name === "keep-alive";
     case 0x70: // p
-      return name === "proxy-connection" || name === "proxy-authorization";
+      // "Proxy" becomes HTTP_PROXY there, which programs take for their own setting.
+      return name === "proxy-connection" || name === "proxy-authorization" || name === "proxy";
     case 0x73: // s: sec-websocket-protocol is the application's
       return name === "sec-websocket-key" || name === "sec-websocket-version" || name === "sec-websocket-extensions";
     case 0x74: // t

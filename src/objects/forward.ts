@@ -1,19 +1,18 @@
 // The way of one request through a shard: head, body, node after node until one answers or none is left.
 // The decision to retry is src/http/retry.ts's, the order is shard.ts's; this file only carries them out.
 import { failure, type FailureReason } from "../http/failure.ts";
-import { clientAcceptEncoding, type Forwarded, targetOf } from "../http/forwarded.ts";
-import { requestHeaders, responseHeaders } from "../http/headers.ts";
+import { clientAcceptEncoding, FORWARDED, type Forwarded, targetOf } from "../http/forwarded.ts";
+import { type Refused, requestHeaders, responseHeaders } from "../http/headers.ts";
 import { UNSENT_HEADER } from "../http/internal.ts";
 import { decideRetry, isIdempotent } from "../http/retry.ts";
 import { RetryBudget } from "../health/budget.ts";
 import { type Match, sourceAllowed } from "../routing/match.ts";
-import type { Attempt, Failed } from "../transport/attempt.ts";
+import type { Answered, Failed } from "../transport/attempt.ts";
 import { httpExchange } from "../transport/http-exchange.ts";
 import { noBody, requestBody } from "../transport/request-body.ts";
-import { webSocketExchange } from "../transport/websocket-exchange.ts";
 import type { PickContext } from "../wire/balancer.ts";
 import { clientHash } from "../wire/hash.ts";
-import type { RequestHead } from "../wire/messages.ts";
+import { isTarget, type RequestHead } from "../wire/messages.ts";
 import { AGENT_SIGHTINGS } from "../wire/repeat.ts";
 import type { Budget } from "../wire/session.ts";
 import type { Shard, ShardNode } from "./shard.ts";
@@ -46,85 +45,135 @@ export class Forwarder {
     this.#waiters.clear();
   }
 
-  async forward(request: Request, found: Match, { client, scheme }: Forwarded): Promise<Response> {
+  async forward(request: Request, found: Match, from: Forwarded): Promise<Response> {
     const { route } = found;
+    const { client, again } = from;
     if (!sourceAllowed(found, client)) return failure("source-refused", request);
     if (route.unavailable !== undefined) return unsent(route.unavailable.reason, request, route.unavailable.message);
-    const websocket = request.headers.get("upgrade")?.toLowerCase() === "websocket";
-    const head: RequestHead = {
-      websocket,
-      service: route.service,
-      port: route.port,
-      client,
-      method: request.method,
-      target: targetOf(request, this.#secret),
-      sightings: AGENT_SIGHTINGS,
-      headers: requestHeaders(request.headers, {
-        client,
-        proto: scheme,
-        host: request.headers.get("host") ?? found.host,
-        port: found.port,
-        acceptEncoding: clientAcceptEncoding(request, this.#secret),
-      }),
-    };
+    const head = this.#head(request, found, from);
+    if ("reason" in head) return failure(head.reason, request, head);
     const idempotent = isIdempotent(head.method, request.headers);
-    const body = request.body === null || websocket ? noBody : await requestBody(request, this.#memory);
+    const body = request.body === null || head.websocket ? noBody : await requestBody(request, this.#memory);
+    if (body === undefined) return clientClosed();
     const ctx: PickContext = { now: Date.now(), random: Math.random, client: clientHash(client) };
     this.#retries.request(ctx.now);
     const tried = new Set<ShardNode>();
+    let attempts = 0;
+    /** Times that backends may have seen it by now. */
+    let sightings = 0;
     let graceUntil: number | undefined;
     let last: Failed | undefined;
     /** No node was there, or the one that had it went away: it may come back. One that answered "no" will say it again. */
     let awaitable = true;
-    for (;;) {
-      const now = Date.now();
-      const node = this.#pick(found, { ...ctx, now }, tried);
-      const link = node?.best;
-      if (node === undefined || link === undefined) {
-        graceUntil ??= this.#graceUntil(now);
-        if (!awaitable || now >= graceUntil || !(await this.#wait(graceUntil - now))) break;
-        tried.clear();
-        continue;
+    try {
+      // Its beginning may have been let go while it waited for a node.
+      while (body.replayable) {
+        const now = Date.now();
+        const node = this.#pick(found, { ...ctx, now }, tried);
+        const link = node?.best;
+        if (node === undefined || link === undefined) {
+          graceUntil ??= this.#graceUntil(now);
+          if (!awaitable || now >= graceUntil || !(await this.#wait(graceUntil - now))) break;
+          tried.clear();
+          continue;
+        }
+        tried.add(node);
+        attempts++;
+        const repeats = ({ sent, final }: Pick<Failed, "sent" | "final">, seen: number): boolean =>
+          decideRetry({
+            sent,
+            final,
+            again,
+            idempotent,
+            replayable: body.replayable,
+            attempts,
+            sightings: seen,
+            budget: () => this.#retries.retry(Date.now()),
+          }).retry;
+        let moved = false;
+        // Decided before it is left: a silent node may only be busy, and is better than none.
+        const mayMove = (): boolean =>
+          (moved = this.#shard.hasOther(route, tried, Date.now()) && repeats({ sent: "maybe" }, sightings + 1));
+        const pending = httpExchange({ link, head, body, memory: this.#memory, request, now, mayMove });
+        this.#onWaiting();
+        const attempt = await pending.catch((error: unknown) => {
+          // What a session throws for a head longer than any frame.
+          if (error instanceof RangeError) return undefined;
+          throw error;
+        });
+        if (attempt === undefined) return failure("headers-too-large", request);
+        if (attempt.ok) {
+          this.#shard.ejector.succeeded(node.name, now);
+          return this.#answer(attempt, request);
+        }
+        if (attempt.reason === "client-gone") return clientClosed();
+        if (blamesNode(attempt) && this.#shard.ejector.failed(node.name, now, this.#shard.connected))
+          this.#shard.changed();
+        last = attempt;
+        awaitable = !node.links.includes(link);
+        if (attempt.sent === "maybe") sightings++;
+        if (!moved && !repeats(attempt, sightings)) break;
       }
-      tried.add(node);
-      const again = (sent: Failed["sent"]): boolean =>
-        decideRetry({
-          sent,
-          idempotent,
-          replayable: body.replayable,
-          attempts: tried.size,
-          budget: () => this.#retries.retry(Date.now()),
-        }).retry;
-      let moved = false;
-      // Decided before it is left: a silent node may only be busy, and is better than none.
-      const mayMove = (): boolean => (moved = this.#shard.hasOther(route, tried, Date.now()) && again("maybe"));
-      const options = { link, head, request, now, mayMove };
-      const pending = websocket ? webSocketExchange(options) : httpExchange({ ...options, body });
-      this.#onWaiting();
-      const attempt = await pending.catch((error: unknown) => {
-        // What a session throws for a head longer than any frame.
-        if (error instanceof RangeError) return undefined;
-        throw error;
-      });
-      if (attempt === undefined) return failure("headers-too-large", request);
-      if (attempt.ok) {
-        this.#shard.ejector.succeeded(node.name, now);
-        return answer(attempt, request);
-      }
-      if (attempt.reason === "client-gone") return new Response(null, { status: 499 });
-      if (attempt.sent === "maybe" && this.#shard.ejector.failed(node.name, now, this.#shard.size))
-        this.#shard.changed();
-      last = attempt;
-      awaitable = !node.links.includes(link);
-      if (!moved && !again(attempt.sent)) break;
+    } finally {
+      body.forget();
     }
-    body.forget();
+    if (body.broken) return clientClosed();
     if (last === undefined) return unsent("no-available-node", request);
-    return last.sent === "never" ? unsent(reasonOf(last), request) : failure(reasonOf(last), request);
+    const reason = reasonOf(last);
+    return sightings > 0 || last.final === true ? failure(reason, request, detailOf(last)) : unsent(reason, request);
+  }
+
+  #head(request: Request, found: Match, { client, scheme, again, trusted }: Forwarded): RequestHead | Refused {
+    const target = targetOf(request, this.#secret);
+    // A node takes any other for a violation of the protocol.
+    if (!isTarget(target)) return { reason: "bad-request", detail: "The path has a space or a control character." };
+    const headers = requestHeaders(request.headers, {
+      client,
+      proto: scheme,
+      host: request.headers.get("host") ?? found.host,
+      port: found.port,
+      acceptEncoding: clientAcceptEncoding(request, this.#secret),
+      raw: this.#secret === undefined ? undefined : request.headers.get(FORWARDED.raw),
+      trusted,
+      edge: this.#secret,
+    });
+    if ("reason" in headers) return headers;
+    return {
+      websocket: request.headers.get("upgrade")?.toLowerCase() === "websocket",
+      service: found.route.service,
+      port: found.route.port,
+      client,
+      method: request.method,
+      target,
+      sightings: again ? 1 : AGENT_SIGHTINGS,
+      headers,
+    };
+  }
+
+  /** Hands the answer on, or gives it back: what cannot be handed on is the backend's fault, and no node's. */
+  #answer(answered: Answered, request: Request): Response {
+    const { status, body, webSocket, exchange } = answered;
+    const headers = responseHeaders(answered.headers, this.#secret !== undefined);
+    if ("reason" in headers) {
+      exchange.discard(headers.detail);
+      return failure("bad-gateway-answer", request, headers);
+    }
+    try {
+      // "manual": the bytes are encoded already, as Content-Encoding says.
+      if (webSocket === undefined) return new Response(body, { status, headers, encodeBody: "manual" });
+      return new Response(null, { status: 101, headers, webSocket });
+    } catch (error) {
+      console.error(`an answer of status ${status} cannot be handed on`, error);
+      exchange.discard("the answer cannot be handed on");
+      return failure("bad-gateway-answer", request);
+    }
   }
 
   #pick(found: Match, ctx: PickContext, tried: ReadonlySet<ShardNode>): ShardNode | undefined {
-    for (const node of this.#shard.order(found.route, ctx)) if (!tried.has(node)) return node;
+    for (const node of this.#shard.order(found.route, ctx)) {
+      // One that takes no stream now (all of its ids are in use) is passed over: others may be free.
+      if (!tried.has(node) && node.best !== undefined) return node;
+    }
     return undefined;
   }
 
@@ -149,15 +198,15 @@ export class Forwarder {
   }
 }
 
-function answer(attempt: Attempt & { ok: true }, request: Request): Response {
-  const headers = responseHeaders(attempt.headers);
-  if (headers === undefined || attempt.status < 200 !== (attempt.webSocket !== undefined) || attempt.status > 599)
-    return failure("bad-gateway-answer", request);
-  if (attempt.webSocket !== undefined)
-    return new Response(null, { status: 101, headers, webSocket: attempt.webSocket });
-  // "manual": the bytes are encoded already, as Content-Encoding says.
-  return new Response(attempt.body, { status: attempt.status, headers, encodeBody: "manual" });
-}
+/** Nobody reads it. */
+const clientClosed = (): Response => new Response(null, { status: 499 });
+
+/** A node that was lost, or whose endpoints break or hang; not one that was asked for what it cannot do. */
+const blamesNode = ({ sent, reason }: Failed): boolean =>
+  sent === "maybe" && (reason === "endpoint-broke" || reason === "no-available-node" || reason === "timeout");
+
+/** Only what is said of the request, or its answer, is safe for strangers: addresses inside are not. */
+const detailOf = ({ reason, detail }: Failed): { detail?: string } => (reason === "bad-request" ? { detail } : {});
 
 function unsent(reason: FailureReason, request: Request, detail?: string): Response {
   const response = failure(reason, request, detail === undefined ? {} : { detail });

@@ -76,7 +76,9 @@ const algorithmOf = (route: Route): NodeAlgorithm => (route.affinity ? "source-h
 const balancerKey = (route: Route): string => `${route.service}:${route.port}:${algorithmOf(route)}`;
 
 export class Shard {
+  /** Those that the table names, and those that are connected. */
   readonly #nodes = new Map<string, ShardNode>();
+  #named: ReadonlySet<string> = new Set();
   #routes = new Map<Route, RouteState>();
   readonly ejector: Ejector;
   /** Rises when availability changed, so that tiers are built once and not per request. */
@@ -106,10 +108,15 @@ export class Shard {
         version: -1,
       });
     }
-    const named = new Set(table.nodes.map((node) => node.name));
-    for (const [name, node] of this.#nodes) if (!named.has(name) && node.links.length === 0) this.#nodes.delete(name);
+    this.#named = new Set(table.nodes.map((node) => node.name));
+    for (const node of this.#nodes.values()) this.#forgetGhost(node);
     this.ejector.retain(this.#nodes);
     this.changed();
+  }
+
+  /** A node that is neither in the table nor connected is none: any name may be dialled with. */
+  #forgetGhost({ name, links }: ShardNode): void {
+    if (links.length === 0 && !this.#named.has(name)) this.#nodes.delete(name);
   }
 
   node(name: string): ShardNode {
@@ -121,8 +128,11 @@ export class Shard {
     return node;
   }
 
-  get size(): number {
-    return this.#nodes.size;
+  /** Nodes that are connected. */
+  get connected(): number {
+    let count = 0;
+    for (const { links } of this.#nodes.values()) if (links.length > 0) count++;
+    return count;
   }
 
   get nodes(): Iterable<ShardNode> {
@@ -149,7 +159,9 @@ export class Shard {
     this.lastLeft = now;
     for (const node of this.#nodes.values()) {
       const at = node.links.indexOf(link);
-      if (at >= 0) node.links.splice(at, 1);
+      if (at < 0) continue;
+      node.links.splice(at, 1);
+      this.#forgetGhost(node);
     }
     this.changed();
   }

@@ -5,22 +5,26 @@
 import { DurableObject } from "cloudflare:workers";
 import type { Env } from "../env.ts";
 import { failure } from "../http/failure.ts";
-import { ADMIN_LISTENER, forwarded } from "../http/forwarded.ts";
+import { ADMIN_LISTENER, type Forwarded, forwarded } from "../http/forwarded.ts";
 import { GENERATION_HEADER, UNSENT_HEADER } from "../http/internal.ts";
-import { index, match, type TableIndex } from "../routing/match.ts";
+import { index, type Match, match, type TableIndex } from "../routing/match.ts";
 import type { RoutingTable } from "../routing/table.ts";
 import { Link, type LinkOwner } from "../transport/link.ts";
 import {
   BUDGET,
+  CLOSE_RENEW,
   CLOSE_REPLACED,
   CLOSE_REVOKED,
   CLOSE_SILENT,
   CLOSE_VIOLATION,
   PROTOCOL_VERSIONS,
   SILENT_SECONDS,
+  STRANGER_MS,
 } from "../wire/limits.ts";
 import { type Hello, Reset } from "../wire/messages.ts";
+import { Ration } from "../wire/ration.ts";
 import { type Budget, Session, type SessionState } from "../wire/session.ts";
+import { refuseDial } from "./admission.ts";
 import { DIAL_HEADER, type TunnelNode, type TunnelRpc } from "./contract.ts";
 import { Forwarder } from "./forward.ts";
 import { Shard } from "./shard.ts";
@@ -47,17 +51,26 @@ const ANNOUNCE_MS = 250;
 /** How often waiting requests look for silent nodes, ms; and how often silent sockets are looked for while any stream is open. */
 const SWEEP_MS = 250;
 const SLOW_SWEEP_MS = 5_000;
+/** Before a request, silent sockets are looked for at most so often, ms: it costs a look at each. */
+const SILENT_CHECK_MS = 1_000;
+/** How long the streams of a connection without further ids may go on, ms. */
+const RENEW_MS = 30_000;
 
 export class TunnelObject extends DurableObject<Env> implements TunnelRpc, LinkOwner {
   readonly #links = new Map<WebSocket, Link>();
   readonly #dials = new Map<Link, Dial>();
+  /** Connections that are to be renewed, and since when, epoch ms. */
+  readonly #exhausted = new Map<Link, number>();
   readonly #shard = new Shard(Math.random, Date.now());
   readonly #budget: Budget = { held: 0, limit: BUDGET };
+  /** Twice what one connection has: no number of connections makes more of it. */
+  readonly #ration = new Ration(undefined, 2);
   readonly #forwarder: Forwarder;
   #table: { index: TableIndex; generation: string } | undefined;
   #loading: Promise<void> | undefined;
   #announcedAt = 0;
   #announceAllUntil = 0;
+  #silentChecked = 0;
   #sweepTimer: number | undefined;
   #sweepDue = Number.POSITIVE_INFINITY;
 
@@ -80,11 +93,22 @@ export class TunnelObject extends DurableObject<Env> implements TunnelRpc, LinkO
     const door = { host, scheme, port: port === ADMIN_LISTENER ? undefined : port };
     const found = table === undefined ? undefined : match(table.index, door);
     if (table === undefined || found === undefined) return this.#notHere(request);
-    this.#dropSilent(Date.now());
-    const response = await this.#forwarder.forward(request, found, from);
+    const now = Date.now();
+    if (now - this.#silentChecked >= SILENT_CHECK_MS) this.#dropSilent(now);
+    const response = await this.#forward(request, found, from);
     // A WebSocket's 101 has headers that are its own; all others are made here and may be written to.
     if (this.#announces(Date.now())) response.headers.set(GENERATION_HEADER, table.generation);
     return response;
+  }
+
+  /** A fault of ours ends this request, and nothing else. */
+  async #forward(request: Request, found: Match, from: Forwarded): Promise<Response> {
+    try {
+      return await this.#forwarder.forward(request, found, from);
+    } catch (error) {
+      console.error(`a request for ${found.route.service} ends: the edge failed`, error);
+      return failure("edge-away", request);
+    }
   }
 
   /**
@@ -112,6 +136,8 @@ export class TunnelObject extends DurableObject<Env> implements TunnelRpc, LinkO
     this.#table = { index: index(table), generation: String(table.generation) };
     this.#announceAllUntil = Date.now() + ANNOUNCE_ALL_MS;
     this.#shard.setTable(table);
+    // It may name other nodes for what waits for one.
+    this.#forwarder.wake();
   }
 
   #loadTable(): Promise<void> {
@@ -139,11 +165,15 @@ export class TunnelObject extends DurableObject<Env> implements TunnelRpc, LinkO
     const dial = JSON.parse(request.headers.get(DIAL_HEADER) ?? "null") as Dial | null;
     if (dial === null || request.headers.get("upgrade")?.toLowerCase() !== "websocket")
       return new Response("Upgrade: websocket expected", { status: 426 });
+    const refusal = refuseDial(dial.tokenId, this.#links.values());
+    // 503: the agent tries again, later each time.
+    if (refusal !== undefined) return new Response(refusal, { status: 503, headers: { "retry-after": "1" } });
     const { 0: client, 1: server } = new WebSocketPair();
     this.ctx.acceptWebSocket(server, [dial.tokenId]);
     const attachment: Attachment = { dial, since: Date.now() };
     server.serializeAttachment(attachment);
     this.#connect(server, attachment);
+    this.#sweepWithin(STRANGER_MS);
     return new Response(null, { status: 101, webSocket: client });
   }
 
@@ -153,6 +183,8 @@ export class TunnelObject extends DurableObject<Env> implements TunnelRpc, LinkO
     const link = this.#connect(socket, attachment);
     const node = link.session.peer?.node;
     if (node !== undefined) this.#shard.join(node, link);
+    else this.#sweepWithin(STRANGER_MS);
+    if (link.session.exhausted) this.onExhausted(link);
   }
 
   #connect(socket: WebSocket, { dial, since, session: restore }: Attachment): Link {
@@ -166,6 +198,7 @@ export class TunnelObject extends DurableObject<Env> implements TunnelRpc, LinkO
         shards: dial.shards,
       },
       budget: this.#budget,
+      ration: this.#ration,
       onEvicted: (event) => this.#links.get(socket)?.evicted(event),
       ...(restore === undefined ? {} : { restore }),
     });
@@ -179,7 +212,12 @@ export class TunnelObject extends DurableObject<Env> implements TunnelRpc, LinkO
     const link = this.#links.get(socket);
     if (link === undefined) return;
     if (typeof message === "string") return this.onFatal(link, CLOSE_VIOLATION, "unexpected text message");
-    link.receive(message, Date.now());
+    try {
+      link.receive(message, Date.now());
+    } catch (error) {
+      console.error(`the connection of node ${link.session.peer?.node} ends: the edge failed`, error);
+      this.#hangUp(link, CLOSE_RENEW, "the edge failed");
+    }
   }
 
   override webSocketClose(socket: WebSocket, code: number): void {
@@ -200,6 +238,7 @@ export class TunnelObject extends DurableObject<Env> implements TunnelRpc, LinkO
     if (link === undefined) return;
     this.#links.delete(socket);
     this.#dials.delete(link);
+    this.#exhausted.delete(link);
     // First out of the order, so that what moves on does not come back here.
     this.#shard.leave(link, Date.now());
     link.close(code, reason);
@@ -242,6 +281,16 @@ export class TunnelObject extends DurableObject<Env> implements TunnelRpc, LinkO
     this.#forwarder.wake();
   }
 
+  /** Streams finish first; then the agent dials anew, and ids begin at 1 again. */
+  onExhausted(link: Link): void {
+    if (this.#exhausted.has(link)) return;
+    this.#exhausted.set(link, Date.now());
+    link.session.goAway("the stream ids of this connection are used up", false);
+    link.flush();
+    this.onGoAway(link);
+    this.#sweepWithin(SWEEP_MS);
+  }
+
   onFatal(link: Link, code: number, reason: string): void {
     link.flush();
     this.#hangUp(link, code, reason);
@@ -262,18 +311,37 @@ export class TunnelObject extends DurableObject<Env> implements TunnelRpc, LinkO
     this.#sweepDue = Number.POSITIVE_INFINITY;
     const now = Date.now();
     this.#dropSilent(now);
-    let open = 0;
-    let waiting = 0;
+    this.#renewExhausted(now);
+    const strangers = this.#dropStrangers(now);
+    let open = this.#exhausted.size;
+    let waiting = this.#exhausted.size;
     for (const link of this.#links.values()) {
       link.sweep(now);
       open += link.session.open;
       waiting += link.waiting;
     }
-    if (open > 0) this.#sweepWithin(waiting > 0 ? SWEEP_MS : SLOW_SWEEP_MS);
+    if (open + strangers > 0) this.#sweepWithin(waiting > 0 ? SWEEP_MS : SLOW_SWEEP_MS);
+  }
+
+  /** Closes those that had their time to say HELLO; returns how many still have some. */
+  #dropStrangers(now: number): number {
+    let left = 0;
+    for (const link of this.#links.values()) {
+      if (!link.stranger) continue;
+      if (now - link.since >= STRANGER_MS) this.#hangUp(link, CLOSE_VIOLATION, "no HELLO");
+      else left++;
+    }
+    return left;
+  }
+
+  #renewExhausted(now: number): void {
+    for (const [link, since] of this.#exhausted)
+      if (link.session.open === 0 || now - since > RENEW_MS) this.#hangUp(link, CLOSE_RENEW, "dial again");
   }
 
   /** A node that lost its power closes nothing: it is skipped before a stream is opened, and its socket closed. */
   #dropSilent(now: number): void {
+    this.#silentChecked = now;
     for (const link of this.#links.values()) {
       if (now - link.lastReceived > SILENT_SECONDS * 1000 && this.#silent(link, now))
         this.#hangUp(link, CLOSE_SILENT, "no sign of life");

@@ -1,6 +1,6 @@
 // One try of transport direct: a fetch to node address : NodePort. A fetch that fails does not tell whether the backend saw
 // the request, so every failure here is "maybe sent". Host is the platform's to write; the client's is in X-Forwarded-Host.
-import { directRequestHeaders, directResponseHeaders, type RequestFacts } from "../http/headers.ts";
+import { directRequestHeaders, directResponseHeaders, type Refused, type RequestFacts } from "../http/headers.ts";
 import { GENERATION_HEADER, UNSENT_HEADER } from "../http/internal.ts";
 import type { Failed } from "./attempt.ts";
 
@@ -13,7 +13,7 @@ export interface DirectTry {
 }
 
 /** Headers once per request, not per try. */
-export const directHeaders = (request: Request, facts: RequestFacts): Headers =>
+export const directHeaders = (request: Request, facts: RequestFacts): Headers | Refused =>
   directRequestHeaders(request.headers, facts);
 
 /** The platform must not answer from its cache; a `cache` option would write headers of its own. */

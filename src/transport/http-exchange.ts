@@ -1,9 +1,12 @@
-// One HTTP exchange over one stream of one link: a head and a body each way, under the session's credit.
+// One exchange over one stream of one link: a head and a body each way, under the session's credit; or, where a WebSocket was
+// asked for and the backend agrees, its 101 and then a ClientSocket. A refused handshake goes on as any other answer.
 // Promises: the answer's bytes reach the client as they came; a broken answer breaks the client's body, it never ends
-// it; a client that goes away resets the stream at once. It decides nothing about retries.
+// it; a client that goes away, or breaks off its request, resets the stream at once. It decides nothing about retries.
 import { declaredLength } from "../wire/http.ts";
 import { Reset, type RequestHead, type ResponseHead } from "../wire/messages.ts";
-import { type Attempt, failedBy } from "./attempt.ts";
+import type { Budget } from "../wire/session.ts";
+import { type Attempt, badAnswer, clientGone, type Failed, failedBy } from "./attempt.ts";
+import { ClientSocket } from "./client-socket.ts";
 import type { Exchange, Link } from "./link.ts";
 import type { RequestBody } from "./request-body.ts";
 
@@ -11,6 +14,8 @@ export interface HttpExchangeOptions {
   readonly link: Link;
   readonly head: RequestHead;
   readonly body: RequestBody;
+  /** The object's memory: what a WebSocket's client sends counts in it. */
+  readonly memory: Budget;
   /** The client's connection. Its signal is made when it is first asked for, and most requests are over before. */
   readonly request: { readonly signal: AbortSignal };
   readonly now: number;
@@ -26,60 +31,77 @@ export function httpExchange(options: HttpExchangeOptions): Promise<Attempt> {
 class HttpExchange implements Exchange {
   waitingSince = Number.NaN;
   readonly #link: Link;
+  readonly #head: RequestHead;
   readonly #body: RequestBody;
+  readonly #memory: Budget;
   readonly #mayMove: () => boolean;
   readonly #request: { readonly signal: AbortSignal };
-  readonly #method: string;
   readonly #id: number;
   #resolve: ((attempt: Attempt) => void) | undefined;
   #writer: WritableStreamDefaultWriter<Uint8Array> | undefined;
+  #socket: ClientSocket | undefined;
   #watched = false;
-  readonly #onAbort = (): void => this.#cancel("the client went away");
+  readonly #onGone = (): void => this.#cancel("the client went away");
 
   constructor(options: HttpExchangeOptions, resolve: (attempt: Attempt) => void) {
-    this.#link = options.link;
-    this.#body = options.body;
+    const { link, head, body } = options;
+    this.#link = link;
+    this.#head = head;
+    this.#body = body;
+    this.#memory = options.memory;
     this.#mayMove = options.mayMove;
     this.#request = options.request;
-    this.#method = options.head.method;
     this.#resolve = resolve;
-    this.#id = this.#link.open(this, options.head, this.#body.whole, this.#body.ended, options.now);
-    if (!this.#body.ended) this.#body.attach(this.#link, this.#id);
+    this.#id = link.open(this, head, body.whole, !body.streamed && !head.websocket, options.now);
+    if (body.streamed) body.attach(link, this.#id, () => this.#cancel("the client broke off its request"));
   }
 
   onHead(head: ResponseHead, body: Uint8Array | undefined, end: boolean): void {
-    if (body !== undefined && end) this.#link.consumed(this.#id, body.length);
+    const { status } = head;
+    if (status === 101) return this.#upgrade(head);
+    if (this.#head.method === "HEAD" || status === 204 || status === 205 || status === 304)
+      return this.#bodiless(head, body !== undefined, end);
+    const length = declaredLength(head.headers);
     if (end) {
-      this.#settle({ ok: true, status: head.status, headers: head.headers, body: body ?? null });
+      const bytes = body?.length ?? 0;
+      if (length !== undefined && length !== bytes)
+        return this.#fail(badAnswer(`${bytes} bytes of body where Content-Length says ${length}`));
+      this.#link.consumed(this.#id, bytes);
+      this.#answer(head, body ?? null);
       return this.#finish();
     }
-    // The end is in a frame of its own; a stream of the declared length would wait for bytes that never come.
-    if (this.#method === "HEAD" || head.status === 204 || head.status === 304)
-      return this.#settle({ ok: true, status: head.status, headers: head.headers, body: null });
-    const length = declaredLength(head.headers);
     const { readable, writable } = length === undefined ? new IdentityTransformStream() : new FixedLengthStream(length);
     this.#writer = writable.getWriter();
     this.onWait();
     // The reader's end: the client has gone, or did not want the rest.
-    this.#writer.closed.catch(() => this.#cancel("the client went away"));
+    this.#writer.closed.catch(this.#onGone);
     if (body !== undefined) this.#forward(this.#writer, body);
-    this.#settle({ ok: true, status: head.status, headers: head.headers, body: readable });
+    this.#answer(head, readable);
+  }
+
+  /** HTTP gives these answers no body, so what a node sends as one is nobody's. Their end may be in a frame of its own. */
+  #bodiless(head: ResponseHead, hasBody: boolean, end: boolean): void {
+    this.#answer(head, null);
+    if (hasBody) this.onOverdue();
+    else if (end) this.#finish();
+    else this.#link.expectEnd(this.#id);
   }
 
   onData(bytes: Uint8Array, end: boolean): void {
     const writer = this.#writer;
-    if (bytes.length > 0 && writer !== undefined) this.#forward(writer, bytes);
+    if (bytes.length > 0) {
+      if (writer === undefined) return this.onOverdue();
+      this.#forward(writer, bytes);
+    }
     if (!end) return;
     // Fewer bytes than Content-Length promised make close() fail, and so break the client's body.
     writer?.close().catch(() => {});
     this.#finish();
   }
 
-  onReset(code: Reset, reason: string): void {
-    this.#body.detach();
-    this.#settle(failedBy(code, reason));
-    this.#writer?.abort(new Error(reason)).catch(() => {});
-    this.#end();
+  onReset(code: Reset, reason: string, lost: boolean): void {
+    this.#over(failedBy(code, reason, lost));
+    this.#socket?.broke(code, reason);
   }
 
   /** It takes longer than most: from now on the client's leaving is noticed at once. */
@@ -87,8 +109,8 @@ class HttpExchange implements Exchange {
     if (this.#watched) return;
     this.#watched = true;
     const { signal } = this.#request;
-    if (signal.aborted) return this.#onAbort();
-    signal.addEventListener("abort", this.#onAbort);
+    if (signal.aborted) return this.#onGone();
+    signal.addEventListener("abort", this.#onGone);
   }
 
   onDrained(): void {
@@ -98,28 +120,64 @@ class HttpExchange implements Exchange {
   onSuspect(): void {
     if (this.#resolve === undefined || !this.#mayMove()) return;
     this.#link.release(this.#id, Reset.CANCELLED, "moved to another node");
-    this.#body.detach();
-    this.#settle({ ok: false, sent: "maybe", reason: "no-available-node", detail: "the node fell silent" });
-    this.#end();
+    this.#over({ ok: false, sent: "maybe", reason: "no-available-node", detail: "the node fell silent" });
   }
 
-  /** An HTTP exchange that gets WebSocket frames: the session lets none through. */
-  onMessage(): void {}
-  onClose(): void {}
+  /** The client has its answer, and the stream goes on for nothing. */
+  onOverdue(): void {
+    this.#link.release(this.#id, Reset.DONE, "the answer is complete");
+    this.#body.detach();
+    this.#unwatch();
+  }
+
+  /** The session lets messages through after a 101 only. */
+  onMessage(data: string | Uint8Array, size: number): void {
+    this.#socket?.onMessage(data, size);
+  }
+
+  onClose(code: number, reason: string): void {
+    this.#socket?.onClose(code, reason);
+    this.#unwatch();
+  }
+
+  /** Nobody will read the answer. */
+  discard(reason: string): void {
+    this.#cancel(reason);
+  }
+
+  #upgrade(head: ResponseHead): void {
+    this.onWait();
+    const pair = new WebSocketPair();
+    this.#socket = new ClientSocket(this.#link, this.#id, pair[1], this.#memory, (reason) => this.#cancel(reason));
+    this.#settle({ ok: true, status: 101, headers: head.headers, body: null, webSocket: pair[0], exchange: this });
+  }
 
   #forward(writer: WritableStreamDefaultWriter<Uint8Array>, bytes: Uint8Array): void {
-    writer.write(bytes).then(
-      () => this.#link.consumed(this.#id, bytes.length),
-      () => this.#cancel("the client went away"),
-    );
+    writer.write(bytes).then(() => this.#link.consumed(this.#id, bytes.length), this.#onGone);
   }
 
+  /** The client is at fault, or has gone. */
   #cancel(reason: string): void {
     this.#link.release(this.#id, Reset.CANCELLED, reason);
+    this.#over(clientGone(reason));
+    this.#socket?.broke(Reset.CANCELLED, reason);
+  }
+
+  #fail(failed: Failed): void {
+    this.#link.release(this.#id, Reset.CANCELLED, failed.detail);
+    this.#over(failed);
+  }
+
+  /** The stream is gone: nothing more is sent, and whoever waits for the head or for more of the body is told. */
+  #over(failed: Failed): void {
     this.#body.detach();
-    this.#settle(failedBy(Reset.CANCELLED, reason));
-    this.#writer?.abort(new Error(reason)).catch(() => {});
-    this.#end();
+    this.#settle(failed);
+    this.#writer?.abort(new Error(failed.detail)).catch(() => {});
+    this.#unwatch();
+  }
+
+  #answer({ status, headers }: ResponseHead, body: Uint8Array | ReadableStream<Uint8Array> | null): void {
+    this.#settle({ ok: true, status, headers, body, exchange: this });
   }
 
   #settle(attempt: Attempt): void {
@@ -130,15 +188,12 @@ class HttpExchange implements Exchange {
 
   /** The answer is complete: what is left of the request is unwanted. */
   #finish(): void {
-    if (this.#body.ended) this.#link.done(this.#id);
-    else {
-      this.#body.detach();
-      this.#link.release(this.#id, Reset.DONE, "the answer is complete");
-    }
-    this.#end();
+    if (!this.#body.ended || this.#head.websocket) return this.onOverdue();
+    this.#link.done(this.#id);
+    this.#unwatch();
   }
 
-  #end(): void {
-    if (this.#watched) this.#request.signal.removeEventListener("abort", this.#onAbort);
+  #unwatch(): void {
+    if (this.#watched) this.#request.signal.removeEventListener("abort", this.#onGone);
   }
 }

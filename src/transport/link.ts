@@ -2,7 +2,7 @@
 // exchanges; decides nothing about nodes or retries (src/objects/tunnel.ts does).
 // Lost with memory: exchanges. The session's state survives in the socket's attachment, stored by the owner.
 import { SOCKET_BUFFER_MAX, SUSPECT_MS } from "../wire/limits.ts";
-import type { Hello, Report, RequestHead, Reset, ResponseHead } from "../wire/messages.ts";
+import { type Hello, type Report, type RequestHead, Reset, type ResponseHead } from "../wire/messages.ts";
 import type { Session, SessionEvent } from "../wire/session.ts";
 
 /** What a stream's owner is told. After onReset nothing comes any more. */
@@ -11,13 +11,19 @@ export interface Exchange {
   onData(bytes: Uint8Array, end: boolean): void;
   onMessage(data: string | Uint8Array, size: number): void;
   onClose(code: number, reason: string): void;
-  onReset(code: Reset, reason: string, local: boolean): void;
+  /** `lost`: the node did not say it; its connection is over. */
+  onReset(code: Reset, reason: string, lost: boolean): void;
   /** There is room again after a write returned false. */
   onDrained(): void;
   /** It has been waiting for its head for some time; said at each sweep. */
   onWait(): void;
-  /** The node has been silent for too long; called once per silence, only while the exchange waits for its head. */
+  /**
+   * The node has been silent for too long; said at each sweep as long as it is and the exchange waits for its head: another
+   * node may have come meanwhile.
+   */
   onSuspect(): void;
+  /** The end that expectEnd() waited for has not come. */
+  onOverdue(): void;
   /** When the stream was opened, epoch ms; NaN once its head has come. */
   waitingSince: number;
 }
@@ -32,12 +38,16 @@ export interface LinkOwner {
   onFatal(link: Link, code: number, reason: string): void;
   /** The session wants its state stored. */
   onUnsaved(link: Link): void;
+  /** No stream will be opened here any more: the connection is to be renewed. */
+  onExhausted(link: Link): void;
 }
 
 /** Bytes asked of the session for one message. */
 const TAKE = 64 * 1024;
 /** How soon a full socket is looked at again, ms: nothing tells when it has drained, though every message that comes in looks too. */
 const FULL_SOCKET_MS = 2;
+/** How long a stream may take to end after an answer that has no body, ms. */
+const ENDING_MS = 5_000;
 
 export class Link {
   readonly session: Session;
@@ -52,6 +62,8 @@ export class Link {
   readonly #exchanges = new Map<number, Exchange>();
   /** Those that wait for their head, oldest first. */
   readonly #waiting = new Set<Exchange>();
+  /** Streams whose end is all that is missing, and since when, epoch ms; oldest first. */
+  readonly #ending = new Map<number, number>();
   #lastReceived: number;
   #pingedAt = 0;
   #blocked = false;
@@ -64,6 +76,11 @@ export class Link {
     this.tokenId = tokenId;
     this.since = since;
     this.#lastReceived = since;
+  }
+
+  /** It has not said HELLO. */
+  get stranger(): boolean {
+    return this.session.peer === undefined;
   }
 
   get usable(): boolean {
@@ -81,7 +98,13 @@ export class Link {
     this.#waiting.add(exchange);
     if (this.session.unsaved) this.#owner.onUnsaved(this);
     this.flush();
+    if (this.session.exhausted) this.#owner.onExhausted(this);
     return id;
+  }
+
+  /** The stream's end should come now: after a while its exchange is told that it does not. */
+  expectEnd(id: number): void {
+    this.#ending.set(id, this.#lastReceived);
   }
 
   /** The owner of the stream wants no more of it: resets it where it is not over, gives back what it held. */
@@ -103,7 +126,7 @@ export class Link {
       this.suspect = false;
       this.#owner.onLiveness(this);
     }
-    for (const event of this.session.receive(new Uint8Array(message))) this.#on(event);
+    for (const event of this.session.receive(new Uint8Array(message), now)) this.#on(event);
     this.flush();
   }
 
@@ -126,12 +149,23 @@ export class Link {
         return this.#owner.onFatal(this, event.code, event.reason);
       case "pong":
       case "resumed":
-      case "open":
         return;
     }
     const exchange = this.#exchanges.get(event.id);
     if (exchange === undefined) return;
+    try {
+      this.#tell(exchange, event);
+    } catch (error) {
+      console.error(`stream ${event.id} of node ${this.session.peer?.node} ends: its exchange failed`, error);
+      this.release(event.id, Reset.CANCELLED, "the edge failed");
+      exchange.onReset(Reset.BROKE, "the edge failed", false);
+    }
+  }
+
+  #tell(exchange: Exchange, event: Extract<SessionEvent, { readonly id: number }>): void {
     switch (event.type) {
+      case "open":
+        return;
       case "head":
         this.#waiting.delete(exchange);
         exchange.waitingSince = Number.NaN;
@@ -144,7 +178,7 @@ export class Link {
         return exchange.onClose(event.code, event.reason);
       case "reset":
         this.#drop(event.id, exchange);
-        return exchange.onReset(event.code, event.reason, event.local);
+        return exchange.onReset(event.code, event.reason, event.lost === true);
     }
   }
 
@@ -157,6 +191,7 @@ export class Link {
   #drop(id: number, exchange: Exchange): void {
     this.#exchanges.delete(id);
     this.#waiting.delete(exchange);
+    this.#ending.delete(id);
   }
 
   /** Sends what the session has, as far as the socket takes it. */
@@ -193,6 +228,10 @@ export class Link {
    * a second while any exchange waits.
    */
   sweep(now: number): void {
+    for (const [id, since] of this.#ending) {
+      if (now - since < ENDING_MS) break;
+      this.#exchanges.get(id)?.onOverdue();
+    }
     const oldest = this.#waiting.values().next().value;
     if (oldest === undefined) return;
     for (const exchange of [...this.#waiting]) exchange.onWait();
@@ -217,14 +256,17 @@ export class Link {
     return this.#lastReceived;
   }
 
-  /** The socket is gone, or goes now. Every exchange is reset with `code`. */
+  /** The socket is gone, or goes now. Every exchange is reset with `code`, or as not sent where nothing of it left. */
   close(code: Reset, reason: string): void {
     if (this.#closed) return;
     this.#closed = true;
+    const exchanges = [...this.#exchanges].map(
+      ([id, exchange]) => [exchange, this.session.isUnsent(id) ? Reset.NOT_SENT : code] as const,
+    );
     this.session.abandon();
-    const exchanges = [...this.#exchanges.values()];
     this.#exchanges.clear();
     this.#waiting.clear();
-    for (const exchange of exchanges) exchange.onReset(code, reason, false);
+    this.#ending.clear();
+    for (const [exchange, meaning] of exchanges) exchange.onReset(meaning, reason, true);
   }
 }

@@ -1,8 +1,9 @@
 // A request's body on its way to a node, possibly to a second one. Small bodies of known length are read whole and can be sent
 // again; larger ones stream, and can be sent again as long as the beginning is still kept, that is until a node has
 // granted more credit than a stream starts with (so some endpoint has begun to read).
-import { BUDGET, STREAM_QUEUE_MAX, STREAM_WINDOW } from "../wire/limits.ts";
-import { Reset } from "../wire/messages.ts";
+// Promise: a node gets a body from its beginning to its end, or its stream is reset: never a part with an end.
+// Owned by whoever made it, who calls forget() on every way out; what it keeps counts in the object's budget until then.
+import { STREAM_QUEUE_MAX, STREAM_WINDOW } from "../wire/limits.ts";
 import type { Budget } from "../wire/session.ts";
 import type { Link } from "./link.ts";
 
@@ -14,14 +15,18 @@ const KEPT_MAX = STREAM_WINDOW + STREAM_QUEUE_MAX + STREAM_WINDOW;
 const CHUNK = 64 * 1024;
 
 export interface RequestBody {
-  /** What goes with the OPEN. */
+  /** What goes with the OPEN, end and all, where it does not stream. */
   readonly whole: Uint8Array | undefined;
-  /** All of it is in `whole`, or has been read from the client. */
+  /** attach() sends it, and its end. */
+  readonly streamed: boolean;
+  /** All of it has been read from the client. */
   readonly ended: boolean;
-  /** False once a part that was sent is not kept any more. */
+  /** The client broke it off. */
+  readonly broken: boolean;
+  /** True while attach() can still send it from its beginning. */
   readonly replayable: boolean;
-  /** Sends the rest to this stream, from the beginning; detaches from any stream before. */
-  attach(link: Link, id: number): void;
+  /** Sends all of it to this stream; detaches from any stream before. `onBroken`: the client broke it off. */
+  attach(link: Link, id: number, onBroken: () => void): void;
   detach(): void;
   /** There is room again in the stream attached. */
   resume(): void;
@@ -32,7 +37,9 @@ export interface RequestBody {
 /** No body at all: most requests. */
 export const noBody: RequestBody = {
   whole: undefined,
+  streamed: false,
   ended: true,
+  broken: false,
   replayable: true,
   attach: () => {},
   detach: () => {},
@@ -40,26 +47,72 @@ export const noBody: RequestBody = {
   forget: () => {},
 };
 
-/** Reads the body where it is small enough to be sent with the head; otherwise takes its stream. */
-export async function requestBody(request: Request, budget: Budget): Promise<RequestBody> {
+/**
+ * Reads the body where it is small enough to be sent with the head; otherwise, or where memory is short, takes its stream.
+ * undefined: the client broke it off.
+ */
+export async function requestBody(request: Request, budget: Budget): Promise<RequestBody | undefined> {
   if (request.body === null) return noBody;
-  const length = request.headers.get("content-length");
-  if (length === null || Number(length) > WHOLE_MAX) return new StreamedBody(request.body, budget);
-  const whole = new Uint8Array(await request.arrayBuffer());
-  return { ...noBody, whole };
+  const length = Number(request.headers.get("content-length") ?? Number.POSITIVE_INFINITY);
+  // `!`: what is no number streams as well.
+  if (!(length <= WHOLE_MAX) || !hasRoom(budget)) return new StreamedBody(request.body, budget);
+  budget.held += length;
+  try {
+    const whole = new Uint8Array(await request.arrayBuffer());
+    return new WholeBody(whole, budget, length);
+  } catch {
+    budget.held -= length;
+    return undefined;
+  }
+}
+
+/** Half of the budget is for what may be sent again, the rest for what is on its way. */
+const hasRoom = (budget: Budget): boolean => budget.held <= budget.limit / 2;
+
+class WholeBody implements RequestBody {
+  readonly whole: Uint8Array;
+  readonly streamed = false;
+  readonly ended = true;
+  readonly broken = false;
+  readonly replayable = true;
+  readonly #budget: Budget;
+  #counted: number;
+
+  constructor(whole: Uint8Array, budget: Budget, counted: number) {
+    this.whole = whole;
+    this.#budget = budget;
+    this.#counted = counted;
+  }
+
+  attach(): void {}
+  detach(): void {}
+  resume(): void {}
+
+  forget(): void {
+    this.#budget.held -= this.#counted;
+    this.#counted = 0;
+  }
+}
+
+interface Sink {
+  readonly link: Link;
+  readonly id: number;
+  readonly onBroken: () => void;
 }
 
 class StreamedBody implements RequestBody {
   readonly whole = undefined;
+  readonly streamed = true;
   readonly #reader: ReadableStreamBYOBReader;
   readonly #budget: Budget;
+  /** All that was read; undefined once a part of it was let go. */
   #kept: Uint8Array[] | undefined = [];
   #keptBytes = 0;
-  #sink: { link: Link; id: number } | undefined;
+  #sink: Sink | undefined;
   #paused = false;
   #reading = false;
   ended = false;
-  #broken = false;
+  broken = false;
 
   constructor(body: ReadableStream<Uint8Array>, budget: Budget) {
     this.#reader = body.getReader({ mode: "byob" });
@@ -67,13 +120,14 @@ class StreamedBody implements RequestBody {
   }
 
   get replayable(): boolean {
-    return this.#kept !== undefined && !this.#broken;
+    return this.#kept !== undefined && !this.broken;
   }
 
-  attach(link: Link, id: number): void {
-    this.#sink = { link, id };
+  attach(link: Link, id: number, onBroken: () => void): void {
+    if (this.#kept === undefined) throw new Error("the beginning of the body is not kept any more");
+    this.#sink = { link, id, onBroken };
     this.#paused = false;
-    for (const chunk of this.#kept ?? []) this.#paused = !link.session.write(id, chunk, false);
+    for (const chunk of this.#kept) this.#paused = !link.session.write(id, chunk, false);
     if (this.ended) link.session.write(id, new Uint8Array(0), true);
     link.flush();
     void this.#pull();
@@ -97,29 +151,36 @@ class StreamedBody implements RequestBody {
   async #pull(): Promise<void> {
     if (this.#reading) return;
     this.#reading = true;
-    try {
-      while (this.#sink !== undefined && !this.#paused && !this.ended && !this.#broken) {
-        const { done, value } = await this.#reader.read(new Uint8Array(CHUNK));
-        if (done) this.ended = true;
-        else this.#keep(value);
-        // Asked anew: an attempt may have failed, or a new one begun, while this read was pending.
-        const sink = this.#sink as { link: Link; id: number } | undefined;
-        if (sink === undefined) continue;
-        this.#paused = !sink.link.session.write(sink.id, done ? new Uint8Array(0) : value, done);
-        sink.link.flush();
-      }
-    } catch {
-      this.#broken = true;
-      this.#sink?.link.release(this.#sink.id, Reset.CANCELLED, "the client broke off its request");
-    } finally {
-      this.#reading = false;
+    while (this.#sink !== undefined && !this.#paused && !this.ended && !this.broken) {
+      const chunk = await this.#read();
+      // Asked anew: an attempt may have failed, or a new one begun, while this read was pending.
+      const sink = this.#sink as Sink | undefined;
+      if (sink === undefined) continue;
+      if (this.broken) sink.onBroken();
+      else this.#paused = !sink.link.session.write(sink.id, chunk, this.ended);
+      sink.link.flush();
     }
+    this.#reading = false;
+  }
+
+  /** The next bytes, kept where there is room for them; none where the body has ended, or broke. */
+  async #read(): Promise<Uint8Array> {
+    try {
+      const { done, value } = await this.#reader.read(new Uint8Array(CHUNK));
+      if (!done) {
+        this.#keep(value);
+        return value;
+      }
+      this.ended = true;
+    } catch {
+      this.broken = true;
+    }
+    return new Uint8Array(0);
   }
 
   #keep(chunk: Uint8Array): void {
     if (this.#kept === undefined) return;
-    const full = this.#keptBytes + chunk.length > KEPT_MAX || this.#budget.held > BUDGET / 2;
-    if (full) return this.forget();
+    if (this.#keptBytes + chunk.length > KEPT_MAX || !hasRoom(this.#budget)) return this.forget();
     this.#kept.push(chunk);
     this.#keptBytes += chunk.length;
     this.#budget.held += chunk.length;

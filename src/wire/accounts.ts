@@ -30,6 +30,8 @@ export class Accounts {
   readonly budget: Budget;
   /** Bytes received and not yet consumed, over all streams. */
   held = 0;
+  /** Bytes of WebSocket messages that wait to be sent; they count in the budget only. */
+  #queued = 0;
   /** What the peer may still send on all streams together. */
   #peerCredit = limits.CONNECTION_WINDOW;
   /** Credit of the connection, and of streams, to be announced with the next message. */
@@ -61,6 +63,12 @@ export class Accounts {
     this.budget.held -= bytes;
     const owed = limits.CONNECTION_WINDOW - this.#peerCredit - this.held;
     if (owed >= limits.CONNECTION_WINDOW / 8) this.#grant = owed;
+  }
+
+  /** So many bytes of messages more (or fewer) wait to be sent. */
+  queue(bytes: number): void {
+    this.#queued += bytes;
+    this.budget.held += bytes;
   }
 
   /** A reader of this stream took bytes, and so may have more. */
@@ -125,8 +133,9 @@ export class Accounts {
   }
 
   close(): void {
-    this.budget.held -= this.held;
+    this.budget.held -= this.held + this.#queued;
     this.held = 0;
+    this.#queued = 0;
     this.#grant = 0;
   }
 }

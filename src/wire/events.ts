@@ -1,6 +1,7 @@
 // What a session tells its owner, and what its owner gives it. Types only.
 import type { Budget } from "./accounts.ts";
 import type { GoAway, Hello, Report, RequestHead, Reset, ResponseHead } from "./messages.ts";
+import type { Ration } from "./ration.ts";
 
 /**
  * Bytes of `body` and `bytes` belong to the receiver (views into the message, unless it is far larger); each of them is held
@@ -19,13 +20,17 @@ export type SessionEvent =
   | { readonly type: "data"; readonly id: number; readonly bytes: Uint8Array; readonly end: boolean }
   | { readonly type: "message"; readonly id: number; readonly data: string | Uint8Array; readonly size: number }
   | { readonly type: "close"; readonly id: number; readonly code: number; readonly reason: string }
-  /** `local`: this side did it (a stalled reader), the peer did not ask for it. */
+  /**
+   * `local`: this side did it (a stalled reader), the peer did not ask for it. `lost`: the whole connection is over, so nobody
+   * can say any more what became of the stream.
+   */
   | {
       readonly type: "reset";
       readonly id: number;
       readonly code: Reset;
       readonly reason: string;
       readonly local: boolean;
+      readonly lost?: true;
     }
   /** Nothing more will come. Flush take(), then close the socket with `code`. */
   | { readonly type: "fatal"; readonly code: number; readonly reason: string };
@@ -41,6 +46,8 @@ export interface SessionOptions {
   readonly role: "edge" | "node";
   readonly hello: Hello;
   readonly budget?: Budget;
+  /** Work that this object's peers may cause, all together. */
+  readonly ration?: Ration;
   /**
    * A stream here went (a `reset` event, stalled) because another session needed the memory: handle the event, then take().
    * Without this hook only the session that needs memory gives up streams.

@@ -56,11 +56,13 @@ const maxPayload: Readonly<Record<number, number>> = {
 /** Types that belong to the connection; CREDIT belongs to both. */
 const isConnectionType = (type: number): boolean => type <= Type.REPORT;
 
-/** Splits a message. Throws Violation at the first frame that is truncated, too long, unknown or on the wrong stream. */
-export function decode(message: Uint8Array): Frame[] {
+/**
+ * The frames of a message, each made when it is asked for: whoever stops at a frame has not paid for those behind it.
+ * Throws Violation at the first one that is truncated, too long, unknown or on the wrong stream.
+ */
+export function* decode(message: Uint8Array): Iterable<Frame> {
   if (message.length > MESSAGE_MAX) throw new Violation(`message of ${message.length} bytes exceeds ${MESSAGE_MAX}`);
   if (message.length === 0) throw new Violation("empty message");
-  const frames: Frame[] = [];
   for (let at = 0; at < message.length; ) {
     if (message.length - at < HEADER) throw new Violation("truncated frame header");
     const stream = readU32(message, at);
@@ -82,10 +84,9 @@ export function decode(message: Uint8Array): Frame[] {
       throw new Violation(`MORE on frame type 0x${type.toString(16)}`);
     const start = at + HEADER;
     if (message.length - start < length) throw new Violation("truncated frame payload");
-    frames.push({ stream, type: type as Type, end, more, payload: message.subarray(start, start + length) });
+    yield { stream, type: type as Type, end, more, payload: message.subarray(start, start + length) };
     at = start + length;
   }
-  return frames;
 }
 
 /** Writes one frame into `into` at `at`; returns the offset behind it. The caller has made room and kept the limits. */

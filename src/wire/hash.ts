@@ -1,6 +1,6 @@
 // The one hash of Postern, shared by edge and agent so that both rank the same client alike.
 // FNV-1a with a finaliser (murmur3's), 32 bits, over UTF-16 code units. Not for secrets.
-// The values never leave memory: changing the function only re-deals clients once.
+// Changing the function re-deals clients once; of its values only the marks of src/http/headers.ts leave memory.
 
 /** 32-bit hash of `text`, unsigned. */
 export function hash32(text: string): number {

@@ -37,6 +37,7 @@ export function onStreamFrame(streams: Streams, frame: Frame, events: SessionEve
     throw new Violation(`frame type 0x${type.toString(16)} before the HEAD of stream ${id}`);
   if (type === Type.DATA) return onData(streams, stream, frame, events);
   if (!stream.websocket) throw new Violation(`WebSocket frame on stream ${id}, which is none`);
+  if (!streams.edge && !stream.headSent) throw new Violation(`WebSocket frame on stream ${id} before its 101`);
   if (type === Type.CLOSE) return onClose(streams, stream, frame, events);
   onMessagePart(streams, stream, frame, cost, events);
 }
@@ -61,9 +62,9 @@ function onHead(streams: Streams, stream: Stream, { payload, end }: Frame, event
   if (!streams.edge) throw new Violation("HEAD from the edge");
   if (stream.headSeen) throw new Violation(`a second HEAD on stream ${stream.id}`);
   const head = parseResponseHead(payload);
-  // Whatever its backend says, a node answers finally (200 to 999), or agrees to what was asked for.
-  if (head.status < 200 && !(head.status === 101 && stream.websocket))
-    throw new Violation(`status ${head.status} on stream ${stream.id}`);
+  // A status is its backend's word, which the node may have passed on unseen: the fault of one stream, not of the connection.
+  if ((head.status < 200 || head.status > 599) && !(head.status === 101 && stream.websocket))
+    return streams.resetHere(stream, Reset.BROKE, `an answer of status ${head.status}`, events);
   if (head.status === 101 && end) throw new Violation("END on a WebSocket's 101");
   if (head.status !== 101) stream.websocket = false;
   stream.headSeen = true;

@@ -48,6 +48,27 @@ export const PONG_PATIENCE_SECONDS = 15;
 export const SILENT_SECONDS = 25;
 /** Milliseconds of silence before PING, and again before the node is suspect. */
 export const SUSPECT_MS = 500;
+/**
+ * Work that a peer may cause without being asked for it, in units of about a microsecond: the burst, and what comes back each
+ * second, of one connection; all connections of an object together have twice as much. A peer that causes more is cut off.
+ */
+export const WORK_BURST = 100_000;
+export const WORK_PER_SECOND = 200_000;
+/** One frame of that kind, one message of nothing else, and so many bytes of a connection frame's payload. */
+export const WORK_FRAME = 1;
+export const WORK_MESSAGE = 10;
+export const WORK_BYTES = 16;
+/** Bytes of body or message below which a frame counts as such work, unless it ends its stream. */
+export const TINY = 256;
+/** GOAWAYs that one side may send: it may change its mind about the reason, not for ever. */
+export const GOAWAYS_MAX = 8;
+
+/** Sockets of one token at one shard: 5,000 nodes, four connections each; and of all tokens together. */
+export const SOCKETS_PER_TOKEN = 20_000;
+export const SOCKETS_PER_SHARD = 24_000;
+/** Sockets of one token that have not said HELLO, and ms after which one of them is closed. */
+export const STRANGERS_PER_TOKEN = 256;
+export const STRANGER_MS = 10_000;
 /** Connections of one node that a shard keeps; the oldest goes. */
 export const CONNECTIONS_PER_NODE = 4;
 
@@ -58,3 +79,5 @@ export const CLOSE_REVOKED = 4001;
 /** A newer connection of the same agent process took over. */
 export const CLOSE_REPLACED = 4002;
 export const CLOSE_SILENT = 4003;
+/** The connection's stream ids are used up: dial again. RFC 6455's "service restart". */
+export const CLOSE_RENEW = 1012;

@@ -138,25 +138,18 @@ export function parseRequestHead(bytes: Uint8Array): RequestHead {
   if (!Number.isInteger(port) || port < 1 || port > 65535) throw new Violation("request port is not a port");
   // What goes on the request line as it is must not be able to end it.
   if (!token.test(method)) throw new Violation("request method is not a token");
-  // A target is what goes on the request line: it starts with "/" (or is "*") and has no space or control character.
-  if (!(target.startsWith("/") || target === "*") || !visible(target))
-    throw new Violation("request target is not a path");
+  if (!isTarget(target)) throw new Violation("request target is not a path");
   return { websocket: kind === 1, service, port, client, method, target, headers, sightings };
 }
 
 export const encodeResponseHead = (head: ResponseHead): Uint8Array => encodeJson([head.status, head.headers]);
 
+/** Of any whole status: whether it is one of an answer is not this parser's question. */
 export function parseResponseHead(bytes: Uint8Array): ResponseHead {
   const value = json("response head", bytes);
   if (!Array.isArray(value) || value.length < 2) throw new Violation("response head is not a list of 2");
   const [status, headers] = value as unknown[];
-  if (
-    typeof status !== "number" ||
-    !Number.isInteger(status) ||
-    status < 100 ||
-    status > 999 ||
-    !isFlatHeaders(headers)
-  )
+  if (typeof status !== "number" || !Number.isInteger(status) || !isFlatHeaders(headers))
     throw new Violation("response head has a field of the wrong type");
   return { status, headers };
 }
@@ -184,8 +177,14 @@ export function encodeClose(code: number, reason: string): Uint8Array {
 
 export function parseClose(payload: Uint8Array): { code: number; reason: string } {
   if (payload.length < 2) throw new Violation("CLOSE without a code");
-  return { code: ((payload[0] as number) << 8) | (payload[1] as number), reason: decodeText(payload.subarray(2)) };
+  const code = ((payload[0] as number) << 8) | (payload[1] as number);
+  if (code !== 0 && !isCloseCode(code)) throw new Violation(`CLOSE with code ${code}, which nobody may send`);
+  return { code, reason: decodeText(payload.subarray(2)) };
 }
+
+/** RFC 6455 §7.4: 1004 to 1006 and 1015 are what an endpoint may report to itself only; the rest is reserved. */
+export const isCloseCode = (code: number): boolean =>
+  (code >= 1000 && code <= 1003) || (code >= 1007 && code <= 1014) || (code >= 3000 && code <= 4999);
 
 /** Fills `payload` from `at` with as many whole characters as fit. A reason cut within one would be longer once repaired. */
 function withReason(payload: Uint8Array, at: number, reason: string): Uint8Array {
@@ -205,6 +204,9 @@ function isFlatHeaders(value: unknown): value is string[] {
   for (const item of value) if (typeof item !== "string") return false;
   return true;
 }
+
+/** What may stand on a request line as it is: it begins with "/", or is "*", and has no space or control character. */
+export const isTarget = (target: string): boolean => (target.startsWith("/") || target === "*") && visible(target);
 
 /** RFC 9110's token. */
 const token = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;

@@ -20,11 +20,14 @@ interface Part {
 }
 
 export class Outbox {
+  readonly #edge: boolean;
   readonly #accounts: Accounts;
   /** A stream has nothing more to send. */
   readonly #onEmpty: (stream: Stream) => void;
   /** Frames of the connection, and RESETs, encoded, in order. */
   #control: Uint8Array[] = [];
+  /** One of them is a PONG. */
+  #ponging = false;
   /** Streams with something to send, in turn; those that only lack the connection's credit wait in #starved. */
   readonly #ring: Stream[] = [];
   /** Those of which nothing was sent yet go first, once: a small answer does not wait for a turn of every bulky one. */
@@ -33,7 +36,8 @@ export class Outbox {
   #drained: number[] = [];
   #credit = limits.CONNECTION_WINDOW;
 
-  constructor(accounts: Accounts, onEmpty: (stream: Stream) => void) {
+  constructor(edge: boolean, accounts: Accounts, onEmpty: (stream: Stream) => void) {
+    this.#edge = edge;
     this.#accounts = accounts;
     this.#onEmpty = onEmpty;
   }
@@ -49,7 +53,8 @@ export class Outbox {
 
   /** One PONG answers all PINGs that came since the last flush: a flood cannot grow the queue. */
   pong(): void {
-    if (this.#control.includes(PONG)) return;
+    if (this.#ponging) return;
+    this.#ponging = true;
     // Nothing may precede a HELLO or RESUME that still waits.
     const first = this.#control[0]?.[4];
     this.#control.splice(first === Type.HELLO || first === Type.RESUME ? 1 : 0, 0, PONG);
@@ -76,8 +81,14 @@ export class Outbox {
 
   /** The stream is gone, and with it what it had to send. */
   drop(stream: Stream): void {
+    this.#unqueue(stream.queuedMessages);
     stream.drop();
     if (stream.paused) this.#drained.push(stream.id);
+  }
+
+  /** So many bytes of messages wait no more: Session.sendMessage counted them. */
+  #unqueue(bytes: number): void {
+    if (this.#edge && bytes > 0) this.#accounts.queue(-bytes);
   }
 
   takeDrained(): readonly number[] {
@@ -105,7 +116,7 @@ export class Outbox {
   /** The next message; see Session.take. */
   take(atMost: number): Uint8Array | undefined {
     if (this.#control.length === 1 && this.#ring.length + this.#fresh.length === 0 && this.#accounts.owesNothing)
-      return this.#control.pop();
+      return this.#popControl();
     // Half of what a message may be leaves room for the one frame more, and for credit.
     const enough = Math.min(atMost, limits.MESSAGE_MAX / 2);
     const parts: Part[] = [];
@@ -135,7 +146,9 @@ export class Outbox {
   #takeTurn(stream: Stream, parts: Part[]): number {
     let size = 0;
     for (;;) {
+      const messages = stream.queuedMessages;
       const { flags, payload, cost } = stream.next(this.#credit);
+      this.#unqueue(messages - stream.queuedMessages);
       this.#credit -= cost;
       parts.push({ stream: stream.id, flags, payload });
       size += HEADER + payload.length;
@@ -144,9 +157,16 @@ export class Outbox {
     }
   }
 
+  #popControl(): Uint8Array | undefined {
+    this.#ponging = false;
+    return this.#control.pop();
+  }
+
   #takeControl(parts: Part[], enough: number): number {
     let size = 0;
     let taken = 0;
+    // A PONG is first or second, so it is among those that go.
+    this.#ponging = false;
     while (taken < this.#control.length && size < enough) {
       const payload = this.#control[taken++] as Uint8Array;
       parts.push({ stream: 0, flags: RAW, payload });

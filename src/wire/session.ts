@@ -24,6 +24,7 @@ import {
   reportSchema,
 } from "./messages.ts";
 import { type Outbox, u32 } from "./outbox.ts";
+import { Ration } from "./ration.ts";
 import { Streams } from "./streams.ts";
 
 export type { Budget } from "./accounts.ts";
@@ -34,6 +35,7 @@ export class Session {
   readonly #hello: Hello;
   readonly #streams: Streams;
   readonly #outbox: Outbox;
+  readonly #ration: Ration;
   #savedId = 0;
   #peer: Hello | undefined;
   #dead = false;
@@ -42,6 +44,9 @@ export class Session {
   /** Until the echo of our RESUME, stream frames and credit belong to the time before. */
   #resuming = false;
   #goneAway = false;
+  /** GOAWAYs of the peer, and whether one of them was permanent. */
+  #goAways = 0;
+  #goneForGood = false;
   /** Rises with every frame that arrives: liveness without a clock. */
   received = 0;
 
@@ -51,6 +56,7 @@ export class Session {
     const budget = options.budget ?? { held: 0, limit: limits.BUDGET };
     this.#streams = new Streams(this.#edge, budget, options.onEvicted);
     this.#outbox = this.#streams.outbox;
+    this.#ration = new Ration(options.ration);
     if (options.restore !== undefined) {
       this.#peer = options.restore.peer;
       this.#goneAway = options.restore.goneAway;
@@ -85,8 +91,18 @@ export class Session {
       !this.#dead &&
       !this.#goneAway &&
       this.#streams.size < limits.STREAMS_MAX &&
-      this.#streams.nextId < limits.STREAM_ID_MAX
+      !this.exhausted
     );
+  }
+
+  /** Edge: no ids are left for further streams, so the connection has to be renewed. */
+  get exhausted(): boolean {
+    return this.#streams.nextId >= limits.STREAM_ID_MAX;
+  }
+
+  /** Edge: no byte of this stream has been taken, so its peer cannot know of it. */
+  isUnsent(id: number): boolean {
+    return this.#streams.get(id)?.announced === false;
   }
 
   /** Payload bytes that this stream still has to send. */
@@ -136,6 +152,7 @@ export class Session {
     const payload = encodeResponseHead(head);
     if (payload.length > limits.HEAD_MAX) return this.reset(id, Reset.TOO_BIG, "response head too big");
     if (head.status !== 101) stream.websocket = false;
+    stream.headSent = true;
     stream.pushHead(Type.HEAD, payload, body, end);
     this.#outbox.enter(stream);
   }
@@ -153,7 +170,10 @@ export class Session {
   sendMessage(id: number, data: string | Uint8Array, text = typeof data === "string"): boolean {
     const stream = this.#streams.get(id);
     if (stream === undefined || stream.sendClosed) return true;
+    const before = stream.queuedMessages;
     stream.pushMessage(data, text);
+    // Nothing pauses a client that sends messages, so at the edge what waits for the node counts as held.
+    if (this.#edge) this.#streams.accounts.queue(stream.queuedMessages - before);
     this.#outbox.enter(stream);
     return this.#outbox.room(stream);
   }
@@ -211,13 +231,25 @@ export class Session {
 
   // ---- bytes in --------------------------------------------------------------------------------------------------
 
-  /** What a message means. After a `fatal` event nothing is heard any more. */
-  receive(message: Uint8Array): SessionEvent[] {
+  /**
+   * What a message means. After a `fatal` event nothing is heard any more. `now`, ms: the peer's work is rationed; without it
+   * (a node, which serves one edge alone) it is not.
+   */
+  receive(message: Uint8Array, now?: number): SessionEvent[] {
     const events: SessionEvent[] = [];
     if (this.#dead) return events;
     try {
+      let useful = false;
       for (const each of decode(message)) {
         this.received++;
+        if (now !== undefined) {
+          const work = this.#workOf(each);
+          // The price of a message that has nothing else is paid by its first frame.
+          if (work === 0) useful = true;
+          else if (!this.#ration.take(useful ? work : work + limits.WORK_MESSAGE, now))
+            throw new Violation("more small frames than anybody needs");
+          useful = true;
+        }
         if (each.stream === 0) this.#onConnectionFrame(each, events);
         else if (this.#peer === undefined) throw new Violation("a stream before HELLO");
         else if (!this.#resuming) onStreamFrame(this.#streams, each, events);
@@ -231,6 +263,21 @@ export class Session {
     return events;
   }
 
+  /** What a frame costs that no stream of the edge has asked for, or that carries next to nothing; 0: it is an answer's part. */
+  #workOf({ stream, type, end, payload }: Frame): number {
+    if (stream === 0) return limits.WORK_FRAME + payload.length / limits.WORK_BYTES;
+    switch (type) {
+      case Type.DATA:
+      case Type.TEXT:
+      case Type.BINARY:
+        return payload.length >= limits.TINY || end ? 0 : limits.WORK_FRAME;
+      case Type.CREDIT:
+        return limits.WORK_FRAME;
+      default:
+        return this.#streams.get(stream) === undefined ? limits.WORK_FRAME : 0;
+    }
+  }
+
   #onConnectionFrame({ type, payload }: Frame, events: SessionEvent[]): void {
     if (this.#peer === undefined && type !== Type.HELLO && !(type === Type.GOAWAY && !this.#edge))
       throw new Violation("a frame before HELLO");
@@ -238,8 +285,7 @@ export class Session {
       case Type.HELLO:
         return this.#onHello(parseJson("HELLO", helloSchema, payload), events);
       case Type.GOAWAY:
-        events.push({ type: "goaway", goAway: parseJson("GOAWAY", goAwaySchema, payload) });
-        return this.#onGoAway(events);
+        return this.#onGoAway(parseJson("GOAWAY", goAwaySchema, payload), events);
       case Type.PING:
         return this.#outbox.pong();
       case Type.PONG:
@@ -271,7 +317,12 @@ export class Session {
     events.push({ type: "hello", hello });
   }
 
-  #onGoAway(events: SessionEvent[]): void {
+  #onGoAway(goAway: GoAway, events: SessionEvent[]): void {
+    this.#goAways++;
+    if (this.#goAways > limits.GOAWAYS_MAX || (this.#goneForGood && goAway.permanent))
+      throw new Violation("one GOAWAY after the other");
+    this.#goneForGood ||= goAway.permanent;
+    events.push({ type: "goaway", goAway });
     this.#goneAway = true;
     if (!this.#edge) return;
     // What was not sent yet is new to the peer: it goes elsewhere. So a PONG behind a GOAWAY proves that no OPEN follows.
@@ -307,7 +358,8 @@ export class Session {
     for (const stream of this.#streams.all()) {
       this.#streams.forget(stream);
       const sent = stream.announced || !this.#edge;
-      events.push({ type: "reset", id: stream.id, code: sent ? Reset.BROKE : Reset.NOT_SENT, reason, local: true });
+      const code = sent ? Reset.BROKE : Reset.NOT_SENT;
+      events.push({ type: "reset", id: stream.id, code, reason, local: true, lost: true });
     }
     this.abandon();
     events.push({ type: "fatal", code, reason });

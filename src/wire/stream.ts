@@ -28,8 +28,9 @@ export class Stream {
   // Sending.
   readonly #queue: Outgoing[] = [];
   #first = 0;
-  /** Bytes queued that cost credit. */
+  /** Bytes queued that cost credit; and those of them that are WebSocket messages. */
   queued = 0;
+  queuedMessages = 0;
   credit = STREAM_WINDOW;
   /** No more may be queued: END, CLOSE or RESET is in the queue or sent. */
   sendClosed = false;
@@ -39,6 +40,9 @@ export class Stream {
   paused = false;
   /** Listed in the session's ring of streams with something to send. */
   ringed = false;
+
+  /** Node: the answer's head is queued or sent; for a WebSocket its messages may come from then on. */
+  headSent = false;
 
   // Receiving.
   headSeen = false;
@@ -90,7 +94,9 @@ export class Stream {
 
   #push(item: Outgoing): void {
     this.#queue.push(item);
-    if (item.costs) this.queued += item.payload.length + item.extra;
+    if (!item.costs) return;
+    this.queued += item.payload.length + item.extra;
+    if (item.extra > 0) this.queuedMessages += item.payload.length + item.extra;
   }
 
   get empty(): boolean {
@@ -127,7 +133,9 @@ export class Stream {
     if (whole) this.#shift();
     else item.payload = item.payload.subarray(most);
     const cost = payload.length + item.extra;
-    this.queued -= whole ? cost : payload.length;
+    const gone = whole ? cost : payload.length;
+    this.queued -= gone;
+    if (item.extra > 0) this.queuedMessages -= gone;
     this.credit -= cost;
     return { flags: item.flags | (whole ? item.endFlag : item.moreFlag), payload, cost };
   }
@@ -179,6 +187,7 @@ export class Stream {
     this.#queue.length = 0;
     this.#first = 0;
     this.queued = 0;
+    this.queuedMessages = 0;
     this.sendClosed = true;
   }
 }

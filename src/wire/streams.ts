@@ -19,7 +19,7 @@ export class Streams implements Holder {
   constructor(edge: boolean, budget: Budget, onEvicted: ((event: SessionEvent) => void) | undefined) {
     this.edge = edge;
     this.accounts = new Accounts(budget);
-    this.outbox = new Outbox(this.accounts, (stream) => this.settle(stream));
+    this.outbox = new Outbox(edge, this.accounts, (stream) => this.settle(stream));
     this.#onEvicted = onEvicted;
     if (onEvicted === undefined) return;
     budget.holders ??= new Set();
@@ -96,7 +96,8 @@ export class Streams implements Holder {
   }
 
   get most(): number {
-    return this.#greediest()?.held ?? 0;
+    const greediest = this.#greediest();
+    return greediest === undefined ? 0 : this.#weight(greediest);
   }
 
   giveUp(): void {
@@ -114,8 +115,19 @@ export class Streams implements Holder {
 
   #greediest(): Stream | undefined {
     let worst: Stream | undefined;
-    for (const stream of this.#open.values()) if (stream.held > (worst?.held ?? 0)) worst = stream;
+    let most = 0;
+    for (const stream of this.#open.values()) {
+      const weight = this.#weight(stream);
+      if (weight <= most) continue;
+      worst = stream;
+      most = weight;
+    }
     return worst;
+  }
+
+  /** What of the budget is a stream's: what its reader has not taken, and its messages that the peer has not. */
+  #weight(stream: Stream): number {
+    return stream.held + (this.edge ? stream.queuedMessages : 0);
   }
 
   /** Nothing is held any more, and nobody asks. */

@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
-import { ATTEMPTS_MAX, decideRetry, isIdempotent, type RetryDecision } from "../../src/http/retry.ts";
+import { decideRetry, type FailedAttempt, isIdempotent, type RetryDecision } from "../../src/http/retry.ts";
+import { UNSENT_MAX } from "../../src/wire/repeat.ts";
 
 const no = (why: Exclude<RetryDecision, { retry: true }>["why"]): RetryDecision => ({ retry: false, why });
 const yes: RetryDecision = { retry: true };
@@ -28,12 +29,12 @@ describe("decideRetry", () => {
     // The bytes are gone, whoever saw them.
     { sent: "never", idempotent: false, replayable: false, attempts: 1, budget: true, decision: no("body-gone") },
     { sent: "maybe", idempotent: true, replayable: false, attempts: 1, budget: true, decision: no("body-gone") },
-    { sent: "never", idempotent: true, replayable: true, attempts: ATTEMPTS_MAX - 1, budget: true, decision: yes },
+    { sent: "never", idempotent: true, replayable: true, attempts: UNSENT_MAX - 1, budget: true, decision: yes },
     {
       sent: "never",
       idempotent: true,
       replayable: true,
-      attempts: ATTEMPTS_MAX,
+      attempts: UNSENT_MAX,
       budget: true,
       decision: no("too-many-attempts"),
     },
@@ -46,13 +47,28 @@ describe("decideRetry", () => {
     },
   );
 
+  const lost = { sent: "maybe", idempotent: true, replayable: true, attempts: 1, budget: () => true } as const;
+  test.each<[string, Partial<FailedAttempt>, RetryDecision]>([
+    ["its node was lost", {}, yes],
+    ["the node says that it broke, or timed out", { final: true }, no("final")],
+    ["no client could have sent it", { sent: "never", final: true }, no("final")],
+    ["it is the listener proxy's repeat", { again: true }, no("a-repeat")],
+    ["it is that, and nobody saw it", { again: true, sent: "never" }, yes],
+    ["two nodes were lost", { attempts: 2 }, no("too-many-attempts")],
+    ["two nodes were lost, and others had never seen it", { attempts: 4, sightings: 2 }, no("too-many-attempts")],
+    ["one node was lost, and others had never seen it", { attempts: 4, sightings: 1 }, yes],
+    ["it cannot be repeated for two reasons", { again: true, idempotent: false }, no("a-repeat")],
+  ])("%s", (_name, more, decision) => {
+    expect(decideRetry({ ...lost, ...more })).toEqual(decision);
+  });
+
   test("takes out of the budget only what is retried", () => {
     let taken = 0;
     const budget = () => ++taken > 0;
     const facts = { sent: "maybe", idempotent: true, replayable: true, attempts: 1, budget } as const;
     decideRetry({ ...facts, idempotent: false });
     decideRetry({ ...facts, replayable: false });
-    decideRetry({ ...facts, attempts: ATTEMPTS_MAX });
+    decideRetry({ ...facts, attempts: UNSENT_MAX });
     expect(taken).toBe(0);
     decideRetry(facts);
     expect(taken).toBe(1);

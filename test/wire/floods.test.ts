@@ -8,7 +8,7 @@ import type { Budget, SessionEvent } from "../../src/wire/session.ts";
 import { seeded } from "./link.ts";
 import { END, raw, concat, encodeFrames, MORE } from "./oracle.ts";
 import { KIB, head } from "./pair.ts";
-import { connected, flush, hello, open, repeated, under } from "./peers.ts";
+import { connected, flush, hello, nodeWithWebSocket, open, repeated, under } from "./peers.ts";
 
 describe("floods: what a peer provokes is bounded", () => {
   test("PINGs are answered by one PONG a flush", () => {
@@ -49,6 +49,7 @@ describe("floods: what a peer provokes is bounded", () => {
   ] as const)("a small %s keeps no large message alive; a large one is not copied", (_name, type, websocket) => {
     const session = connected("node")();
     session.receive(open(1, 0, websocket));
+    session.respond(1, { status: websocket ? 101 : 200, headers: [] }, undefined, false);
     const bytesOf = (event: SessionEvent | undefined): unknown =>
       event?.type === "data" ? event.bytes : event?.type === "message" ? event.data : undefined;
     for (const [size, copied] of [
@@ -65,8 +66,7 @@ describe("floods: what a peer provokes is bounded", () => {
   });
 
   test("small parts of a WebSocket message keep no large buffers alive", () => {
-    const session = connected("node")();
-    session.receive(open(1, 0, true));
+    const session = nodeWithWebSocket();
     // One byte beside 60 KiB of frames that cost nothing: a view would keep them all.
     const message = concat(repeated(7000, Type.PING, 0), raw(1, Type.BINARY | MORE, new Uint8Array(1)));
     session.receive(message);

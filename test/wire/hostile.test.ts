@@ -8,7 +8,7 @@ import { Session, type SessionEvent } from "../../src/wire/session.ts";
 import { edgeHello } from "./link.ts";
 import { decodeFrames, END, raw, concat, MORE } from "./oracle.ts";
 import { KIB, head } from "./pair.ts";
-import { answer, connected, data, edgeWithStreams, flush, fresh, hello, open } from "./peers.ts";
+import { answer, connected, data, edgeWithStreams, flush, fresh, hello, nodeWithWebSocket, open } from "./peers.ts";
 
 function dies(session: Session, script: readonly Uint8Array[]): string {
   const events: SessionEvent[] = [];
@@ -60,6 +60,19 @@ const crimes: readonly Crime[] = [
   ["REPORT from the edge", connected("node"), /REPORT from the edge/, raw(0, Type.REPORT, { endpoints: [] })],
   ["REPORT that is no report", connected("edge"), /REPORT/, raw(0, Type.REPORT, { endpoints: 3 })],
   ["GOAWAY that is no goaway", connected("edge"), /GOAWAY/, raw(0, Type.GOAWAY, [])],
+  [
+    "GOAWAY, permanent, twice",
+    connected("edge"),
+    /one GOAWAY after the other/,
+    raw(0, Type.GOAWAY, { reason: "", permanent: true }),
+    raw(0, Type.GOAWAY, { reason: "", permanent: true }),
+  ],
+  [
+    "GOAWAY without end",
+    connected("edge"),
+    /one GOAWAY after the other/,
+    ...Array.from({ length: limits.GOAWAYS_MAX + 1 }, () => raw(0, Type.GOAWAY, { reason: "", permanent: false })),
+  ],
   ["RESUME unasked", connected("edge"), /answers nothing/, raw(0, Type.RESUME, 1)],
   ["RESUME without its number", connected("node"), /RESUME is not 4 bytes/, raw(0, Type.RESUME)],
   ["CREDIT of zero", connected("edge"), /CREDIT of zero/, raw(0, Type.CREDIT, 0)],
@@ -104,8 +117,6 @@ const crimes: readonly Crime[] = [
   ["DATA after END of OPEN", connected("node"), /after the end/, open(1, END), data(1, 1)],
   ["END twice", connected("node"), /after the end/, open(1), data(1, 0, END), data(1, 0, END)],
   ["empty DATA without END", connected("node"), /empty DATA/, open(1), data(1, 0)],
-  ["an interim status", edgeWithStreams, /status 103/, answer(1, 0, 103)],
-  ["101 to what is no WebSocket", edgeWithStreams, /status 101/, answer(1, 0, 101)],
   ["END on a WebSocket's 101", edgeWithStreams, /END on a WebSocket's 101/, answer(2, END, 101)],
   ["RESET without a code", edgeWithStreams, /RESET without a code/, raw(1, Type.RESET)],
 
@@ -113,9 +124,8 @@ const crimes: readonly Crime[] = [
   ["more than a stream's credit", connected("node"), /credit of stream 1/, open(1), window(1), data(1, 1)],
   [
     "more than a stream's credit, in TEXT",
-    connected("node"),
+    nodeWithWebSocket,
     /credit of stream 1/,
-    open(1, 0, true),
     raw(1, Type.TEXT, new Uint8Array(64 * KIB - 63)),
   ],
   [
@@ -139,44 +149,53 @@ const crimes: readonly Crime[] = [
   ["DATA to a WebSocket", connected("node"), /is a WebSocket/, open(1, 0, true), data(1, 0, END)],
   [
     "TEXT after CLOSE",
-    connected("node"),
+    nodeWithWebSocket,
     /after the end/,
-    open(1, 0, true),
     raw(1, Type.CLOSE, encodeClose(1000, "")),
     raw(1, Type.TEXT, "x"),
   ],
   [
     "CLOSE twice",
-    connected("node"),
+    nodeWithWebSocket,
     /after the end/,
-    open(1, 0, true),
     raw(1, Type.CLOSE, encodeClose(1000, "")),
     raw(1, Type.CLOSE, encodeClose(1000, "")),
   ],
-  ["CLOSE without a code", connected("node"), /CLOSE without a code/, open(1, 0, true), raw(1, Type.CLOSE)],
+  ["CLOSE without a code", nodeWithWebSocket, /CLOSE without a code/, raw(1, Type.CLOSE)],
+  [
+    "CLOSE with a code that nobody may send",
+    nodeWithWebSocket,
+    /nobody may send/,
+    raw(1, Type.CLOSE, encodeClose(1005, "")),
+  ],
+  ["TEXT before the 101", connected("node"), /before its 101/, open(1, 0, true), raw(1, Type.TEXT, "x")],
+  [
+    "CLOSE before the 101",
+    connected("node"),
+    /before its 101/,
+    open(1, 0, true),
+    raw(1, Type.CLOSE, encodeClose(1000, "")),
+  ],
   [
     "CLOSE within a message",
-    connected("node"),
+    nodeWithWebSocket,
     /CLOSE within/,
-    open(1, 0, true),
     raw(1, Type.TEXT | MORE, "x"),
     raw(1, Type.CLOSE, encodeClose(1000, "")),
   ],
   [
     "a message that changes its type",
-    connected("node"),
+    nodeWithWebSocket,
     /changed its type/,
-    open(1, 0, true),
     raw(1, Type.TEXT | MORE, "x"),
     raw(1, Type.BINARY, "x"),
   ],
-  ["an empty part", connected("node"), /empty part/, open(1, 0, true), raw(1, Type.TEXT | MORE)],
-  ["TEXT that is not UTF-8", connected("node"), /not UTF-8/, open(1, 0, true), raw(1, Type.TEXT, Uint8Array.of(0xff))],
+  ["an empty part", nodeWithWebSocket, /empty part/, raw(1, Type.TEXT | MORE)],
+  ["TEXT that is not UTF-8", nodeWithWebSocket, /not UTF-8/, raw(1, Type.TEXT, Uint8Array.of(0xff))],
   [
     "TEXT in parts that is not UTF-8",
-    connected("node"),
+    nodeWithWebSocket,
     /not UTF-8/,
-    open(1, 0, true),
     raw(1, Type.TEXT | MORE, Uint8Array.of(0xe2, 0x82)),
     raw(1, Type.TEXT, "x"),
   ],
@@ -186,6 +205,22 @@ for (const [name, session, reason, ...script] of crimes)
   test(name, () => {
     expect(dies(session(), script)).toMatch(reason);
   });
+
+describe("a head whose content is wrong is the fault of its stream alone", () => {
+  test.each([-1, 0, 99, 100, 103, 199, 600, 999, 1000, 1e9])("status %d", (status) => {
+    const session = edgeWithStreams();
+    expect(session.receive(concat(answer(1, 0, status), data(1, 5)))).toEqual([
+      { type: "reset", id: 1, code: Reset.BROKE, reason: `an answer of status ${status}`, local: true },
+    ]);
+    expect([session.open, session.held]).toEqual([1, 0]);
+    expect(flush(session).flatMap(decodeFrames)).toMatchObject([{ stream: 1, flags: Type.RESET }]);
+    expect(session.receive(answer(2, 0, 101))).toMatchObject([{ type: "head", id: 2 }]);
+  });
+
+  test("101 to what is no WebSocket", () => {
+    expect(edgeWithStreams().receive(answer(1, 0, 101))).toMatchObject([{ type: "reset", id: 1, code: Reset.BROKE }]);
+  });
+});
 
 describe("streams that end with the connection", () => {
   test("are reset first; one whose OPEN never left may go elsewhere", () => {

@@ -11,6 +11,7 @@ import {
   encodeText,
   goAwaySchema,
   helloSchema,
+  isCloseCode,
   parseClose,
   parseJson,
   parseRequestHead,
@@ -42,7 +43,7 @@ describe("round trips", () => {
   });
 
   test("response heads", () => {
-    const heads = fc.record({ status: fc.integer({ min: 100, max: 999 }), headers });
+    const heads = fc.record({ status: fc.integer(), headers });
     fc.assert(
       fc.property(heads, (head) => {
         expect(parseResponseHead(encodeResponseHead(head))).toEqual(head);
@@ -54,7 +55,7 @@ describe("round trips", () => {
     fc.assert(
       fc.property(
         fc.string({ unit: "grapheme", maxLength: 400 }),
-        fc.integer({ min: 0, max: 0xffff }),
+        fc.oneof(fc.constant(0), fc.integer({ min: 0, max: 0xffff }).filter(isCloseCode)),
         (reason, code) => {
           const reset = encodeReset(Reset.BROKE, reason);
           const close = encodeClose(code, reason);
@@ -118,8 +119,6 @@ describe("refused", () => {
   const responses: readonly (readonly [string, unknown])[] = [
     ["a status alone", [200]],
     ["status a string", ["200", []]],
-    ["status 99", [99, []]],
-    ["status 1000", [1000, []]],
     ["status 200.5", [200.5, []]],
     ["headers null", [200, null]],
     ["headers odd", [200, ["a"]]],
@@ -131,6 +130,10 @@ describe("refused", () => {
   const closes: readonly (readonly [string, Uint8Array])[] = [
     ["no code", new Uint8Array(0)],
     ["half a code", Uint8Array.of(3)],
+    // Passed on they would make a WebSocket's own close() throw.
+    ...[1, 999, 1004, 1005, 1006, 1015, 1016, 2999, 5000, 65535].map(
+      (code) => [`code ${code}`, Uint8Array.of(code >>> 8, code)] as const,
+    ),
     // Passed on it would make a WebSocket's own close() throw: U+FFFD is three bytes for one.
     ["reason not UTF-8", Uint8Array.of(3, 0xe8, 0xff)],
   ];

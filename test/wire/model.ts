@@ -142,7 +142,7 @@ export class Model {
       }
       case "close":
         expect(half.ended && !half.gotEnd && half.gotMessages === half.messages.length).toBe(true);
-        expect(event).toMatchObject({ code: 1000 + (stream.id % 7), reason: `bye ${stream.id}` });
+        expect(event).toMatchObject({ code: 1007 + (stream.id % 8), reason: `bye ${stream.id}` });
         half.gotEnd = true;
         return;
       case "reset":

@@ -45,6 +45,15 @@ export function edgeWithStreams(): Session {
   return session;
 }
 
+/** A node that has agreed to a WebSocket, stream 1. */
+export function nodeWithWebSocket(): Session {
+  const session = connected("node")();
+  session.receive(open(1, 0, true));
+  session.respond(1, { status: 101, headers: [] }, undefined, false);
+  flush(session);
+  return session;
+}
+
 export const fresh = (side: Side) => () => under(side);
 export const connected = (side: Side) => () => {
   const session = under(side);

@@ -141,7 +141,7 @@ class World {
 
   #close(side: Side, stream: ModelStream): void {
     stream.half[side].ended = true;
-    this.link.sessions[side].sendClose(stream.id, 1000 + (stream.id % 7), `bye ${stream.id}`);
+    this.link.sessions[side].sendClose(stream.id, 1007 + (stream.id % 8), `bye ${stream.id}`);
   }
 
   #reset(side: Side, stream: ModelStream, code: Reset): void {
@@ -167,14 +167,16 @@ class World {
       const session = this.link.sessions[side];
       for (const id of session.takeDrained()) this.model.drained(side, id);
       let unconsumed = 0;
+      let messages = 0;
       for (const stream of this.model.live(side)) {
         unconsumed += stream.unconsumed[side];
+        if (side === "edge" && stream.answered === 101) messages += session.queued(stream.id);
         const largest = stream.half[other(side)].messages.length > 0 ? 2 * Math.max(...SIZES) : 0;
         expect(stream.unconsumed[side]).toBeLessThanOrEqual(limits.STREAM_WINDOW_MAX + largest);
       }
       expect(session.held).toBeGreaterThanOrEqual(unconsumed);
       expect(session.held).toBeLessThanOrEqual(limits.CONNECTION_WINDOW);
-      expect(this.budget[side].held).toBe(session.held);
+      expect(this.budget[side].held).toBe(session.held + messages);
       expect(session.held).toBeLessThanOrEqual(this.budget[side].limit);
     }
   }
