@@ -16,6 +16,7 @@ import type {
   Refusal,
   TokenRecord,
 } from "./contract.ts";
+import { epochLimit, nextEpoch } from "./epochs.ts";
 import { Prober, probeTargets } from "./probes.ts";
 import { prepare } from "./publication.ts";
 import { created, migrate } from "./schema.ts";
@@ -66,7 +67,7 @@ export class ClusterObject extends DurableObject<Env> implements ClusterRpc {
       migrate(this.ctx.storage, clusterMigrations);
       this.ctx.storage.transactionSync(() => {
         this.#store.insert(cluster);
-        this.#tokens.add(minted, "first", Date.now());
+        this.#tokens.add(minted, "first", "owner", "", Date.now());
       });
       this.#created = true;
       return { token: minted.secret };
@@ -87,13 +88,13 @@ export class ClusterObject extends DurableObject<Env> implements ClusterRpc {
     });
   }
 
-  async verify(token: string): Promise<Outcome<{ tokenId: string; cluster: ClusterRecord }>> {
+  async verify(token: string): ReturnType<ClusterRpc["verify"]> {
     const hash = await hashSecret(token);
     const cluster = this.#record();
-    const tokenId = cluster && this.#tokens.idOf(hash);
-    if (cluster === undefined || tokenId === undefined)
+    const found = cluster && this.#tokens.find(hash);
+    if (cluster === undefined || found === undefined)
       return { ok: false, status: 401, reason: "unknown-token", message: "the token is not, or no longer, valid" };
-    return { ok: true, tokenId, cluster };
+    return { ok: true, tokenId: found.id, cluster, role: found.role };
   }
 
   async rotate(id?: string): Promise<Outcome<{ token: string }>> {
@@ -112,8 +113,9 @@ export class ClusterObject extends DurableObject<Env> implements ClusterRpc {
   async revoke(id: string): Promise<Outcome<object>> {
     if (this.#record() === undefined) return notCreated;
     const revoked = this.#tokens.revoke(id);
-    if (revoked.ok) await this.#withdraw([id], "token revoked");
-    return revoked;
+    if (!revoked.ok) return revoked;
+    await this.#withdraw(revoked.withdrawn, "token revoked");
+    return { ok: true };
   }
 
   async createInstallCode(by: InstallCodeInput): Promise<Outcome<{ code: string; expiresAt: number; uses: number }>> {
@@ -137,9 +139,16 @@ export class ClusterObject extends DurableObject<Env> implements ClusterRpc {
     this.ctx.waitUntil(this.#deliver());
   }
 
-  async grantEpoch(): Promise<Outcome<{ epoch: number }>> {
+  async grantEpoch(options: { reset?: boolean } = {}): Promise<Outcome<{ epoch: number }>> {
     if (this.#record() === undefined) return notCreated;
-    return { ok: true, epoch: this.#store.grantEpoch() };
+    if (options.reset === true) this.#store.forgetGenerations();
+    const epoch = nextEpoch(this.#store.grantedEpoch(), this.#store.snapshotGeneration()?.epoch ?? 0);
+    if (epoch === undefined) {
+      const message = "this cluster's epochs are used up: the admin starts them again with POST .../epoch?reset=true";
+      return { ok: false, status: 409, reason: "epochs-used-up", message };
+    }
+    this.#store.setGrantedEpoch(epoch);
+    return { ok: true, epoch };
   }
 
   async publish(generation: SnapshotGeneration, body: string): Promise<Outcome<{ result: PublishResult }>> {
@@ -206,7 +215,13 @@ export class ClusterObject extends DurableObject<Env> implements ClusterRpc {
   async #publish(generation: SnapshotGeneration, body: string): Promise<Outcome<{ result: PublishResult }>> {
     const record = this.#record();
     if (record === undefined) return notCreated;
-    const read = readSnapshot(body);
+    const limit = epochLimit(record.createdAt, this.#store.grantedEpoch(), Date.now());
+    if (generation.epoch > limit) {
+      // The answer that makes an agent ask for an epoch, which is below the limit.
+      const message = `epoch ${generation.epoch} is further ahead than any leader of this cluster can be (${limit}): ask for one with POST .../epoch`;
+      return { ok: false, status: 409, reason: "superseded", message };
+    }
+    const read = await readSnapshot(body, () => scheduler.wait(0));
     if (!read.ok) return read;
     const { snapshot, text } = read;
     const stored = this.#store.snapshotGeneration();
