@@ -21,7 +21,7 @@ import { Prober, probeTargets } from "./probes.ts";
 import { prepare } from "./publication.ts";
 import { created, migrate } from "./schema.ts";
 import { Shards } from "./shards.ts";
-import { compareGenerations, readSnapshot } from "./snapshot-input.ts";
+import { compareGenerations, readInSlices } from "./snapshot-input.ts";
 import { type MintedSecret, hashSecret, mint } from "./token.ts";
 import { Tokens, unknownCode } from "./tokens.ts";
 import { within } from "./within.ts";
@@ -37,6 +37,15 @@ const notCreated: Refusal = {
   reason: "not-created",
   message: "this cluster does not exist: create it first",
 };
+
+/** Lets the thread's other requests run between the slices of `work`. */
+async function inSlices<T>(work: Generator<void, T>): Promise<T> {
+  for (;;) {
+    const { done, value } = work.next();
+    if (done === true) return value;
+    await scheduler.wait(0);
+  }
+}
 
 export class ClusterObject extends DurableObject<Env> implements ClusterRpc {
   readonly #store: ClusterStore;
@@ -221,7 +230,7 @@ export class ClusterObject extends DurableObject<Env> implements ClusterRpc {
       const message = `epoch ${generation.epoch} is further ahead than any leader of this cluster can be (${limit}): ask for one with POST .../epoch`;
       return { ok: false, status: 409, reason: "superseded", message };
     }
-    const read = await readSnapshot(body, () => scheduler.wait(0));
+    const read = await inSlices(readInSlices(body));
     if (!read.ok) return read;
     const { snapshot, text } = read;
     const stored = this.#store.snapshotGeneration();

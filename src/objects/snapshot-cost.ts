@@ -8,7 +8,7 @@ const MOST = {
   names: 10_000,
   listeners: 30_000,
   routeNodes: 100_000,
-  routeRanges: 50_000,
+  routeRanges: 10_000,
   routeEndpoints: 1_000_000,
 } as const;
 

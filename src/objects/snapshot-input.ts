@@ -1,6 +1,6 @@
-// From the text that a leader published to a trusted Snapshot, or a refusal that names Service, field and remedy. Pure but for
-// the pauses: other clusters' requests share the thread, so the work is done in slices with `pause` between them, and given
-// up at the first few faults: describing every fault of a hostile snapshot would take minutes and all memory.
+// From the text that a leader published to a trusted Snapshot, or a refusal that names Service, field and remedy. Pure.
+// Other clusters' requests share the thread: the work is cut into slices of some tens of ms, between which its caller lets
+// others run, and is given up at the first few faults: to describe all of a hostile snapshot takes minutes and all memory.
 // Unknown fields are dropped, not refused: a newer agent may talk to an older edge.
 import type { z } from "zod";
 import {
@@ -23,28 +23,39 @@ import { tooCostly } from "./snapshot-cost.ts";
 
 /** Problems named in one refusal. */
 const SHOWN = 5;
-/** Nodes, Services and endpoints between two pauses: some tens of ms. */
-const SLICE = 1_000;
+/** Nodes, Services and endpoints in one slice. */
+const SLICE = 500;
 
-type Pause = () => Promise<unknown>;
+/** Stops after each slice. */
+type Slices<T> = Generator<void, T>;
+type Read = Outcome<{ snapshot: Snapshot; text: string }>;
 
 const envelopeSchema = snapshotSchema.pick({ version: true });
 const serviceSchema = snapshotServiceSchema.omit({ endpoints: true });
 
+/** In one go, for whoever has the thread alone. */
+export function readSnapshot(body: string): Read {
+  const slices = readInSlices(body);
+  for (;;) {
+    const { done, value } = slices.next();
+    if (done === true) return value;
+  }
+}
+
 /** `text` is canonical: equal content gives equal text. */
-export async function readSnapshot(body: string, pause: Pause): Promise<Outcome<{ snapshot: Snapshot; text: string }>> {
+export function* readInSlices(body: string): Slices<Read> {
   const excess = scanJson(body);
   if (excess !== undefined) return tooLarge(`this is no snapshot, or one that is too large: ${excess}`);
-  await pause();
+  yield;
   let raw: unknown;
   try {
     raw = JSON.parse(body);
   } catch (cause) {
     return invalid("invalid-json", `the body is not JSON: ${cause instanceof Error ? cause.message : "syntax error"}`);
   }
-  await pause();
-  const reader = new Reader(pause);
-  const snapshot = await reader.read(raw);
+  yield;
+  const reader = new Reader();
+  const snapshot = yield* reader.read(raw);
   if (snapshot === undefined) return invalid("invalid-snapshot", reader.faults.join("; "));
   const twice =
     firstTwice(snapshot.nodes.map((node) => `node ${node.name}`)) ??
@@ -52,7 +63,7 @@ export async function readSnapshot(body: string, pause: Pause): Promise<Outcome<
   if (twice !== undefined) return invalid("invalid-snapshot", `${twice} is listed twice: list each once`);
   const costly = tooCostly(snapshot);
   if (costly !== undefined) return tooLarge(costly);
-  await pause();
+  yield;
   return { ok: true, snapshot, text: JSON.stringify(snapshot) };
 }
 
@@ -63,41 +74,36 @@ export function compareGenerations(a: SnapshotGeneration, b: SnapshotGeneration)
 /** Reads one snapshot, item by item. undefined anywhere: there are faults, and it is not worth going on. */
 class Reader {
   readonly faults: string[] = [];
-  readonly #pause: Pause;
   #items = 0;
 
-  constructor(pause: Pause) {
-    this.#pause = pause;
-  }
-
-  async read(raw: unknown): Promise<Snapshot | undefined> {
+  *read(raw: unknown): Slices<Snapshot | undefined> {
     const envelope = this.#parse(envelopeSchema, raw, "");
     if (envelope === undefined) return undefined;
     const lists = this.#lists(raw as Json, LISTS_MAX, "");
     if (lists === undefined || this.#tooManyEndpoints(lists.services)) return undefined;
     const nodes: SnapshotNode[] = [];
     for (const [at, value] of lists.nodes.entries()) {
-      const node = await this.#item(snapshotNodeSchema, value, `nodes[${at}]${itsName(value)}`);
+      const node = yield* this.#item(snapshotNodeSchema, value, `nodes[${at}]${itsName(value)}`);
       if (node === undefined) return undefined;
       nodes.push(node);
     }
     const services: SnapshotService[] = [];
     for (const [at, value] of lists.services.entries()) {
-      const service = await this.#service(value, `services[${at}]${itsName(value)}`);
+      const service = yield* this.#service(value, `services[${at}]${itsName(value)}`);
       if (service === undefined) return undefined;
       services.push(service);
     }
     return { ...envelope, nodes, services };
   }
 
-  async #service(value: unknown, path: string): Promise<SnapshotService | undefined> {
+  *#service(value: unknown, path: string): Slices<SnapshotService | undefined> {
     if (!isObject(value)) return this.#fault(path, "must be an object");
     const lists = this.#lists(value, SERVICE_LISTS_MAX, path);
-    const head = lists && (await this.#item(serviceSchema, value, path));
+    const head = lists && (yield* this.#item(serviceSchema, value, path));
     if (head === undefined) return undefined;
     const endpoints: SnapshotEndpoint[] = [];
     for (const [at, each] of lists?.endpoints.entries() ?? []) {
-      const endpoint = await this.#item(snapshotEndpointSchema, each, `${path}.endpoints[${at}]`);
+      const endpoint = yield* this.#item(snapshotEndpointSchema, each, `${path}.endpoints[${at}]`);
       if (endpoint === undefined) return undefined;
       endpoints.push(endpoint);
     }
@@ -130,8 +136,8 @@ class Reader {
     return total > ENDPOINTS_MAX;
   }
 
-  async #item<T extends z.ZodType>(schema: T, value: unknown, path: string): Promise<z.output<T> | undefined> {
-    if (++this.#items % SLICE === 0) await this.#pause();
+  *#item<T extends z.ZodType>(schema: T, value: unknown, path: string): Slices<z.output<T> | undefined> {
+    if (++this.#items % SLICE === 0) yield;
     return this.#parse(schema, value, path);
   }
 
