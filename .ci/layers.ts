@@ -29,7 +29,7 @@ const layers: Record<string, Layer> = {
   "src/http/": { values: ["src/wire/"] },
   "src/transport/": { values: ["src/wire/", "src/http/"] },
   "src/objects/": { values: [...decide, "src/transport/"], types: ["src/env.ts"] },
-  "src/control/": { values: ["src/wire/", contract], types: ["src/env.ts", "src/routing/table.ts"] },
+  "src/control/": { values: ["src/wire/", "src/http/", contract], types: ["src/env.ts", "src/routing/table.ts"] },
   "src/console/": { values: ["src/control/"], types: ["src/env.ts", contract] },
   // What both Node.js programs (listener proxy and agent) do with sockets.
   "src/net/": { values: [] },

@@ -3,8 +3,10 @@
 import { OpenAPIHono } from "@hono/zod-openapi";
 import { HTTPException } from "hono/http-exception";
 import type { Env } from "../env.ts";
+import { type Forwarded, forwarded } from "../http/forwarded.ts";
 import type { ClusterRecord } from "../objects/contract.ts";
 import type { Principal } from "./auth.ts";
+import { readOut } from "./body.ts";
 import { clusterRoutes } from "./clusters.ts";
 import { hostnameRoutes } from "./hostnames.ts";
 import { INSTALL_PATH, installRoutes } from "./install.ts";
@@ -17,6 +19,8 @@ export interface ControlEnv {
   Bindings: Env;
   Variables: {
     requestId: string;
+    /** By which door it came. */
+    from: Forwarded;
     /** Set by requires(). */
     principal: Principal;
     /** Set by requires("cluster"): the cluster in the path, which exists. */
@@ -24,6 +28,9 @@ export interface ControlEnv {
   };
 }
 export type Api = OpenAPIHono<ControlEnv>;
+
+/** What came by no listener, which the Worker's entry does not let in. */
+const nowhere: Forwarded = { client: "", port: undefined, scheme: "http", again: false, trusted: false };
 
 let built: Api | undefined;
 
@@ -42,12 +49,17 @@ function build(): Api {
     },
   });
   app.use(async (c, next) => {
-    c.set("requestId", c.req.header("cf-ray") ?? crypto.randomUUID());
+    // CF-Ray is Cloudflare's word only where there is no listener proxy.
+    const ray = c.env.FORWARDER_SECRET === undefined ? c.req.header("cf-ray") : undefined;
+    c.set("requestId", ray ?? crypto.randomUUID());
+    c.set("from", forwarded(c.req.raw, c.env.FORWARDER_SECRET) ?? nowhere);
+    const { body } = c.req.raw;
     await next();
     // The answer to a dial is the object's own, with its socket.
     if (c.res.status === 101) return;
     c.res.headers.set("cache-control", "no-store");
     c.res.headers.set("x-postern-request-id", c.get("requestId"));
+    await readOut(body);
   });
   app.notFound((c) =>
     problem(c, {
@@ -100,7 +112,8 @@ function build(): Api {
   app.openAPIRegistry.registerComponent("securitySchemes", "bearer", {
     type: "http",
     scheme: "bearer",
-    description: "The admin's token, or a cluster's, which can touch that cluster alone.",
+    description:
+      "The admin's token, or a cluster's, which can touch that cluster alone. A cluster's first token is its owner's; those of install codes are agents': they publish, dial, read, and rotate themselves.",
   });
   clusterRoutes(app);
   tokenRoutes(app);

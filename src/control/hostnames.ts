@@ -2,7 +2,7 @@
 import { createRoute } from "@hono/zod-openapi";
 import type { DirectoryEntry } from "../objects/contract.ts";
 import type { Api } from "./api.ts";
-import { type Principal, requires } from "./auth.ts";
+import { agentsToken, type Principal, requires } from "./auth.ts";
 import { jsonBody, jsonContent, responses } from "./openapi.ts";
 import { problem, refused } from "./problem.ts";
 import { entrySchema, hostnameParams, setMembersSchema } from "./schemas.ts";
@@ -32,12 +32,14 @@ export function hostnameRoutes(app: Api): void {
       method: "put",
       path: "/api/v1/hostnames/{hostname}",
       summary: "List the clusters that serve a hostname; the owner alone is the default",
+      description: "By the admin, or the owner's token of the cluster that has the hostname.",
       middleware: [requires("any"), ...jsonBody.middleware],
       request: { params: hostnameParams, body: jsonBody.of(setMembersSchema) },
-      responses: responses({ 200: jsonContent(entrySchema) }, 404, 413, 415),
+      responses: responses({ 200: jsonContent(entrySchema) }, 404, 409, 413, 415),
     }),
     async (c) => {
       const principal = c.get("principal");
+      if (principal.kind === "cluster" && principal.role !== "owner") return problem(c, agentsToken);
       const by = principal.kind === "admin" ? ({ admin: true } as const) : { cluster: principal.cluster.name };
       const { hostname } = c.req.valid("param");
       const answer = await gatewayOf(c.env).setMembers(hostname, c.req.valid("json").members, by);

@@ -1,17 +1,17 @@
 // Joining a cluster with one `kubectl apply`: an install code, made by the admin or the cluster, is redeemed for the agent's
 // manifest with edge, cluster and a new token filled in. The code stands in a URL, which others may log or fetch ahead; hence
 // it is short-lived, good for a few uses, and never leads to a token that anybody holds already. It has 256 random bits: who
-// guesses is slowed down by arithmetic, not by a counter.
+// guesses is slowed down by arithmetic, and by its address (attempts.ts).
 import { createRoute, z } from "@hono/zod-openapi";
 import type { Context } from "hono";
 import { INSTALL_CODE_PATTERN } from "../objects/contract.ts";
 import type { Api, ControlEnv } from "./api.ts";
-import { requires } from "./auth.ts";
+import { attempts, requires, tooManyAttempts } from "./auth.ts";
 import { installManifest, isNearby } from "./install-manifest.ts";
 import { jsonBody, jsonContent, responses } from "./openapi.ts";
 import { problem, refused } from "./problem.ts";
 import { clusterParams, installCodeInputSchema, installCodeSchema } from "./schemas.ts";
-import { clusterOf } from "./stubs.ts";
+import { clusterNamed, clusterOf } from "./stubs.ts";
 
 export const INSTALL_PATH = "/install/";
 
@@ -21,9 +21,9 @@ export function installRoutes(app: Api): void {
       method: "post",
       path: "/api/v1/clusters/{cluster}/install-code",
       summary: "An install code: 15 minutes, a few uses, each with a new token",
-      middleware: [requires("cluster"), ...jsonBody.middleware],
+      middleware: [requires("owner"), ...jsonBody.middleware],
       request: { params: clusterParams, body: { ...jsonBody.of(installCodeInputSchema), required: false } },
-      responses: responses({ 201: jsonContent(installCodeSchema) }, 404, 413, 415, 429),
+      responses: responses({ 201: jsonContent(installCodeSchema) }, 404, 413, 415),
     }),
     async (c) => {
       const principal = c.get("principal");
@@ -51,7 +51,8 @@ export function installRoutes(app: Api): void {
     // Hono answers HEAD here as well: looking whether it is there must not use it up.
     if (c.req.method !== "GET") return await c.notFound();
     const edge = edgeUrl(c);
-    if (edge.startsWith("https:") && new URL(c.req.url).protocol !== "https:")
+    const { client, scheme } = c.get("from");
+    if (edge.startsWith("https:") && scheme !== "https")
       return problem(c, {
         status: 400,
         reason: "https-needed",
@@ -59,8 +60,11 @@ export function installRoutes(app: Api): void {
         remedy: "ask again with https://",
       });
     if (cluster === undefined) return unknown(c);
-    const redeemed = await clusterOf(c.env, cluster).redeemInstallCode(code);
-    if (!redeemed.ok) return redeemed.status === 404 ? unknown(c) : refused(c, redeemed);
+    if (!attempts.take(client, Date.now())) return problem(c, tooManyAttempts);
+    const redeemed = await (await clusterNamed(c.env, cluster))?.redeemInstallCode(code);
+    if (redeemed === undefined || (!redeemed.ok && redeemed.status === 404)) return unknown(c);
+    attempts.giveBack(client);
+    if (!redeemed.ok) return refused(c, redeemed);
     const { token, image, options } = redeemed;
     return c.body(installManifest({ edge, cluster, token, image, options }), 200, {
       "content-type": "text/yaml; charset=utf-8",
@@ -77,9 +81,14 @@ const unknown = (c: Context<ControlEnv>): Response =>
     remedy: "make a new one: POST /api/v1/clusters/{cluster}/install-code",
   });
 
-/** As agents shall dial it. Plain http stays plain on the machine or network of an edge of one's own only. */
+/**
+ * As agents shall dial it: the setting, or, where a trusted proxy stands in front, what that proxy was asked for. Plain http
+ * stays plain on the machine or network of an edge of one's own only.
+ */
 function edgeUrl(c: Context<ControlEnv>): string {
-  const host = c.env.ADMIN_HOST;
-  const plain = new URL(c.req.url).protocol === "http:" && isNearby(new URL(`http://${host}`).hostname);
+  const { scheme, trusted } = c.get("from");
+  const asked = trusted ? (c.req.header("host") ?? "") : "";
+  const host = /^[\w.:[\]-]+$/.test(asked) && URL.canParse(`http://${asked}`) ? asked : c.env.ADMIN_HOST;
+  const plain = scheme === "http" && isNearby(new URL(`http://${host}`).hostname);
   return `${plain ? "http" : "https"}://${host}`;
 }

@@ -7,7 +7,7 @@ import { problem } from "./problem.ts";
 import { problemSchema } from "./schemas.ts";
 
 /** Bytes of a JSON body that is not a snapshot. */
-const BODY_MAX = 64 * 1024;
+const BODY_MAX = 32 * 1024;
 
 const limited: MiddlewareHandler<ControlEnv> = bodyLimit({
   maxSize: BODY_MAX,
@@ -25,11 +25,14 @@ export const jsonContent = <T extends z.ZodType>(schema: T, description = "OK") 
   content: { "application/json": { schema } },
 });
 
-/** `answers`, and problems: 400, 401, 403 and 503 everywhere, and those of `statuses`. */
+/** `answers`, and problems: 400, 401, 403, 429 and 503 everywhere, and those of `statuses`. */
 export function responses(answers: RouteConfig["responses"], ...statuses: readonly number[]): RouteConfig["responses"] {
   const answer = {
     description: "Problem",
     content: { "application/problem+json": { schema: problemSchema } },
   };
-  return { ...answers, ...Object.fromEntries([400, 401, 403, 503, ...statuses].map((status) => [status, answer])) };
+  return {
+    ...answers,
+    ...Object.fromEntries([400, 401, 403, 429, 503, ...statuses].map((status) => [status, answer])),
+  };
 }

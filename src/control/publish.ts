@@ -8,10 +8,12 @@ import { requires } from "./auth.ts";
 import { type BodyText, COMPRESSED_MAX_BYTES, readBody } from "./body.ts";
 import { jsonContent, responses } from "./openapi.ts";
 import { type Problem, problem, refused } from "./problem.ts";
+import { fewAtOnce } from "./few-at-once.ts";
 import { clusterParams } from "./schemas.ts";
 import { clusterOf } from "./stubs.ts";
 
-const GENERATION = /^(\d{1,15})\.(\d{1,15})$/;
+/** An epoch that is too high is the ClusterObject's to refuse; both numbers stay exact in JavaScript. */
+const GENERATION = /^(\d{1,15})\.(\d{1,12})$/;
 const JSON_TYPE = /^application\/json\s*(;|$)/i;
 
 export function publishRoutes(app: Api): void {
@@ -20,12 +22,22 @@ export function publishRoutes(app: Api): void {
       method: "post",
       path: "/api/v1/clusters/{cluster}/epoch",
       summary: "A new epoch for a publisher without a Lease; older epochs are superseded at its first snapshot",
+      description:
+        "reset=true, the admin's alone: epochs start again at 1, as for a cluster that never published. The last snapshot serves until the next.",
       middleware: [requires("cluster")],
-      request: { params: clusterParams },
-      responses: responses({ 200: jsonContent(z.object({ epoch: z.int() })) }, 404),
+      request: { params: clusterParams, query: z.object({ reset: z.enum(["true"]).optional() }) },
+      responses: responses({ 200: jsonContent(z.object({ epoch: z.int() })) }, 404, 409),
     }),
     async (c) => {
-      const granted = await clusterOf(c.env, c.get("cluster").name).grantEpoch();
+      const reset = c.req.valid("query").reset !== undefined;
+      if (reset && c.get("principal").kind !== "admin")
+        return problem(c, {
+          status: 403,
+          reason: "not-allowed",
+          detail: "only the admin can start a cluster's epochs again",
+          field: "query.reset",
+        });
+      const granted = await clusterOf(c.env, c.get("cluster").name).grantEpoch({ reset });
       return granted.ok ? c.json({ epoch: granted.epoch }, 200) : refused(c, granted);
     },
   );
@@ -50,12 +62,14 @@ export function publishRoutes(app: Api): void {
         content: { "application/json": { schema: snapshotSchema } },
       },
     },
-    responses: responses({ 200: jsonContent(publishResultSchema) }, 404, 409, 413, 415, 429),
+    responses: responses({ 200: jsonContent(publishResultSchema) }, 404, 409, 413, 415),
   });
-  app.put("/api/v1/clusters/:cluster/snapshot", requires("cluster"), async (c) => {
+  app.put("/api/v1/clusters/:cluster/snapshot", requires("cluster"), fewAtOnce, async (c) => {
     const envelope = readEnvelope(c);
     if ("reason" in envelope) return problem(c, envelope);
-    const body = await readBody(c.req.raw.body, envelope.encoding);
+    // Not cancelled by whoever stops reading: the rest is read out when there is an answer.
+    const bytes = c.req.raw.body?.values({ preventCancel: true }) ?? null;
+    const body = await readBody(bytes, envelope.encoding);
     if (!body.ok) return problem(c, bodyProblems[body.why]);
     const answer = await clusterOf(c.env, c.get("cluster").name).publish(envelope.generation, body.text);
     return answer.ok ? c.json(answer.result, 200) : refused(c, answer);

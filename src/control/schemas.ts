@@ -40,7 +40,17 @@ export const tokenIdSchema = z
   .regex(/^[0-9a-f]{8}$/, "must be a token's id: 8 hex digits, as GET .../tokens lists them")
   .openapi({ example: "1f2e3d4c" });
 
-export const tokenRecordSchema = z.object({ id: z.string(), createdAt: z.int(), label: z.string() }).openapi("Token");
+export const tokenRecordSchema = z
+  .object({
+    id: z.string(),
+    createdAt: z.int(),
+    label: z.string(),
+    role: z.enum(["owner", "agent"]).openapi({
+      description:
+        "owner: from the cluster's creation, makes install codes and manages tokens. agent: minted by an install code, publishes, dials and reads",
+    }),
+  })
+  .openapi("Token");
 
 /** What the manifest itself says: the code's own cluster, and the pod's. */
 const FIXED_OPTIONS = new Set([

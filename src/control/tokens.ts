@@ -1,10 +1,11 @@
 // The tokens of a cluster: list, rotate, revoke. A cluster may have several, one for each install; withdrawing one leaves the
-// others alone. A token is in the answer that makes it and nowhere else: here they are named by their ids.
+// others alone, but for those that came of it. A token is in the answer that makes it and nowhere else: here they are named
+// by their ids. An agent's token may rotate itself, and nothing else here.
 import { createRoute, z } from "@hono/zod-openapi";
 import type { Api } from "./api.ts";
-import { requires } from "./auth.ts";
+import { agentsToken, requires } from "./auth.ts";
 import { jsonContent, responses } from "./openapi.ts";
-import { refused } from "./problem.ts";
+import { problem, refused } from "./problem.ts";
 import { clusterParams, tokenIdSchema, tokenRecordSchema, tokenSchema } from "./schemas.ts";
 import { clusterOf } from "./stubs.ts";
 
@@ -14,6 +15,7 @@ export function tokenRoutes(app: Api): void {
       method: "post",
       path: "/api/v1/clusters/{cluster}/token",
       summary: "Rotate the token that asks, or the one named; the old one stops at once and its sockets are closed",
+      description: "What it made stays, and is the new one's. An agent's token can rotate itself alone.",
       middleware: [requires("cluster")],
       request: { params: clusterParams, query: z.object({ token: tokenIdSchema.optional() }) },
       responses: responses({ 200: jsonContent(tokenSchema) }, 404, 409),
@@ -23,7 +25,9 @@ export function tokenRoutes(app: Api): void {
       const principal = c.get("principal");
       const object = clusterOf(c.env, cluster.name);
       const own = principal.kind === "cluster" ? principal.tokenId : undefined;
-      const rotated = await object.rotate(c.req.valid("query").token ?? own);
+      const asked = c.req.valid("query").token ?? own;
+      if (principal.kind === "cluster" && principal.role !== "owner" && asked !== own) return problem(c, agentsToken);
+      const rotated = await object.rotate(asked);
       if (rotated.ok) return c.json({ token: rotated.token }, 200);
       // The directory knows it, its object does not: its creation was interrupted, and is finished here.
       if (rotated.reason === "not-created") return c.json(await object.create(cluster), 200);
@@ -36,7 +40,7 @@ export function tokenRoutes(app: Api): void {
       method: "get",
       path: "/api/v1/clusters/{cluster}/tokens",
       summary: "The tokens of a cluster, by id",
-      middleware: [requires("cluster")],
+      middleware: [requires("owner")],
       request: { params: clusterParams },
       responses: responses({ 200: jsonContent(z.object({ tokens: z.array(tokenRecordSchema) })) }, 404),
     }),
@@ -50,8 +54,9 @@ export function tokenRoutes(app: Api): void {
     createRoute({
       method: "delete",
       path: "/api/v1/clusters/{cluster}/tokens/{token}",
-      summary: "Revoke one token: it stops at once and its sockets are closed",
-      middleware: [requires("cluster")],
+      summary: "Revoke one token and what came of it: they stop at once and their sockets are closed",
+      description: "What came of it: its install codes, and the tokens that were minted by them.",
+      middleware: [requires("owner")],
       request: { params: clusterParams.extend({ token: tokenIdSchema }) },
       responses: responses({ 204: { description: "Revoked" } }, 404),
     }),

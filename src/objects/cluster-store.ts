@@ -5,7 +5,7 @@ import type { RoutingTable } from "../routing/table.ts";
 import type { PublishResult, SnapshotGeneration } from "../wire/snapshot.ts";
 import type { ClusterRecord } from "./contract.ts";
 import { documentsTable, getDocument, putDocument } from "./documents.ts";
-import { codeOptionsMigration, tokensMigration } from "./tokens.ts";
+import { codeOptionsMigration, tokenRolesMigration, tokensMigration } from "./tokens.ts";
 
 export const clusterMigrations = [
   `${documentsTable};
@@ -22,6 +22,7 @@ export const clusterMigrations = [
    CREATE TABLE probe (node TEXT PRIMARY KEY, state TEXT NOT NULL) WITHOUT ROWID;`,
   tokensMigration,
   codeOptionsMigration,
+  tokenRolesMigration,
 ];
 
 /** What was compiled from the stored snapshot, beside the table. */
@@ -43,8 +44,7 @@ export class ClusterStore {
 
   insert(record: ClusterRecord): void {
     // Versions start at the clock, for the reason that setTable() gives.
-    const probes = Math.floor(record.createdAt / 1000);
-    this.#sql.exec("INSERT INTO cluster (record, probes) VALUES (?, ?)", JSON.stringify(record), probes);
+    this.#sql.exec("INSERT INTO cluster (record, probes) VALUES (?, ?)", JSON.stringify(record), record.createdAt);
   }
 
   record(): ClusterRecord | undefined {
@@ -64,10 +64,17 @@ export class ClusterStore {
     this.#sql.exec("UPDATE cluster SET epoch = ?, sequence = ?", epoch, sequence);
   }
 
-  /** One more than any epoch that was granted or used. */
-  grantEpoch(): number {
-    this.#sql.exec("UPDATE cluster SET granted = max(granted, coalesce(epoch, 0)) + 1");
+  grantedEpoch(): number {
     return this.#sql.exec<{ granted: number }>("SELECT granted FROM cluster").one().granted;
+  }
+
+  setGrantedEpoch(epoch: number): void {
+    this.#sql.exec("UPDATE cluster SET granted = ?", epoch);
+  }
+
+  /** As before the first snapshot; the snapshot itself stays. */
+  forgetGenerations(): void {
+    this.#sql.exec("UPDATE cluster SET granted = 0, epoch = NULL, sequence = NULL");
   }
 
   snapshotText(): string | undefined {
@@ -98,14 +105,15 @@ export class ClusterStore {
   }
 
   /**
-   * Answers whether the content differs; only then the generation rises. It is never below the clock in seconds, so that a
-   * cluster that was deleted and made again starts above whatever a cache still holds.
+   * Answers whether the content differs; only then the generation rises. It is never below the clock in ms, so that a cluster
+   * that was deleted and made again starts above whatever a cache still holds: the old one, which changes at most once a ms,
+   * is never ahead of the clock.
    */
   setTable(content: Omit<RoutingTable, "generation">, now: number): boolean {
     const text = JSON.stringify(content);
     if (text === getDocument(this.#sql, "table")) return false;
     putDocument(this.#sql, "table", text);
-    this.#sql.exec("UPDATE cluster SET generation = max(generation + 1, ?)", Math.floor(now / 1000));
+    this.#sql.exec("UPDATE cluster SET generation = max(generation + 1, ?)", now);
     // Read back when needed: the caller's transaction may still be undone.
     this.#table = undefined;
     return true;

@@ -16,17 +16,20 @@ import type {
   Refusal,
   TokenRecord,
 } from "./contract.ts";
+import { epochLimit, nextEpoch } from "./epochs.ts";
 import { Prober, probeTargets } from "./probes.ts";
 import { prepare } from "./publication.ts";
 import { created, migrate } from "./schema.ts";
 import { Shards } from "./shards.ts";
-import { compareGenerations, readSnapshot } from "./snapshot-input.ts";
+import { compareGenerations, readInSlices } from "./snapshot-input.ts";
 import { type MintedSecret, hashSecret, mint } from "./token.ts";
 import { Tokens, unknownCode } from "./tokens.ts";
 import { within } from "./within.ts";
 
 /** Publications that may wait for each other; each holds a snapshot in memory. */
 const WAITING_MAX = 4;
+/** Sockets of withdrawn tokens that wait to be closed, by token and shard: all of a cluster's tokens at all its shards. */
+const CLOSINGS_MAX = 400;
 const GATEWAY_TIMEOUT_MS = 10_000;
 const PROBE_SECONDS = 60;
 
@@ -36,6 +39,15 @@ const notCreated: Refusal = {
   reason: "not-created",
   message: "this cluster does not exist: create it first",
 };
+
+/** Lets the thread's other requests run between the slices of `work`. */
+async function inSlices<T>(work: Generator<void, T>): Promise<T> {
+  for (;;) {
+    const { done, value } = work.next();
+    if (done === true) return value;
+    await scheduler.wait(0);
+  }
+}
 
 export class ClusterObject extends DurableObject<Env> implements ClusterRpc {
   readonly #store: ClusterStore;
@@ -66,7 +78,7 @@ export class ClusterObject extends DurableObject<Env> implements ClusterRpc {
       migrate(this.ctx.storage, clusterMigrations);
       this.ctx.storage.transactionSync(() => {
         this.#store.insert(cluster);
-        this.#tokens.add(minted, "first", Date.now());
+        this.#tokens.add(minted, "first", "owner", "", Date.now());
       });
       this.#created = true;
       return { token: minted.secret };
@@ -87,18 +99,22 @@ export class ClusterObject extends DurableObject<Env> implements ClusterRpc {
     });
   }
 
-  async verify(token: string): Promise<Outcome<{ tokenId: string; cluster: ClusterRecord }>> {
+  async verify(token: string): ReturnType<ClusterRpc["verify"]> {
     const hash = await hashSecret(token);
     const cluster = this.#record();
-    const tokenId = cluster && this.#tokens.idOf(hash);
-    if (cluster === undefined || tokenId === undefined)
+    const found = cluster && this.#tokens.find(hash);
+    if (cluster === undefined || found === undefined)
       return { ok: false, status: 401, reason: "unknown-token", message: "the token is not, or no longer, valid" };
-    return { ok: true, tokenId, cluster };
+    return { ok: true, tokenId: found.id, cluster, role: found.role };
   }
 
   async rotate(id?: string): Promise<Outcome<{ token: string }>> {
     const minted = await this.#mint("pst");
     if (minted === undefined) return notCreated;
+    if (this.#store.closings().length >= CLOSINGS_MAX) {
+      const message = "too many tokens were rotated just now: try again in half a minute";
+      return { ok: false, status: 429, reason: "too-many-rotations", message };
+    }
     const replaced = this.#tokens.replace(id, minted, Date.now());
     if (!replaced.ok) return replaced;
     await this.#withdraw(replaced.withdrawn, "token rotated");
@@ -112,8 +128,9 @@ export class ClusterObject extends DurableObject<Env> implements ClusterRpc {
   async revoke(id: string): Promise<Outcome<object>> {
     if (this.#record() === undefined) return notCreated;
     const revoked = this.#tokens.revoke(id);
-    if (revoked.ok) await this.#withdraw([id], "token revoked");
-    return revoked;
+    if (!revoked.ok) return revoked;
+    await this.#withdraw(revoked.withdrawn, "token revoked");
+    return { ok: true };
   }
 
   async createInstallCode(by: InstallCodeInput): Promise<Outcome<{ code: string; expiresAt: number; uses: number }>> {
@@ -137,9 +154,16 @@ export class ClusterObject extends DurableObject<Env> implements ClusterRpc {
     this.ctx.waitUntil(this.#deliver());
   }
 
-  async grantEpoch(): Promise<Outcome<{ epoch: number }>> {
+  async grantEpoch(options: { reset?: boolean } = {}): Promise<Outcome<{ epoch: number }>> {
     if (this.#record() === undefined) return notCreated;
-    return { ok: true, epoch: this.#store.grantEpoch() };
+    if (options.reset === true) this.#store.forgetGenerations();
+    const epoch = nextEpoch(this.#store.grantedEpoch(), this.#store.snapshotGeneration()?.epoch ?? 0);
+    if (epoch === undefined) {
+      const message = "this cluster's epochs are used up: the admin starts them again with POST .../epoch?reset=true";
+      return { ok: false, status: 409, reason: "epochs-used-up", message };
+    }
+    this.#store.setGrantedEpoch(epoch);
+    return { ok: true, epoch };
   }
 
   async publish(generation: SnapshotGeneration, body: string): Promise<Outcome<{ result: PublishResult }>> {
@@ -206,7 +230,13 @@ export class ClusterObject extends DurableObject<Env> implements ClusterRpc {
   async #publish(generation: SnapshotGeneration, body: string): Promise<Outcome<{ result: PublishResult }>> {
     const record = this.#record();
     if (record === undefined) return notCreated;
-    const read = readSnapshot(body);
+    const limit = epochLimit(record.createdAt, this.#store.grantedEpoch(), Date.now());
+    if (generation.epoch > limit) {
+      // The answer that makes an agent ask for an epoch, which is below the limit.
+      const message = `epoch ${generation.epoch} is further ahead than any leader of this cluster can be (${limit}): ask for one with POST .../epoch`;
+      return { ok: false, status: 409, reason: "superseded", message };
+    }
+    const read = await inSlices(readInSlices(body));
     if (!read.ok) return read;
     const { snapshot, text } = read;
     const stored = this.#store.snapshotGeneration();

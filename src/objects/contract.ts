@@ -76,6 +76,12 @@ export interface ProbeState {
   readonly unhealthy: readonly { readonly node: string; readonly reason: string }[];
 }
 
+/**
+ * Whose a token is. "owner": of the one who was given it when the cluster was created; manages the cluster's other tokens and
+ * makes install codes. "agent": minted by an install code; publishes, dials, reads the cluster's own views, rotates itself.
+ */
+export type TokenRole = "owner" | "agent";
+
 /** A cluster's token, without its secret. */
 export interface TokenRecord {
   /** Names it in logs and sockets. */
@@ -83,6 +89,7 @@ export interface TokenRecord {
   readonly createdAt: number;
   /** Where it came from, in words. */
   readonly label: string;
+  readonly role: TokenRole;
 }
 
 export interface InstallCodeInput {
@@ -107,21 +114,23 @@ export interface ClusterRpc {
   /** Closes its sockets, forgets everything. */
   destroy(): Promise<void>;
   /** Constant time. The id names the token in logs and sockets; it is no secret. */
-  verify(token: string): Promise<Outcome<{ tokenId: string; cluster: ClusterRecord }>>;
+  verify(token: string): Promise<Outcome<{ tokenId: string; cluster: ClusterRecord; role?: TokenRole }>>;
   /**
    * A new token in place of the one with this id, or of the only one; the old one stops working at once and its sockets are
-   * closed. Refused with `not-created` where create() never ran: the caller may run it.
+   * closed. The new one has its role, and what it made is the new one's. Refused with `not-created` where create() never ran:
+   * the caller may run it.
    */
   rotate(id?: string): Promise<Outcome<{ token: string }>>;
   tokens(): Promise<Outcome<{ tokens: readonly TokenRecord[] }>>;
-  /** It stops working at once, as do install codes that it made; its sockets are closed. */
+  /** It stops working at once, as does all that came of it: its install codes, the tokens they minted. Their sockets are closed. */
   revoke(id: string): Promise<Outcome<object>>;
   createInstallCode(by: InstallCodeInput): Promise<Outcome<{ code: string; expiresAt: number; uses: number }>>;
-  /** Mints a new token. */
+  /** Mints a new token, an agent's. */
   redeemInstallCode(code: string): Promise<Outcome<Redeemed & { token: string }>>;
   /** An agent is about to dial this shard: from now on its TunnelObject exists and is pushed tables. */
   dialled(shard: number): Promise<void>;
-  grantEpoch(): Promise<Outcome<{ epoch: number }>>;
+  /** One more than any that was granted or used. `reset`: as for a cluster that never published; its last snapshot serves on. */
+  grantEpoch(options?: { reset?: boolean }): Promise<Outcome<{ epoch: number }>>;
   /** `body` is JSON text of a Snapshot, already size-limited. */
   publish(generation: SnapshotGeneration, body: string): Promise<Outcome<{ result: PublishResult }>>;
   /** Table and probe state, each only where it differs from what the caller knows. */
@@ -189,10 +198,10 @@ export interface TunnelRpc {
  * A cluster's token: pst_<cluster>_<32 random bytes as base64url>. The cluster is in it so that a request can be led to the
  * one object that knows its hash.
  */
-export const TOKEN_PATTERN = /^pst_([a-z0-9](?:[a-z0-9-]*[a-z0-9])?)_([A-Za-z0-9_-]{43})$/;
+export const TOKEN_PATTERN = /^pst_([a-z0-9](?:[a-z0-9-]{0,30}[a-z0-9])?)_([A-Za-z0-9_-]{43})$/;
 
 /** An install code: as a token, but short-lived, and good for nothing but a manifest with a new token. */
-export const INSTALL_CODE_PATTERN = /^psi_([a-z0-9](?:[a-z0-9-]*[a-z0-9])?)_([A-Za-z0-9_-]{43})$/;
+export const INSTALL_CODE_PATTERN = /^psi_([a-z0-9](?:[a-z0-9-]{0,30}[a-z0-9])?)_([A-Za-z0-9_-]{43})$/;
 
 /** Set by the Worker on a dial that it forwards to a TunnelObject, stripped from every outside request. */
 export const DIAL_HEADER = "x-postern-dial";

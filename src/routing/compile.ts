@@ -29,9 +29,11 @@ export interface Compiled {
 
 export function compile(snapshot: Snapshot, context: CompileContext): Compiled {
   const nodes = [...snapshot.nodes].sort((a, b) => compareText(a.name, b.name));
-  const oldestFirst = [...snapshot.services].sort(
-    (a, b) => Date.parse(a.createdAt) - Date.parse(b.createdAt) || compareText(keyOf(a), keyOf(b)),
-  );
+  // Read once each: the comparisons of 10,000 Services would parse a quarter of a million dates.
+  const oldestFirst = snapshot.services
+    .map((service) => ({ service, createdAt: Date.parse(service.createdAt), key: keyOf(service) }))
+    .sort((a, b) => a.createdAt - b.createdAt || compareText(a.key, b.key))
+    .map(({ service }) => service);
   const labels = defaultLabels(oldestFirst, context);
   const owners = new Map([...labels].map(([uid, label]) => [`${label}.${context.edgeDomain}`, uid]));
   /** "hostname:port" → "namespace/name". */

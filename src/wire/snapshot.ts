@@ -6,6 +6,19 @@ import { z } from "zod";
 /** Most bytes of one snapshot as JSON, after decompression. */
 export const SNAPSHOT_MAX_BYTES = 8 * 1024 * 1024;
 
+/** Most of each in one list; whoever reads a list looks at its length before its items. */
+export const LISTS_MAX = { nodes: 5_000, services: 10_000 } as const;
+export const SERVICE_LISTS_MAX = {
+  hostnames: 64,
+  ports: 128,
+  sourceRanges: 512,
+  endpoints: 10_000,
+  conditions: 32,
+} as const;
+
+/** Most endpoints of all Services together. */
+export const ENDPOINTS_MAX = 50_000;
+
 /** How the edge orders nodes: annotation `postern.dev/algorithm`. */
 export const nodeAlgorithms = ["least-request", "round-robin", "source-hash", "weighted"] as const;
 export const nodeAlgorithmSchema = z.enum(nodeAlgorithms);
@@ -77,7 +90,7 @@ export const snapshotServiceSchema = z.object({
   kind: z.enum(["LoadBalancer", "Headless", "ExternalName"]),
   externalName: z.string().max(253).optional(),
   /** Names of its own (annotation postern.dev/hostname), beside the default one. */
-  hostnames: z.array(hostnameSchema).max(64),
+  hostnames: z.array(hostnameSchema).max(SERVICE_LISTS_MAX.hostnames),
   transport: z.enum(["tunnel", "direct"]),
   algorithm: nodeAlgorithmSchema,
   ports: z
@@ -89,22 +102,22 @@ export const snapshotServiceSchema = z.object({
         nodePort: port.optional(),
       }),
     )
-    .max(128),
+    .max(SERVICE_LISTS_MAX.ports),
   externalTrafficPolicy: z.enum(["Cluster", "Local"]),
   /** sessionAffinity: ClientIP with this timeout, in seconds. Absent: None. */
   affinitySeconds: z.int().min(1).max(86_400).optional(),
   /** CIDRs as written; empty means everybody. Already checked by the agent. */
-  sourceRanges: z.array(z.string().max(64)).max(512),
-  endpoints: z.array(snapshotEndpointSchema).max(10_000),
+  sourceRanges: z.array(z.string().max(64)).max(SERVICE_LISTS_MAX.sourceRanges),
+  endpoints: z.array(snapshotEndpointSchema).max(SERVICE_LISTS_MAX.endpoints),
   /** What the agent found wrong or worth saying about this Service (bad annotation, wrong selector, …). */
-  conditions: z.array(conditionSchema).max(32),
+  conditions: z.array(conditionSchema).max(SERVICE_LISTS_MAX.conditions),
 });
 export type SnapshotService = z.infer<typeof snapshotServiceSchema>;
 
 export const snapshotSchema = z.object({
   version: z.literal(1),
-  nodes: z.array(snapshotNodeSchema).max(5_000),
-  services: z.array(snapshotServiceSchema).max(10_000),
+  nodes: z.array(snapshotNodeSchema).max(LISTS_MAX.nodes),
+  services: z.array(snapshotServiceSchema).max(LISTS_MAX.services),
 });
 export type Snapshot = z.infer<typeof snapshotSchema>;
 

@@ -5,7 +5,16 @@ import { env, exports } from "cloudflare:workers";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { parseAllDocuments } from "yaml";
 import { installManifest, isNearby } from "../../src/control/install-manifest.ts";
-import { ADMIN, byAdminPort, type Problem, call, createCluster, forgetAll } from "../worker/edge.ts";
+import {
+  ADMIN,
+  byAdminPort,
+  type Call,
+  type Problem,
+  call,
+  createCluster,
+  forgetAll,
+  snapshotOf,
+} from "../worker/edge.ts";
 
 afterEach(async () => {
   vi.restoreAllMocks();
@@ -36,8 +45,12 @@ const makeCode = async (token: string = ADMIN, json?: object): Promise<Code> => 
   expect(response.status).toBe(201);
   return await response.json<Code>();
 };
+/** As the listener proxy passes it on: what the URL's scheme is, is the proxy's word. */
 const get = async (url: string, method = "GET"): Promise<Response> =>
-  await exports.default.fetch(url, { method, headers: byAdminPort });
+  await exports.default.fetch(url, {
+    method,
+    headers: { ...byAdminPort, ...(url.startsWith("https:") && { "x-postern-proto": "https" }) },
+  });
 const objectsOf = (yaml: string): Kube[] => parseAllDocuments(yaml).map((document) => document.toJS() as Kube);
 const install = async (url: string) => {
   const response = await get(url);
@@ -54,7 +67,7 @@ const install = async (url: string) => {
 const statusWith = async (token: string) => (await call("GET", at, { token })).status;
 const tokens = async () => {
   const { tokens: list } = await (await call("GET", `${at}/tokens`, { token: ADMIN })).json<{
-    tokens: { id: string; createdAt: number; label: string }[];
+    tokens: { id: string; createdAt: number; label: string; role: string }[];
   }>();
   return list;
 };
@@ -172,13 +185,14 @@ describe("an install code", () => {
 describe("several tokens", () => {
   it("are listed by id, with where they came from, never themselves", async () => {
     const { token: second } = await install((await makeCode()).url);
-    const { token: third } = await install((await makeCode(second)).url);
+    const { token: third } = await install((await makeCode(first)).url);
     const list = await tokens();
-    const labels = ["first", "install code of the admin", `install code of token ${await idOf(second)}`];
+    const labels = ["first", "install code of the admin", `install code of token ${await idOf(first)}`];
     const ids = await Promise.all([first, second, third].map(idOf));
     expect(new Map(list.map(({ id, label }) => [id, label]))).toEqual(
       new Map(ids.map((id, index) => [id, labels[index]])),
     );
+    expect(list.map(({ role }) => role).sort()).toEqual(["agent", "agent", "owner"]);
     for (const token of [first, second, third]) expect(JSON.stringify(list)).not.toContain(token.slice(9));
   });
 
@@ -195,15 +209,117 @@ describe("several tokens", () => {
     expect((await tokens()).map(({ label }) => label).sort()).toEqual(["first", "install code of the admin"]);
   });
 
-  it("are revoked one at a time, with the codes that they made", async () => {
-    const { token: second } = await install((await makeCode()).url);
-    const [own, others] = [await makeCode(second), await makeCode(first)];
-    const path = `${at}/tokens/${await idOf(second)}`;
+  it("are revoked one at a time, with all that came of them: codes, and the tokens that those minted", async () => {
+    const { token: others } = await install((await makeCode()).url);
+    const [used, waiting, admins] = [await makeCode(first), await makeCode(first), await makeCode()];
+    const { token: child } = await install(used.url);
+    const path = `${at}/tokens/${await idOf(first)}`;
+    const dialled = await call("GET", `${at}/tunnel/0`, { token: child, headers: { upgrade: "websocket" } });
+    const closed = new Promise<number>((resolve) =>
+      dialled.webSocket?.addEventListener("close", ({ code }) => resolve(code)),
+    );
+    dialled.webSocket?.accept();
     expect((await call("DELETE", path, { token: ADMIN })).status).toBe(204);
-    expect(await Promise.all([first, second].map(statusWith))).toEqual([200, 401]);
-    expect((await get(own.url)).status).toBe(404);
-    expect((await get(others.url)).status).toBe(200);
+    expect(await Promise.all([first, child, others].map(statusWith))).toEqual([401, 401, 200]);
+    expect(await closed).toBe(4001);
+    for (const { url } of [used, waiting]) expect((await get(url)).status).toBe(404);
+    expect((await get(admins.url)).status).toBe(200);
     expect(await refused(await call("DELETE", path, { token: ADMIN }))).toEqual([404, "no-such-token"]);
+  });
+
+  it("that came of one that was rotated stay, and go with the new one", async () => {
+    const { token: child } = await install((await makeCode(first)).url);
+    const waiting = await makeCode(first);
+    const { token: newer } = await (await call("POST", `${at}/token`, { token: first })).json<{ token: string }>();
+    expect(await Promise.all([first, newer, child].map(statusWith))).toEqual([401, 200, 200]);
+    expect((await get(waiting.url)).status).toBe(404);
+    expect((await tokens()).map(({ label }) => label)).toContain(`install code of token ${await idOf(newer)}`);
+    expect((await call("DELETE", `${at}/tokens/${await idOf(newer)}`, { token: ADMIN })).status).toBe(204);
+    expect(await statusWith(child)).toBe(401);
+  });
+
+  it("of the version before, which let agents' tokens make others, go with those, too", async () => {
+    const [parent, child] = [await install((await makeCode()).url), await install((await makeCode()).url)];
+    const [parentId, childId] = [await idOf(parent.token), await idOf(child.token)];
+    await runInDurableObject(env.CLUSTER.get(env.CLUSTER.idFromName("home")), (_, { storage }) => {
+      storage.sql.exec("ALTER TABLE token DROP COLUMN role");
+      storage.sql.exec("ALTER TABLE token DROP COLUMN made_by");
+      storage.sql.exec("UPDATE token SET label = ? WHERE id = ?", `install code of token ${parentId}`, childId);
+      storage.sql.exec("UPDATE schema SET version = version - 1");
+    });
+    await evictAllDurableObjects();
+    expect((await tokens()).map(({ id, role }) => [id, role === "owner"]).sort()).toEqual(
+      [[parentId, false] as const, [childId, false] as const, [await idOf(first), true] as const].sort(),
+    );
+    expect((await call("DELETE", `${at}/tokens/${parentId}`, { token: first })).status).toBe(204);
+    expect(await Promise.all([first, parent.token, child.token].map(statusWith))).toEqual([200, 401, 401]);
+  });
+});
+
+describe("an agent's token", () => {
+  const put: Call = { json: { members: [{ cluster: "home" }] } };
+  /** [what it may do, method, path below the cluster, request, status] */
+  it.each<readonly [string, string, string, Call, number]>([
+    ["see its cluster", "GET", "", {}, 200],
+    ["read the table", "GET", "/table", {}, 200],
+    ["read the nodes", "GET", "/nodes", {}, 200],
+    ["read the endpoints", "GET", "/endpoints", {}, 200],
+    ["read the conditions", "GET", "/conditions", {}, 200],
+    ["ask for an epoch", "POST", "/epoch", {}, 200],
+    ["start the epochs again", "POST", "/epoch?reset=true", {}, 403],
+    ["publish", "PUT", "/snapshot", { json: snapshotOf(), headers: { "postern-generation": "1.1" } }, 200],
+    ["dial", "GET", "/tunnel/0", { headers: { upgrade: "websocket" } }, 101],
+    ["rotate itself", "POST", "/token", {}, 200],
+    ["rotate another", "POST", "/token?token=00000000", {}, 403],
+    ["list the tokens", "GET", "/tokens", {}, 403],
+    ["revoke one", "DELETE", "/tokens/00000000", {}, 403],
+    ["make an install code", "POST", "/install-code", { json: { image: "attacker.example/agent:1" } }, 403],
+    ["list who serves a name", "PUT", "/../../hostnames/web-default-home.edge.test", put, 403],
+    ["delete the cluster", "DELETE", "", {}, 403],
+  ])("may it %s?", async (_, method, path, request, status) => {
+    const { token } = await install((await makeCode()).url);
+    const response = await call(method, `${at}${path}`, { ...request, token });
+    expect(response.status).toBe(status);
+    response.webSocket?.accept();
+    response.webSocket?.close(1000);
+    await response.body?.cancel();
+  });
+
+  it("rotates itself by its own id as well, and stays an agent's", async () => {
+    const { token } = await install((await makeCode()).url);
+    const rotated = await call("POST", `${at}/token?token=${await idOf(token)}`, { token });
+    const { token: newer } = await rotated.json<{ token: string }>();
+    expect(await Promise.all([token, newer].map(statusWith))).toEqual([401, 200]);
+    expect((await call("GET", `${at}/tokens`, { token: newer })).status).toBe(403);
+  });
+});
+
+describe("behind a trusted proxy", () => {
+  const ask = async (more: Record<string, string>): Promise<string> => {
+    const response = await call("POST", `${at}/install-code`, { token: ADMIN, headers: more });
+    return (await response.json<Code>()).url.replace(/psi_.*/, "");
+  };
+
+  it.each([
+    [
+      "https, by the proxy's name",
+      { host: "edge.example.com", "x-postern-proto": "https", "x-postern-trusted": "1" },
+      "https://edge.example.com/install/",
+    ],
+    [
+      "http on a network of one's own",
+      { host: "10.0.0.7:81", "x-postern-trusted": "1" },
+      "http://10.0.0.7:81/install/",
+    ],
+    [
+      "http on the Internet is not for tokens",
+      { host: "edge.example.com", "x-postern-trusted": "1" },
+      "https://edge.example.com/install/",
+    ],
+    ["a Host that is none", { host: "a/b", "x-postern-trusted": "1" }, "https://admin.test/install/"],
+    ["a proxy that nobody trusts", { host: "evil.example.com" }, "https://admin.test/install/"],
+  ])("%s", async (_, headers, url) => {
+    expect(await ask(headers)).toBe(url);
   });
 });
 
