@@ -10,6 +10,7 @@ import { type EligibilityOptions, exposedAs, type ExposedKind, isNameAllowed } f
 import { type ServiceEndpoint, slicesByService, tunnelEndpoints } from "./endpoints.ts";
 import { type NodeOptions, snapshotNode } from "./nodes.ts";
 import { servicePorts } from "./ports.ts";
+import { protocolConditions } from "./protocols.ts";
 import { remembered } from "./remembered.ts";
 
 export interface SnapshotOptions extends EligibilityOptions, NodeOptions {
@@ -64,6 +65,7 @@ function snapshotService(
   const settings = serviceSettings(service);
   const ports = servicePorts(service, settings.offeredPorts);
   const conditions = settingsConditions(settings, options.endpointAlgorithms);
+  conditions.push(...protocolConditions(ports, slices));
   let endpoints: readonly SnapshotEndpoint[];
   if (kind === "ExternalName") {
     const name = spec.externalName ?? "";
@@ -79,7 +81,8 @@ function snapshotService(
   } else {
     const merged = tunnelEndpoints(service, slices, settings.offeredPorts);
     const awaitsSlices = options.slicesFollow === true && slices.length === 0;
-    conditions.push(...endpointConditions(service, { endpoints: merged, ports, awaitsSlices, silent }));
+    const names = slices.some(({ addressType }) => addressType === "FQDN");
+    conditions.push(...endpointConditions(service, { endpoints: merged, ports, awaitsSlices, silent, names }));
     if (merged.length > ENDPOINTS_MAX) {
       const message = `the edge is told of the first ${ENDPOINTS_MAX} endpoints only; all of them get traffic`;
       conditions.push(condition("EndpointsCut", "TooMany", message));

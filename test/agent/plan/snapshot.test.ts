@@ -168,7 +168,7 @@ describe("conditions that say what to check", () => {
       "no selector and no slice",
       [service("web")],
       [
-        "postern.dev/NoMatchingPods NoSelector: the Service has no selector, and no EndpointSlice with the label kubernetes.io/service-name=web lists an address: write one, or give the Service a selector. Check: kubectl -n default get endpointslices -l kubernetes.io/service-name=web",
+        "postern.dev/NoMatchingPods NoSelector: the Service has no selector, and no EndpointSlice with the label kubernetes.io/service-name=web lists an address: write one (an object of kind Endpoints does not count), or give the Service a selector. Check: kubectl -n default get endpointslices -l kubernetes.io/service-name=web",
       ],
     ],
     [
@@ -277,11 +277,12 @@ describe("always a snapshot that the edge accepts", () => {
       externalName: fc.constantFrom("", "nas.lan", "a.b.svc.cluster.local", "192.168.1.1"),
       ports: fc.uniqueArray(
         fc.record({
-          name: fc.constantFrom("", "http"),
+          name: fc.constantFrom("http", "a", "b", "c"),
+          appProtocol: fc.constantFrom("", null, "https", "kubernetes.io/h2c", "http", "x"),
           port: fc.integer({ min: 1, max: 65535 }),
           nodePort: fc.constantFrom(0, null, 30000),
         }),
-        { selector: ({ port }) => port, maxLength: 4 },
+        { comparator: (a, b) => a.port === b.port || a.name === b.name, maxLength: 4 },
       ),
       selector: fc.dictionary(fc.string({ minLength: 1 }), text, { maxKeys: 3 }),
       sessionAffinity: fc.constantFrom("None", "ClientIP", null),
@@ -312,7 +313,7 @@ describe("always a snapshot that the edge accepts", () => {
             slice("web", endpoints, {
               ports: [
                 { name: "http", port: 8080 },
-                { name: "", port: 81 },
+                { name: "a", port: 81, appProtocol: "grpc" },
               ],
             }),
             node("n1", { annotations: nodeAnnotations }),
