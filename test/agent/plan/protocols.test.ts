@@ -8,6 +8,7 @@ const conditions = (...objects: readonly Written[]) =>
   buildSnapshot(observe(...objects), {
     defaultClass: false,
     allowExternalName: ["lan"],
+    clusterDomain: "cluster.local",
     ignoreExcludeLabel: false,
     endpointAlgorithms: ["random"],
   }).services[0]?.conditions;

@@ -9,6 +9,7 @@ import { observe } from "./observe.ts";
 const options: SnapshotOptions = {
   defaultClass: false,
   allowExternalName: [],
+  clusterDomain: "cluster.local",
   ignoreExcludeLabel: false,
   endpointAlgorithms: ["random", "rr", "wrr", "lc", "sh", "maglev"],
 };
@@ -141,12 +142,35 @@ describe("what the edge is told", () => {
       endpoints: [{ key: "nas.lan", address: "nas.lan", ready: true, ports: { 80: 5000 } }],
       conditions: [],
     });
+    const refused = new Map([["default/nas", "externalName nas.lan is not served at 192.168.1.2 (a node's address)"]]);
+    expect(build([nas], { allowExternalName: ["lan"], refused }).services[0]?.conditions).toEqual([
+      {
+        type: "postern.dev/ExternalNameNotAllowed",
+        status: "True",
+        reason: "AddressNotListed",
+        message: refused.get("default/nas"),
+      },
+    ]);
     expect(build([nas]).services[0]).toMatchObject({
       endpoints: [],
       conditions: [
         { type: "postern.dev/ExternalNameNotAllowed", message: expect.stringContaining("--allow-external-name") },
       ],
     });
+  });
+});
+
+describe("an ExternalName that is not allowed", () => {
+  it.each([
+    ["", ["lan"], "NoName"],
+    ["nas.lan", [], "NotListed"],
+    ["nas.lan", ["home"], "NotListed"],
+    ["web.default.svc.cluster.local", ["10.0.0.0/8"], "NotListed"],
+    ["web-0.web.default.svc.cluster.local", ["svc.cluster.local"], "NoService"],
+  ])("%j, where %j is listed: %s", (name, allowExternalName, reason) => {
+    const [found] = build([service("nas", external(name), expose)], { allowExternalName }).services;
+    expect(found?.endpoints).toEqual([]);
+    expect(found?.conditions).toMatchObject([{ type: "postern.dev/ExternalNameNotAllowed", reason }]);
   });
 });
 
