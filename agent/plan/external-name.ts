@@ -7,7 +7,7 @@
 // - A name inside the cluster (web.shop.svc, web.shop.svc.cluster.local) is never looked up: it needs a listed suffix, and
 //   leads to that Service's pods; nodes and the API server among them must be listed themselves, too.
 import type { Observed } from "../source/source.ts";
-import { compileRanges, parseAddress, parseRange } from "./ranges.ts";
+import { parseAddress, parseRange } from "./ranges.ts";
 
 /** True where the list may cover this name; its addresses decide where the list has only CIDRs. */
 export function isNameAllowed(name: string, allow: readonly string[], clusterDomain: string): boolean {
@@ -41,17 +41,16 @@ export type AddressGuard = (name: string, address: string) => string | undefined
 
 /** Compiled once per plan. `local`: this machine's own addresses, on whatever interface. */
 export function addressGuard(observed: Observed, allow: readonly string[], local: readonly string[]): AddressGuard {
-  const ranges = allow.filter((entry) => parseRange(entry) !== undefined);
-  const inRange = ranges.length === 0 ? () => false : compileRanges(ranges);
+  const isInRange = within(allow);
   const isOwn = ownAddresses(observed, local);
-  const exact = exactAddresses(ranges);
+  const exact = exactAddresses(allow);
   return (name, address) => {
     const parsed = parseAddress(address);
     if (parsed === undefined) return "no IP address";
     const canonical = parsed.toString();
     if (exact.has(canonical)) return undefined;
     if (!ORDINARY.has(parsed.range())) return `a special address (${parsed.range()})`;
-    return isOwn(canonical) ?? (inRange(address) || matchesSuffix(name, allow) ? undefined : "not listed");
+    return isOwn(canonical) ?? (isInRange(address) || matchesSuffix(name, allow) ? undefined : "not listed");
   };
 }
 
@@ -82,10 +81,7 @@ function ownAddresses(observed: Observed, local: readonly string[]): (canonical:
   }
   own("a node's address", [...nodeAddresses(observed), ...local]);
   own("the API server's address", apiServerAddresses(observed));
-  const podRanges = observed.nodes
-    .flatMap(({ spec }) => spec.podCIDRs)
-    .filter((range) => parseRange(range) !== undefined);
-  const isPod = podRanges.length === 0 ? () => false : compileRanges(podRanges);
+  const isPod = within(observed.nodes.flatMap(({ spec }) => spec.podCIDRs));
   return (canonical) => owners.get(canonical) ?? (isPod(canonical) ? "in the pods' network" : undefined);
 }
 
@@ -103,6 +99,18 @@ const apiServerAddresses = ({ services, endpointSlices }: Observed): readonly st
     .filter(({ metadata }) => metadata.namespace === "default" && metadata.name === "kubernetes")
     .flatMap(({ spec }) => spec.clusterIPs),
 ];
+
+/** Whether an address is in one of these, those that are no CIDR left out. Each family by itself: 0.0.0.0/0 is no IPv6. */
+function within(entries: readonly string[]): (address: string) => boolean {
+  const ranges = entries.map(parseRange).filter((range) => range !== undefined);
+  return (address) => {
+    const parsed = parseAddress(address);
+    return (
+      parsed !== undefined &&
+      ranges.some(([network, bits]) => network.kind() === parsed.kind() && parsed.match(network, bits))
+    );
+  };
+}
 
 /** Of ranges that hold one address. */
 function exactAddresses(allow: readonly string[]): ReadonlySet<string> {
