@@ -1,7 +1,7 @@
 // The agent, put together: source → plan → node, and source → snapshot → edge. Owns the order of things: the node is
 // programmed before the edge is told, so that what the edge routes here is already served. Holds no rules of its own.
 // Nothing survives a restart.
-import { isDeepStrictEqual } from "node:util";
+import { networkInterfaces } from "node:os";
 import type { Logger } from "pino";
 import type { PublishResult } from "../src/wire/snapshot.ts";
 import type { Applied } from "./dataplane/executor.ts";
@@ -14,13 +14,13 @@ import { KubeApi } from "./kube/api.ts";
 import { type Access, kubeconfigAccess, podAccess } from "./kube/access.ts";
 import { type Options, readToken } from "./options.ts";
 import { exposedAs } from "./plan/eligible.ts";
-import { buildPlan, externalNames } from "./plan/forwarding.ts";
+import { buildPlan, externalNames, refusedAddresses } from "./plan/forwarding.ts";
 import { nodeProblems } from "./plan/nodes.ts";
-import type { ForwardingPlan } from "./plan/plan.ts";
 import { buildSnapshot } from "./plan/snapshot.ts";
 import { type Controller, startController } from "./publish/controller.ts";
 import { startPublisher } from "./publish/push.ts";
 import { refusalOfDefaultClass } from "./publish/rivals.ts";
+import { Programmer } from "./program.ts";
 import { Spoken } from "./spoken.ts";
 import { filesSource } from "./source/files/index.ts";
 import { kubeSource } from "./source/kube/index.ts";
@@ -32,9 +32,6 @@ export interface RunningAgent {
   /** GoAway, finish what is open (at most `limitMs`), stop. */
   stop(limitMs: number): Promise<void>;
 }
-
-/** A part of the plan that could not be done (a port in use) is tried again. */
-const REAPPLY_MS = 2_000;
 
 /** `onRefusal`: what is there forbids to go on; the agent does nothing until it is stopped. */
 export function startAgent(
@@ -62,11 +59,7 @@ export function startAgent(
     options.proxy === "userspace" && address !== undefined ? userspaceExecutor({ address, backends }) : undefined;
   const spoken = new Spoken((text) => log.warn(text));
   let observed: Observed | undefined;
-  let planned: ForwardingPlan | undefined;
-  let applied: ForwardingPlan | undefined;
   let failures: Applied["problems"] = [];
-  let applying: Promise<void> | undefined;
-  let reapply: NodeJS.Timeout | undefined;
   let stopping = false;
   /** Of the leader alone; there is none where a folder of files is the source, for all agents must publish the same. */
   let listening: Listening | undefined;
@@ -80,12 +73,16 @@ export function startAgent(
     log,
     exposedAs: (service) => exposedAs(service, rules),
     buildSnapshot: (latest) => {
-      const snapshot = buildSnapshot(latest, { ...rules, silent: listening?.silent ?? new Map() });
+      // What this node alone finds, only the leader says: where all agents publish, all must say the same.
+      const own = listening === undefined ? {} : { silent: listening.silent, refused: refused(latest) };
+      const snapshot = buildSnapshot(latest, { ...rules, ...own });
       listening?.watch(snapshot.services);
       return snapshot;
     },
     onResult: (result) => {
       health.publishes.inc();
+      // The edge is there: no tunnel waits for it any longer.
+      tunnel.redialNow();
       spoken.say("conditions", conditionLines(result));
     },
     onLeading: (leading) => {
@@ -127,13 +124,14 @@ export function startAgent(
   };
   const brokenEndpoints = backends.onProblems(report);
 
-  const next = () => (stopping || applied === planned ? undefined : planned);
-  /** Until plan and node agree; one at a time, always with the latest plan. */
-  const apply = async (): Promise<void> => {
-    for (let plan = next(); plan !== undefined; plan = next()) {
-      applied = plan;
-      if (executor === undefined) backends.update(plan);
-      else failures = (await executor.apply(plan)).problems;
+  const programmer = new Programmer({
+    apply: (plan) => {
+      if (executor !== undefined) return executor.apply(plan);
+      backends.update(plan);
+      return { problems: [] };
+    },
+    onApplied: ({ problems }) => {
+      failures = problems;
       spoken.say(
         "executor",
         failures.map(({ service, message }) => `Service ${service}: ${message}`),
@@ -141,29 +139,33 @@ export function startAgent(
       report();
       health.set({ programmed: true });
       tunnel.dial();
-    }
-    clearTimeout(reapply);
-    if (failures.length > 0 && !stopping) reapply = setTimeout(() => program(true), REAPPLY_MS);
-  };
+    },
+    onAgreed: () => publish(),
+  });
 
-  const program = (again = false): void => {
+  const planOptions = () => ({ ...rules, resolved: names.addresses, localAddresses });
+  const refused = (latest: Observed) => refusedAddresses(latest, node, planOptions());
+  const program = (): void => {
     if (observed === undefined || stopping) return;
-    const plan = buildPlan(observed, node, { ...rules, resolved: names.addresses });
-    if (!again && isDeepStrictEqual(plan, planned)) return publish();
-    planned = plan;
-    applying ??= apply().finally(() => {
-      applying = undefined;
-      publish();
-    });
+    spoken.say(
+      "external names",
+      [...refused(observed)].map(([service, why]) => `Service ${service}: ${why}`),
+    );
+    programmer.want(buildPlan(observed, node, planOptions()));
   };
 
+  /** Nothing that this node does not serve yet: then the programmer calls again. */
   const publish = (): void => {
-    if (observed !== undefined && !stopping) publisher.offer(observed);
+    if (observed !== undefined && !stopping && programmer.agrees) publisher.offer(observed);
   };
 
   const names = new Names(
     () => program(),
-    (name, why) => spoken.say(`name ${name}`, [`externalName ${name} cannot be looked up on this node: ${why}`]),
+    (unknown) =>
+      spoken.say(
+        "names",
+        unknown.map(({ name, why }) => `externalName ${name} cannot be looked up on this node: ${why}`),
+      ),
   );
   const subscription = source.subscribe(
     (latest) => {
@@ -204,11 +206,10 @@ export function startAgent(
       await Promise.race([tunnel.drain(), limit]);
       clearTimeout(timer);
       stopping = true;
-      clearTimeout(reapply);
       subscription[Symbol.dispose]();
       brokenEndpoints[Symbol.dispose]();
       names.stop();
-      await applying;
+      await programmer.stop();
       await executor?.clear();
       tunnel.close();
       await published;
@@ -216,6 +217,10 @@ export function startAgent(
     },
   };
 }
+
+/** Of all interfaces, those that Kubernetes does not know of included. */
+const localAddresses = (): readonly string[] =>
+  Object.values(networkInterfaces()).flatMap((of) => (of ?? []).map(({ address }) => address));
 
 /** Throws an error that names what is missing. */
 export function accessOf({ kubeconfig }: Options): Access {

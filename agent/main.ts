@@ -4,6 +4,7 @@ import pino from "pino";
 import manifest from "../package.json" with { type: "json" };
 import { accessOf, startAgent } from "./agent.ts";
 import { Health } from "./health/healthz.ts";
+import { ignoredProxy } from "./ignored-proxy.ts";
 import { help, parseOptions, readToken } from "./options.ts";
 
 /** Below Kubernetes' default terminationGracePeriodSeconds of 30. */
@@ -52,6 +53,10 @@ const agent = startAgent(options, software, log, health, (why) => {
 });
 const { edge, cluster, source, manifests } = options;
 log.info({ edge, cluster, source, ...(manifests === undefined ? {} : { manifests }) }, `${software} started`);
+
+const proxy = ignoredProxy(new URL(edge), process.env);
+if (proxy !== undefined)
+  log.warn(`${proxy} is set, but the agent uses no proxy: this node must reach ${edge} directly (docs/limits.md)`);
 
 let asked = false;
 const stop = (signal: NodeJS.Signals) => {

@@ -26,7 +26,9 @@ Usage: node agent/main.ts --edge <url> --cluster <name> --token-file <file> [opt
   --proxy none|userspace        Open the NodePorts of Services here (default: none)
   --default-class               Serve LoadBalancer Services without a class, too
   --force-default-class         The same beside MetalLB, k3s' ServiceLB or another controller that serves them
-  --allow-external-name <list>  Name suffixes and CIDRs that exposed ExternalNames may use: lan,192.168.1.0/24
+  --allow-external-name <list>  Name suffixes and CIDRs that exposed ExternalNames may use: lan,192.168.1.0/24. Addresses
+                                of nodes, pods, Services and the API server, and special ones such as loopback, only
+                                where listed one by one: 192.168.1.2/32
   --ignore-exclude-label        Use nodes that kubeadm excludes from load balancers (clusters of one node)
   --direct-address-type <type>  Where an edge inside your network reaches the NodePorts of nodes that do not say so by
                                 annotation postern.dev/direct-address: InternalIP, ExternalIP, InternalDNS, ExternalDNS
@@ -115,7 +117,8 @@ const optionsSchema = z
         lists
           .flatMap((list) => list.split(","))
           .map((entry) => entry.trim())
-          .filter((entry) => entry !== ""),
+          .filter((entry) => entry !== "")
+          .map(asRange),
       )
       .refine((entries) => entries.every(isNameOrRange), "must list name suffixes and CIDRs: lan,192.168.1.0/24"),
     "ignore-exclude-label": flag,
@@ -212,6 +215,12 @@ function isNearby(host: string): boolean {
   const address = host.replace(/^\[|\]$/g, "");
   if (address === "localhost" || address.endsWith(".localhost")) return true;
   return ["loopback", "private", "uniqueLocal", "linkLocal"].includes(parseAddress(address)?.range() ?? "");
+}
+
+/** An address lists itself: 192.0.2.1 is 192.0.2.1/32. */
+function asRange(entry: string): string {
+  const address = parseAddress(entry);
+  return address === undefined ? entry : `${address.toString()}/${address.kind() === "ipv4" ? 32 : 128}`;
 }
 
 const isNameOrRange = (entry: string): boolean =>

@@ -47,8 +47,9 @@ export const wantsExposure = (service: KubeService): boolean =>
 export function serviceSettings(service: KubeService): ServiceSettings {
   const { annotations } = service.metadata;
   const badValues: string[] = [];
-  const bad = (annotation: string, value: string, allowed: string, instead: string) => {
-    badValues.push(`annotation ${annotation}: ${quote(value)} is not usable: ${allowed}; ${instead}`);
+  const bad = (where: string, value: string, allowed: string, instead: string) => {
+    const what = where.startsWith("spec.") ? where : `annotation ${where}`;
+    badValues.push(`${what}: ${quote(value)} is not usable: ${allowed}; ${instead}`);
   };
   const choice = <T extends string>(annotation: string, allowed: readonly T[], fallback: T): T => {
     const value = annotations[annotation];
@@ -102,7 +103,8 @@ export function nodeSettings(node: KubeNode): NodeSettings {
   };
 }
 
-type Bad = (annotation: string, value: string, allowed: string, instead: string) => void;
+/** `where`: an annotation's name, or a field of the spec. */
+type Bad = (where: string, value: string, allowed: string, instead: string) => void;
 
 /** "shop.example.com, www.example.com" */
 function hostnames(value: string | undefined, bad: Bad): string[] {

@@ -29,12 +29,14 @@ export interface EndpointFacts {
   readonly awaitsSlices: boolean;
   /** Ports at which ready endpoints refuse connections. */
   readonly silent: readonly number[];
+  /** Its slices list names (addressType FQDN), which nobody forwards to. */
+  readonly names: boolean;
 }
 
 /** For LoadBalancer and Headless. */
 export function endpointConditions(
   service: KubeService,
-  { endpoints, ports, awaitsSlices, silent }: EndpointFacts,
+  { endpoints, ports, awaitsSlices, silent, names }: EndpointFacts,
 ): Condition[] {
   const { name, namespace } = service.metadata;
   const slices = `kubectl -n ${namespace} get endpointslices -l kubernetes.io/service-name=${name}`;
@@ -42,10 +44,14 @@ export function endpointConditions(
   const pods = `kubectl -n ${namespace} get pods -l ${labels.sort().join(",")}`;
 
   if (awaitsSlices && labels.length > 0) return [];
+  if (endpoints.length === 0 && names) {
+    const message = `the Service's EndpointSlices list DNS names (addressType FQDN), and traffic goes to addresses only: write slices of addressType IPv4 or IPv6, or a Service of type ExternalName. Check: ${slices}`;
+    return [condition("NoMatchingPods", "OnlyNames", message)];
+  }
   if (endpoints.length === 0) {
     const message =
       labels.length === 0
-        ? `the Service has no selector, and no EndpointSlice with the label kubernetes.io/service-name=${name} lists an address: write one, or give the Service a selector. Check: ${slices}`
+        ? `the Service has no selector, and no EndpointSlice with the label kubernetes.io/service-name=${name} lists an address: write one (an object of kind Endpoints does not count), or give the Service a selector. Check: ${slices}`
         : `no pod matches the selector ${labels.join(",")}, or none has an address yet. Check that pods with these labels run: ${pods}; and what the Service selects: kubectl -n ${namespace} describe service ${name}`;
     return [condition("NoMatchingPods", labels.length === 0 ? "NoSelector" : "SelectorMatchesNothing", message)];
   }
@@ -83,13 +89,16 @@ export function endpointConditions(
 /** 'port 80 ("http") with targetPort 8080' */
 function named(ports: readonly ServicePortPlan[]): string {
   return ports
-    .map(({ port, name, targetPort }) => {
-      const called = name === "" ? "" : ` ("${name}")`;
-      return `port ${port}${called}${targetPort === undefined ? "" : ` with targetPort ${targetPort}`}`;
-    })
+    .map((each) => `${namedPort(each)}${each.targetPort === undefined ? "" : ` with targetPort ${each.targetPort}`}`)
     .join(", ");
 }
 
-export function condition(type: string, reason: string, message: string): Condition {
-  return { type: `postern.dev/${type}`, status: "True", reason, message: message.slice(0, MESSAGE_MAX) };
+/** 'port 80 ("http")' */
+export const namedPort = ({ port, name }: ServicePortPlan): string =>
+  `port ${port}${name === "" ? "" : ` ("${name}")`}`;
+
+/** `ports`: those that it is about, where it is not about all. */
+export function condition(type: string, reason: string, message: string, ports?: readonly number[]): Condition {
+  const about = ports === undefined ? {} : { ports: [...ports] };
+  return { type: `postern.dev/${type}`, status: "True", reason, message: message.slice(0, MESSAGE_MAX), ...about };
 }

@@ -4,15 +4,9 @@
 import type { KubeService } from "../source/resources.ts";
 import type { Observed } from "../source/source.ts";
 import { nodeSettings, serviceSettings } from "./annotations.ts";
-import {
-  addressGuard,
-  type EligibilityOptions,
-  exposedAs,
-  isHeadless,
-  isNameAllowed,
-  matchesSuffix,
-} from "./eligible.ts";
+import { type EligibilityOptions, exposedAs, isHeadless } from "./eligible.ts";
 import { mergeSlices, type ServiceEndpoint, slicesByService, tunnelEndpoints, usable } from "./endpoints.ts";
+import { type AddressGuard, addressGuard, insideCluster, isNameAllowed, podGuard } from "./external-name.ts";
 import { zoneOf } from "./nodes.ts";
 import type { ForwardingPlan, PlanEndpoint, PlanPort, PlanService } from "./plan.ts";
 import { servicePorts, type ServicePortPlan } from "./ports.ts";
@@ -22,33 +16,29 @@ import { affinityOf } from "./snapshot.ts";
 export interface PlanOptions extends EligibilityOptions {
   /** ExternalName → the addresses it has now, as looked up on this node. */
   readonly resolved: ReadonlyMap<string, readonly string[]>;
-  /** Such as cluster.local. */
-  readonly clusterDomain: string;
+  /** This machine's own addresses; asked only where an ExternalName is exposed. */
+  readonly localAddresses?: () => readonly string[];
 }
 
 interface Context {
   readonly node: { readonly name: string; readonly zone: string | undefined };
   readonly weights: ReadonlyMap<string, number>;
   readonly slices: ReturnType<typeof slicesByService>;
-  /** Made where it is needed first: it looks at everything. */
-  readonly guard: () => ReturnType<typeof addressGuard>;
+  readonly guards: Guards;
   readonly services: ReadonlyMap<string, KubeService>;
   readonly options: PlanOptions;
+}
+
+/** For names outside of the cluster, and inside. Made where one is needed first: they look at everything. */
+interface Guards {
+  readonly outside: AddressGuard;
+  readonly inside: AddressGuard;
 }
 
 const known = remembered<PlanService | undefined>();
 
 export function buildPlan(observed: Observed, node: string, options: PlanOptions): ForwardingPlan {
-  let guard: ReturnType<typeof addressGuard> | undefined;
-  const context: Context = {
-    node: { name: node, zone: zoneOf(observed.nodes.find(({ metadata }) => metadata.name === node)) },
-    // A stronger node's pods get more with wrr. 0 is about the node's own door, not about its pods.
-    weights: new Map(observed.nodes.map((each) => [each.metadata.name, Math.max(1, nodeSettings(each).weight ?? 1)])),
-    slices: slicesByService(observed.endpointSlices),
-    guard: () => (guard ??= addressGuard(observed, options.allowExternalName)),
-    services: new Map(observed.services.map((service) => [keyOf(service), service])),
-    options,
-  };
+  const context = contextOf(observed, node, options);
   const rest = JSON.stringify([context.node, [...context.weights], options.defaultClass]);
   const services = observed.services.map((service) => {
     // What an ExternalName leads to depends on DNS and on other Services.
@@ -58,13 +48,61 @@ export function buildPlan(observed: Observed, node: string, options: PlanOptions
   return { node, services: services.filter((service) => service !== undefined) };
 }
 
+function contextOf(observed: Observed, node: string, options: PlanOptions): Context {
+  const { allowExternalName, localAddresses = () => [] } = options;
+  let [outside, inside]: (AddressGuard | undefined)[] = [];
+  return {
+    node: { name: node, zone: zoneOf(observed.nodes.find(({ metadata }) => metadata.name === node)) },
+    // A stronger node's pods get more with wrr. 0 is about the node's own door, not about its pods.
+    weights: new Map(observed.nodes.map((each) => [each.metadata.name, Math.max(1, nodeSettings(each).weight ?? 1)])),
+    slices: slicesByService(observed.endpointSlices),
+    guards: {
+      outside: (name, address) =>
+        (outside ??= addressGuard(observed, allowExternalName, localAddresses()))(name, address),
+      inside: (name, address) => (inside ??= podGuard(observed, allowExternalName, localAddresses()))(name, address),
+    },
+    services: new Map(observed.services.map((service) => [keyOf(service), service])),
+    options,
+  };
+}
+
 /** Names that must be looked up for the next plan: sorted, each once. */
 export function externalNames(observed: Observed, options: Omit<PlanOptions, "resolved">): readonly string[] {
   const names = observed.services
     .filter((service) => exposedAs(service, options) === "ExternalName")
     .map(({ spec }) => spec.externalName ?? "")
-    .filter((name) => isNameAllowed(name, options.allowExternalName) && insideService(name, options) === undefined);
+    .filter((name) => mayServe(name, options) && insideCluster(name, options.clusterDomain) === undefined);
   return [...new Set(names)].filter((name) => name !== "").sort();
+}
+
+const mayServe = (name: string, { allowExternalName, clusterDomain }: EligibilityOptions): boolean =>
+  isNameAllowed(name, allowExternalName, clusterDomain);
+
+/**
+ * "namespace/name" → why this node leaves out addresses of an ExternalName whose name is allowed: for its owner, and for
+ * whoever runs the agents.
+ */
+export function refusedAddresses(observed: Observed, node: string, options: PlanOptions): ReadonlyMap<string, string> {
+  const context = contextOf(observed, node, options);
+  const refused = observed.services.flatMap((service) => {
+    const name = service.spec.externalName ?? "";
+    if (exposedAs(service, options) !== "ExternalName" || !mayServe(name, options)) return [];
+    const inside = insideCluster(name, options.clusterDomain);
+    const ports = servicePorts(service, serviceSettings(service).offeredPorts);
+    const addresses =
+      inside === undefined
+        ? (options.resolved.get(name) ?? [])
+        : ports.flatMap((port) => insideEndpoints(inside, targetOf(port), context).map(({ address }) => address));
+    const guard = inside === undefined ? context.guards.outside : context.guards.inside;
+    const reasons = [...new Set(addresses)].flatMap((address) => {
+      const why = guard(name, address);
+      return why === undefined ? [] : [`${address} (${why})`];
+    });
+    if (reasons.length === 0) return [];
+    const message = `externalName ${name} is not served at ${reasons.join(", ")}: whoever runs the agents must list that very address in --allow-external-name, as 192.0.2.1/32 or 2001:db8::1/128`;
+    return [[keyOf(service), message] as const];
+  });
+  return new Map(refused);
 }
 
 function planService(service: KubeService, context: Context): PlanService | undefined {
@@ -131,14 +169,16 @@ function refusal(endpoints: readonly ServiceEndpoint[], port: ServicePortPlan, p
 }
 
 function externalNamePort(port: ServicePortPlan, name: string, context: Context): PlanPort {
-  const inside = insideService(name, context.options);
-  const target = typeof port.targetPort === "number" ? port.targetPort : port.port;
-  const external =
-    inside === undefined
-      ? (context.options.resolved.get(name) ?? [])
-          .filter((address) => context.guard()(name, address))
+  const inside = insideCluster(name, context.options.clusterDomain);
+  const target = targetOf(port);
+  const { guards, options } = context;
+  const external = !mayServe(name, options)
+    ? []
+    : inside === undefined
+      ? (options.resolved.get(name) ?? [])
+          .filter((address) => guards.outside(name, address) === undefined)
           .map((address) => ({ key: address, address, port: target, local: false, weight: 1, terminating: false }))
-      : insideEndpoints(inside, name, target, context);
+      : insideEndpoints(inside, target, context).filter(({ address }) => guards.inside(name, address) === undefined);
   return {
     ...portFacts(port),
     external,
@@ -147,23 +187,17 @@ function externalNamePort(port: ServicePortPlan, name: string, context: Context)
   };
 }
 
+const targetOf = ({ port, targetPort }: ServicePortPlan): number =>
+  typeof targetPort === "number" ? targetPort : port;
+
 /** A name inside the cluster is taken from what we observe, never from DNS; its pods instead of its ClusterIP. */
-function insideEndpoints(key: string, name: string, port: number, context: Context): readonly PlanEndpoint[] {
+function insideEndpoints(key: string, port: number, context: Context): readonly PlanEndpoint[] {
   const service = context.services.get(key);
   if (service === undefined || service.spec.type === "ExternalName") return [];
-  if (!matchesSuffix(name, context.options.allowExternalName)) return [];
   const [found] = podPorts(service, [{ port, target: port }], context).filter(
     (each) => each.port === port && each.protocol === "TCP",
   );
   return found?.internal ?? [];
-}
-
-/** "web.shop.svc", "web.shop.svc.cluster.local" → "shop/web" */
-function insideService(name: string, { clusterDomain }: { readonly clusterDomain: string }): string | undefined {
-  const host = name.toLowerCase().replace(/\.$/, "");
-  const short = host.endsWith(`.svc.${clusterDomain}`) ? host.slice(0, -clusterDomain.length - 1) : host;
-  const [service, namespace, svc, more] = short.split(".");
-  return svc === "svc" && more === undefined ? `${namespace}/${service}` : undefined;
 }
 
 function portFacts({ name, protocol, port, nodePort }: ServicePortPlan) {

@@ -12,6 +12,8 @@ export interface ServicePortPlan {
   readonly port: number;
   readonly nodePort: number | undefined;
   readonly targetPort: number | string | undefined;
+  /** "" where the Service does not say. */
+  readonly appProtocol: string;
 }
 
 /** Sorted by port, then protocol. */
@@ -26,10 +28,11 @@ export function servicePorts(service: KubeService, offered: readonly OfferedPort
       port,
       nodePort: undefined,
       targetPort: target,
+      appProtocol: "",
     }));
   }
   return ports
-    .map(({ name, protocol, port, nodePort, targetPort }) => ({
+    .map(({ name, protocol, port, nodePort, targetPort, appProtocol }) => ({
       key: portKey(protocol, port),
       name,
       protocol,
@@ -37,6 +40,7 @@ export function servicePorts(service: KubeService, offered: readonly OfferedPort
       // 0 is how "none" is written sometimes.
       nodePort: nodePort === 0 ? undefined : nodePort,
       targetPort,
+      appProtocol,
     }))
     .sort((a, b) => a.port - b.port || (a.protocol < b.protocol ? -1 : 1));
 }

@@ -6,10 +6,12 @@ import type { KubeService } from "../source/resources.ts";
 import type { Observed } from "../source/source.ts";
 import { serviceSettings } from "./annotations.ts";
 import { condition, endpointConditions, settingsConditions } from "./conditions.ts";
-import { type EligibilityOptions, exposedAs, type ExposedKind, isNameAllowed } from "./eligible.ts";
+import { type EligibilityOptions, exposedAs, type ExposedKind } from "./eligible.ts";
 import { type ServiceEndpoint, slicesByService, tunnelEndpoints } from "./endpoints.ts";
+import { insideCluster, isNameAllowed } from "./external-name.ts";
 import { type NodeOptions, snapshotNode } from "./nodes.ts";
 import { servicePorts } from "./ports.ts";
+import { protocolConditions } from "./protocols.ts";
 import { remembered } from "./remembered.ts";
 
 export interface SnapshotOptions extends EligibilityOptions, NodeOptions {
@@ -19,6 +21,8 @@ export interface SnapshotOptions extends EligibilityOptions, NodeOptions {
   readonly slicesFollow?: boolean;
   /** "namespace/name" → ports at which ready endpoints refuse connections. */
   readonly silent?: ReadonlyMap<string, readonly number[]>;
+  /** "namespace/name" → why addresses of its ExternalName are left out, as forwarding.ts's refusedAddresses() says it. */
+  readonly refused?: ReadonlyMap<string, string>;
 }
 
 const SERVICES_MAX = 10_000;
@@ -28,7 +32,7 @@ const AFFINITY_DEFAULT_SECONDS = 10_800;
 
 const known = remembered<SnapshotService>();
 
-export function buildSnapshot(observed: Observed, { silent, ...options }: SnapshotOptions): Snapshot {
+export function buildSnapshot(observed: Observed, { silent, refused, ...options }: SnapshotOptions): Snapshot {
   const slices = slicesByService(observed.endpointSlices);
   const rest = JSON.stringify(options);
   const services: SnapshotService[] = [];
@@ -38,8 +42,9 @@ export function buildSnapshot(observed: Observed, { silent, ...options }: Snapsh
     const key = `${service.metadata.namespace}/${service.metadata.name}`;
     const own = slices.get(key) ?? [];
     const quiet = silent?.get(key) ?? [];
-    const make = () => snapshotService(service, { kind, slices: own, silent: quiet }, options);
-    services.push(known(service, own, `${quiet.join()} ${rest}`, make));
+    const left = refused?.get(key);
+    const make = () => snapshotService(service, { kind, slices: own, silent: quiet, refused: left }, options);
+    services.push(known(service, own, `${quiet.join()} ${left ?? ""} ${rest}`, make));
   }
   return {
     version: 1,
@@ -53,22 +58,27 @@ interface ServiceFacts {
   readonly slices: Observed["endpointSlices"];
   /** Its ports at which ready endpoints refuse connections. */
   readonly silent: readonly number[];
+  readonly refused: string | undefined;
 }
 
 function snapshotService(
   service: KubeService,
-  { kind, slices, silent }: ServiceFacts,
-  options: Omit<SnapshotOptions, "silent">,
+  { kind, slices, silent, refused }: ServiceFacts,
+  options: Omit<SnapshotOptions, "silent" | "refused">,
 ): SnapshotService {
   const { metadata, spec } = service;
   const settings = serviceSettings(service);
   const ports = servicePorts(service, settings.offeredPorts);
   const conditions = settingsConditions(settings, options.endpointAlgorithms);
+  conditions.push(...protocolConditions(ports, slices));
   let endpoints: readonly SnapshotEndpoint[];
   if (kind === "ExternalName") {
     const name = spec.externalName ?? "";
-    const allowed = name !== "" && isNameAllowed(name, options.allowExternalName);
-    if (!allowed) conditions.push(notAllowed(name));
+    const { allowExternalName, clusterDomain } = options;
+    const inside = insideCluster(name, clusterDomain);
+    const allowed = name !== "" && inside !== "" && isNameAllowed(name, allowExternalName, clusterDomain);
+    if (!allowed) conditions.push(notAllowed(name, inside));
+    else if (refused !== undefined) conditions.push(condition(NOT_ALLOWED, "AddressNotListed", refused));
     // One endpoint on no node in particular: each node resolves the name itself.
     const own = Object.fromEntries(
       ports.map(({ port, targetPort }) => [port, typeof targetPort === "number" ? targetPort : port]),
@@ -79,7 +89,8 @@ function snapshotService(
   } else {
     const merged = tunnelEndpoints(service, slices, settings.offeredPorts);
     const awaitsSlices = options.slicesFollow === true && slices.length === 0;
-    conditions.push(...endpointConditions(service, { endpoints: merged, ports, awaitsSlices, silent }));
+    const names = slices.some(({ addressType }) => addressType === "FQDN");
+    conditions.push(...endpointConditions(service, { endpoints: merged, ports, awaitsSlices, silent, names }));
     if (merged.length > ENDPOINTS_MAX) {
       const message = `the edge is told of the first ${ENDPOINTS_MAX} endpoints only; all of them get traffic`;
       conditions.push(condition("EndpointsCut", "TooMany", message));
@@ -133,10 +144,21 @@ function snapshotEndpoint(endpoint: ServiceEndpoint): SnapshotEndpoint {
   };
 }
 
-function notAllowed(name: string) {
-  const message =
-    name === ""
-      ? "spec.externalName is empty: name the host that this Service stands for"
-      : `externalName ${name} is not allowed: whoever runs the agents must start them with --allow-external-name and this name, a suffix of it, or a CIDR that holds its address`;
-  return condition("ExternalNameNotAllowed", name === "" ? "NoName" : "NotListed", message);
+const NOT_ALLOWED = "ExternalNameNotAllowed";
+
+/** `inside`: as insideCluster() says it. */
+function notAllowed(name: string, inside: string | undefined) {
+  if (name === "") {
+    return condition(NOT_ALLOWED, "NoName", "spec.externalName is empty: name the host that this Service stands for");
+  }
+  if (inside === "") {
+    const message = `externalName ${name} is inside the cluster, but no Service's name: write <service>.<namespace>.svc`;
+    return condition(NOT_ALLOWED, "NoService", message);
+  }
+  const what =
+    inside === undefined
+      ? "this name, a suffix of it, or a CIDR that holds its address"
+      : "this name or a suffix of it (a CIDR lists no name inside the cluster)";
+  const message = `externalName ${name} is not allowed: whoever runs the agents must start them with --allow-external-name and ${what}`;
+  return condition(NOT_ALLOWED, "NotListed", message);
 }

@@ -91,9 +91,7 @@ class Pusher implements Publisher {
   #start(): void {
     if (this.#running || this.#wanted === this.#settled || this.#stopping.signal.aborted) return;
     this.#running = true;
-    void this.#run().finally(() => {
-      this.#running = false;
-    });
+    void this.#run();
   }
 
   async stop(): Promise<void> {
@@ -133,6 +131,8 @@ class Pusher implements Publisher {
           break;
       }
     }
+    // In the same turn as the last look at what is wanted: an offer that comes next begins anew.
+    this.#running = false;
   }
 
   /** One publish, with a claim before it where there is no epoch yet. */

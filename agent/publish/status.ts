@@ -72,7 +72,7 @@ export function statusPatch(service: KubeService, wanted: Wanted, now: string): 
     .map(({ type }) => type)
     .filter((type) => isOurs(type) && !has(conditions, type));
   const changed = conditionPatch(service, conditions, gone, now);
-  const ingress = balancer ? ingressOf(outcome) : [];
+  const ingress = balancer ? [...ingressOf(outcome), ...othersIngress(service)] : [];
   const moved = balancer && JSON.stringify(ingress) !== JSON.stringify(service.status.loadBalancer.ingress);
   if (finalizer === undefined && !moved && changed.length === 0) return undefined;
   return {
@@ -106,6 +106,15 @@ const rivalCondition = (rival: string): Condition => ({
  */
 const isHostname = (name: string): boolean => hostnameSchema.safeParse(name).success && !/(^|\.)\d+$/.test(name);
 
+/**
+ * What stays beside ours. An IP address is never ours. On a Service of our own class nobody else has a word; one without a class
+ * may be another controller's as well (--force-default-class), and nothing of that one is taken away.
+ */
+function othersIngress({ spec, status }: KubeService): StatusPatch["ingress"] {
+  if (spec.loadBalancerClass !== undefined) return [];
+  return status.loadBalancer.ingress.filter(({ ip }) => ip !== undefined);
+}
+
 function ingressOf({ hostnames, conditions, ports }: Outcome): StatusPatch["ingress"] {
   const refused = new Map<number, string>();
   for (const { type, status, ports: about = [] } of conditions) {
@@ -116,7 +125,9 @@ function ingressOf({ hostnames, conditions, ports }: Outcome): StatusPatch["ingr
     return { port, protocol, error };
   });
   const troubled = named.some(({ error }) => error !== undefined);
-  return hostnames.filter(isHostname).map((hostname) => ({ hostname, ip: undefined, ports: troubled ? named : [] }));
+  return hostnames
+    .filter(isHostname)
+    .map((hostname) => ({ hostname, ip: undefined, ipMode: undefined, ports: troubled ? named : [] }));
 }
 
 /** What differs, in strategic merge's words: conditions merge by type, `$patch: delete` takes one away. */
@@ -142,15 +153,16 @@ function releasePatch(service: KubeService): StatusPatch {
   // Addresses of somebody else, who has written them since, stay.
   const others = managedFields.length > 0 && !managedFields.includes(MANAGER);
   const addressed = service.spec.type === "LoadBalancer" && service.status.loadBalancer.ingress.length > 0 && !others;
+  const ingress = othersIngress(service);
   return {
     purpose: "release",
     body: patchBody(service, {
       finalizer: finalizers.includes(FINALIZER) ? "remove" : undefined,
       conditions: ours.map(({ type }) => ({ $patch: "delete", type })),
-      ...(addressed ? { ingress: [] } : {}),
+      ...(addressed ? { ingress } : {}),
     }),
     conditions: [],
-    ingress: [],
+    ingress: addressed ? ingress : [],
   };
 }
 
@@ -163,7 +175,7 @@ function patchBody(
   },
 ): object {
   const { finalizer, conditions, ingress } = parts;
-  const addresses = ingress?.map(({ hostname, ports }) => ({ hostname, ...(ports.length === 0 ? {} : { ports }) }));
+  const addresses = ingress?.map(({ ports, ...whose }) => ({ ...whose, ...(ports.length === 0 ? {} : { ports }) }));
   const status = {
     ...(conditions.length === 0 ? {} : { conditions }),
     ...(addresses === undefined ? {} : { loadBalancer: { ingress: addresses.length === 0 ? null : addresses } }),

@@ -11,5 +11,7 @@ export function fieldName(path: readonly PropertyKey[]): string {
 
 export function remedy(issue: z.core.$ZodIssue): string {
   if (issue.code === "invalid_union") return "must be a port number from 1 to 65535, or the name of a port";
+  if (issue.code === "invalid_type" && issue.expected === "boolean")
+    return "must be true or false, as these words, without quotes";
   return issue.message.replace(/^Invalid (input|option): /, "");
 }

@@ -9,21 +9,31 @@ export type Lookup = (name: string) => Promise<readonly string[]>;
 const systemResolver: Lookup = async (name) =>
   (await systemLookup(name, { all: true, order: "ipv4first" })).map(({ address }) => address);
 
+export interface Failure {
+  readonly name: string;
+  readonly why: string;
+}
+
 export const REFRESH_MS = 30_000;
 const ADDRESSES_MAX = 16;
 
 export class Names {
   readonly #lookup: Lookup;
   readonly #onChange: () => void;
-  readonly #onFailure: (name: string, why: string) => void;
+  readonly #onFailures: (failures: readonly Failure[]) => void;
   #names: readonly string[] = [];
   #addresses: ReadonlyMap<string, readonly string[]> = new Map();
   #timer: NodeJS.Timeout | undefined;
   #round = 0;
 
-  constructor(onChange: () => void, onFailure: (name: string, why: string) => void, lookup: Lookup = systemResolver) {
+  /** `onFailures`: after each round, all that cannot be looked up now; none where all is well. */
+  constructor(
+    onChange: () => void,
+    onFailures: (failures: readonly Failure[]) => void,
+    lookup: Lookup = systemResolver,
+  ) {
     this.#onChange = onChange;
-    this.#onFailure = onFailure;
+    this.#onFailures = onFailures;
     this.#lookup = lookup;
   }
 
@@ -47,20 +57,24 @@ export class Names {
   async #refresh(): Promise<void> {
     clearTimeout(this.#timer);
     const round = ++this.#round;
-    const found = await Promise.all(this.#names.map(async (name) => [name, await this.#addressesOf(name)] as const));
+    const failures: Failure[] = [];
+    const found = await Promise.all(
+      this.#names.map(async (name) => [name, await this.#addressesOf(name, failures)] as const),
+    );
     // A later watch() has overtaken this one.
     if (round !== this.#round) return;
+    this.#onFailures(failures);
     const before = JSON.stringify([...this.#addresses]);
     this.#addresses = new Map(found);
     if (this.#names.length > 0) this.#timer = setTimeout(() => void this.#refresh(), REFRESH_MS);
     if (JSON.stringify([...this.#addresses]) !== before) this.#onChange();
   }
 
-  async #addressesOf(name: string): Promise<readonly string[]> {
+  async #addressesOf(name: string, failures: Failure[]): Promise<readonly string[]> {
     try {
       return [...new Set(await this.#lookup(name))].sort().slice(0, ADDRESSES_MAX);
     } catch (error) {
-      this.#onFailure(name, (error as Error).message);
+      failures.push({ name, why: (error as Error).message });
       return this.#addresses.get(name) ?? [];
     }
   }

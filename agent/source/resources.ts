@@ -6,7 +6,10 @@ import { z } from "zod";
 const quantity = { endpoints: 1000, ports: 128 } as const;
 /** RFC 1123 subdomain: names of Services, nodes, slices. */
 const objectName = z
-  .string()
+  .string({
+    error: ({ input }) =>
+      input === undefined ? "is missing: write a name (generateName is for an API server)" : "must be text",
+  })
   .max(253)
   .regex(/^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$/, "must be lower-case letters, digits, '-' or '.', such as web-1");
 const portRule = "must be a whole number from 1 to 65535, without quotes";
@@ -27,6 +30,16 @@ const defaulted = <const T extends readonly [string, ...string[]]>(values: T, fa
     .nullish()
     .transform((value) => value ?? fallback);
 const protocol = defaulted(["TCP", "UDP", "SCTP"], "TCP");
+/** Of a port, in Services and slices alike: absent, null and "" are the same to the API server, which fills in "". */
+const portName = text
+  .max(63)
+  .nullish()
+  .transform((name) => name ?? "");
+/** What the pods speak; "" where nobody says. */
+const appProtocol = text
+  .max(316)
+  .nullish()
+  .transform((name) => name ?? "");
 const policy = defaulted(["Cluster", "Local"], "Cluster");
 const list = <T extends z.ZodType>(type: T, max: number) =>
   z
@@ -71,6 +84,7 @@ const clusterMetadata = metadata.omit({ namespace: true });
 const ingress = z.object({
   hostname: optional(text.max(253)),
   ip: optional(text.max(64)),
+  ipMode: optional(text.max(64)),
   ports: list(z.object({ port: z.int(), protocol: text, error: optional(text) }), quantity.ports),
 });
 const statusCondition = z.object({
@@ -89,16 +103,15 @@ export const serviceSchema = z.object({
     loadBalancerClass: optional(text.max(316)),
     clusterIP: optional(text.max(64)),
     clusterIPs: list(text.max(64), 2),
+    externalIPs: list(text.max(64), 1024),
     ipFamilies: list(z.enum(["IPv4", "IPv6"]), 2),
     externalName: optional(text.max(253)),
     selector: optional(z.record(text, text)),
     ports: list(
       z.object({
-        name: text
-          .max(63)
-          .nullish()
-          .transform((name) => name ?? ""),
+        name: portName,
         protocol,
+        appProtocol,
         port,
         targetPort: optional(z.union([port, text.max(63)])),
         // 0 is how "none" is sometimes written.
@@ -152,7 +165,7 @@ export const endpointSliceSchema = z.object({
     }),
     quantity.endpoints,
   ),
-  ports: list(z.object({ name: optional(text.max(63)), port: optional(port), protocol }), quantity.ports),
+  ports: list(z.object({ name: portName, port: optional(port), protocol, appProtocol }), quantity.ports),
 });
 export type KubeEndpointSlice = z.output<typeof endpointSliceSchema>;
 
@@ -161,9 +174,9 @@ export const nodeSchema = z.object({
   kind: z.literal("Node"),
   metadata: clusterMetadata,
   spec: z
-    .object({ taints: list(z.object({ key: text, effect: text }), 256) })
+    .object({ taints: list(z.object({ key: text, effect: text }), 256), podCIDRs: list(text.max(64), 2) })
     .nullish()
-    .transform((spec) => spec ?? { taints: [] }),
+    .transform((spec) => spec ?? { taints: [], podCIDRs: [] }),
   status: z
     .object({ addresses: list(z.object({ type: text, address: text.max(253) }), 64) })
     .nullish()

@@ -37,6 +37,8 @@ export interface TunnelState {
 export interface Tunnel {
   /** Begins to dial; once the node can serve what its plan says, not before. Further calls do nothing. */
   dial(): void;
+  /** The edge has just been reached by another way: shards that wait before they dial again wait no longer. */
+  redialNow(): void;
   /** GoAway, then resolves when open streams are finished, or the connection is. */
   drain(): Promise<void>;
   close(): void;
@@ -68,6 +70,10 @@ class Shards implements Tunnel {
 
   dial(): void {
     if (!this.#draining) this.#grow(1);
+  }
+
+  redialNow(): void {
+    for (const shard of this.#shards) shard.redialNow();
   }
 
   async drain(): Promise<void> {
@@ -143,6 +149,8 @@ class Shard {
   readonly #events: ShardEvents;
   #failures = 0;
   #timer: NodeJS.Timeout | undefined;
+  /** `#timer` is until the next dial. */
+  #waits = false;
   #closed = false;
 
   constructor(index: number, options: TunnelOptions, started: number, budget: Budget, events: ShardEvents) {
@@ -151,6 +159,12 @@ class Shard {
     this.#started = started;
     this.#budget = budget;
     this.#events = events;
+    this.#dial();
+  }
+
+  redialNow(): void {
+    if (!this.#waits || this.#closed || this.#events.draining()) return;
+    clearTimeout(this.#timer);
     this.#dial();
   }
 
@@ -166,6 +180,7 @@ class Shard {
   }
 
   #dial(): void {
+    this.#waits = false;
     const { edge, cluster, node, instance, software, log } = this.#options;
     let token = "";
     let status: number | undefined;
@@ -219,6 +234,7 @@ class Shard {
     const decision = redial(ended, this.#failures, Math.random);
     if (decision.action === "wait") {
       this.#failures = decision.failures;
+      this.#waits = true;
       this.#timer = setTimeout(() => this.#dial(), decision.ms);
       return;
     }

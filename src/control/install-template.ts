@@ -112,9 +112,10 @@ subjects:
     name: postern-agent
     namespace: postern-system
 ---
-# \`services/status\` would let a stolen token also relabel any Service, take other controllers' finalizers, and point traffic
-# at an IP address (kube-proxy obeys status.loadBalancer.ingress[].ip). This policy leaves the agent's account what it needs:
-# our finalizer, ingress by hostname, our conditions, on Services that may be ours. Others' accounts are not concerned.
+# \`services/status\` would let a stolen token also relabel any Service, take other controllers' finalizers and addresses, and
+# point traffic at an IP address (kube-proxy obeys status.loadBalancer.ingress[].ip). This policy leaves the agent's account
+# what it needs: our finalizer, ingress by hostname, our conditions, on Services that may be ours, and to take them off those
+# that were. Others' accounts are not concerned.
 apiVersion: admissionregistration.k8s.io/v1
 kind: ValidatingAdmissionPolicy
 metadata:
@@ -152,6 +153,19 @@ spec:
       expression: variables.conditions.filter(c, !c.type.startsWith('postern.dev/') && c.type != 'LoadBalancerPortsError')
     - name: oldOthersConditions
       expression: variables.oldConditions.filter(c, !c.type.startsWith('postern.dev/') && c.type != 'LoadBalancerPortsError')
+    - name: isLoadBalancer
+      expression: object.spec.?type.orValue('') == 'LoadBalancer'
+    - name: isMarked
+      expression: variables.oldConditions.exists(c, c.type == 'postern.dev/Programmed')
+    # Nobody else has any business with it.
+    - name: isOfOurClass
+      expression: variables.isLoadBalancer && object.spec.?loadBalancerClass.orValue('') == 'postern.dev/edge'
+    # Without a class: the second policy says when.
+    - name: mayBeOurs
+      expression: >-
+        variables.isLoadBalancer
+        ? object.spec.?loadBalancerClass.orValue('postern.dev/edge') == 'postern.dev/edge'
+        : object.metadata.?annotations[?'postern.dev/expose'].orValue('') == 'true'
   validations:
     - expression: >-
         object.metadata.?labels.orValue({}) == oldObject.metadata.?labels.orValue({}) &&
@@ -164,7 +178,7 @@ spec:
       message: the Postern agent may add and remove the finalizer service.kubernetes.io/load-balancer-cleanup only
     - expression: >-
         !(variables.finalizer in variables.oldFinalizers) || variables.finalizer in variables.finalizers ||
-        variables.oldConditions.exists(c, c.type == 'postern.dev/Programmed')
+        variables.isMarked
       message: the Postern agent may remove the finalizer of a Service only where its own condition postern.dev/Programmed is
     - expression: >-
         variables.ingress.all(i, i in variables.oldIngress ||
@@ -174,12 +188,21 @@ spec:
         variables.othersConditions.all(c, c in variables.oldOthersConditions) &&
         variables.oldOthersConditions.all(c, c in variables.othersConditions)
       message: the Postern agent may change conditions called postern.dev/* and LoadBalancerPortsError only
-    - expression: >-
-        variables.oldConditions.exists(c, c.type == 'postern.dev/Programmed') ||
-        object.metadata.?annotations[?'postern.dev/expose'].orValue('') == 'true' ||
-        (object.spec.?type.orValue('') == 'LoadBalancer' &&
-        object.spec.?loadBalancerClass.orValue('postern.dev/edge') == 'postern.dev/edge')
+    - expression: variables.mayBeOurs || variables.isMarked
       message: the Postern agent may act on LoadBalancer Services of its own class or none, and on those with postern.dev/expose
+    - expression: >-
+        variables.mayBeOurs || (variables.ingress.all(i, i in variables.oldIngress) &&
+        (variables.finalizer in variables.oldFinalizers || !(variables.finalizer in variables.finalizers)))
+      message: the Postern agent may only take its marks off a Service that is not its own any more
+    - expression: >-
+        variables.isLoadBalancer || variables.finalizer in variables.oldFinalizers ||
+        !(variables.finalizer in variables.finalizers)
+      message: the Postern agent may add its finalizer to LoadBalancer Services only
+    # Host names on a Service that carries our condition are ours; an IP address never is.
+    - expression: >-
+        variables.isOfOurClass || variables.oldIngress.all(i, i in variables.ingress ||
+        (variables.isMarked && i.?ip.orValue('') == ''))
+      message: the Postern agent may not take away what another controller gave a Service
 ---
 apiVersion: admissionregistration.k8s.io/v1
 kind: ValidatingAdmissionPolicyBinding
@@ -189,6 +212,53 @@ metadata:
     app.kubernetes.io/name: postern-agent
 spec:
   policyName: postern-agent
+  validationActions: [Deny]
+---
+# Services without a class are the agents' only where their own setting says so. With a missing ConfigMap (a namespace that is
+# being deleted) this rule alone is off: refusing then would refuse everybody's updates, not the agent's alone.
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingAdmissionPolicy
+metadata:
+  name: postern-agent-class
+  labels:
+    app.kubernetes.io/name: postern-agent
+spec:
+  failurePolicy: Ignore
+  paramKind:
+    apiVersion: v1
+    kind: ConfigMap
+  matchConstraints:
+    resourceRules:
+      - apiGroups: [""]
+        apiVersions: [v1]
+        operations: [UPDATE]
+        resources: [services/status]
+        scope: "*"
+  matchConditions:
+    - name: by-the-agent
+      expression: request.userInfo.username == 'system:serviceaccount:postern-system:postern-agent'
+  validations:
+    - expression: >-
+        object.spec.?type.orValue('') != 'LoadBalancer' || object.spec.?loadBalancerClass.orValue('') != '' ||
+        oldObject.?status.?conditions.orValue([]).exists(c, c.type == 'postern.dev/Programmed') ||
+        ['POSTERN_DEFAULT_CLASS', 'POSTERN_FORCE_DEFAULT_CLASS'].exists(name,
+        params.?data[?name].orValue('') in ['true', '1'])
+      message: >-
+        the Postern agent may act on Services without a class only where POSTERN_DEFAULT_CLASS is "true" in the ConfigMap
+        postern-agent
+---
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingAdmissionPolicyBinding
+metadata:
+  name: postern-agent-class
+  labels:
+    app.kubernetes.io/name: postern-agent
+spec:
+  policyName: postern-agent-class
+  paramRef:
+    name: postern-agent
+    namespace: postern-system
+    parameterNotFoundAction: Allow
   validationActions: [Deny]
 ---
 # Every option of the agent (\`--help\` lists them) may stand here as POSTERN_*. Pods read it when they start:

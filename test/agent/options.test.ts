@@ -29,6 +29,13 @@ describe("options", () => {
     });
   });
 
+  it("takes an address in --allow-external-name for that address alone", () => {
+    const list = "lan,192.168.1.2,::ffff:192.168.1.3,FD00:0::2,10.0.0.0/8";
+    expect(withFlags("--allow-external-name", list)).toMatchObject({
+      options: { "allow-external-name": ["lan", "192.168.1.2/32", "192.168.1.3/32", "fd00::2/128", "10.0.0.0/8"] },
+    });
+  });
+
   it("reads the environment, and flags win", () => {
     const environment = {
       POSTERN_EDGE: "https://other.test",

@@ -22,8 +22,11 @@ let edge: Server;
 let pod: Server;
 let snapshots: Snapshot[];
 let agents: ChildProcess[];
+/** Beside this process' own. */
+let environment: Record<string, string>;
 
 beforeEach(async () => {
+  environment = {};
   folder = await mkdtemp(join(tmpdir(), "postern-agent-"));
   await writeFile(join(folder, "token"), `${token}\n`, { mode: 0o600 });
   [snapshots, agents] = [[], []];
@@ -53,7 +56,9 @@ const write = (...objects: readonly Written[]) =>
 const start = (...more: string[]) => {
   const flags = ["--edge", `http://127.0.0.1:${portOf(edge)}`, "--insecure-plain-http", "--cluster", "home"];
   const files = ["--token-file", join(folder, "token"), "--manifests", folder];
-  const agent = spawn(process.execPath, [main, ...flags, ...files, "--node", "n1", ...more]);
+  const agent = spawn(process.execPath, [main, ...flags, ...files, "--node", "n1", ...more], {
+    env: { ...process.env, ...environment },
+  });
   agents.push(agent);
   return { agent, output: text(agent.stdout), errors: text(agent.stderr), ended: once(agent, "exit") };
 };
@@ -93,7 +98,8 @@ it("serves NodePorts and tells the edge, follows the YAML, and stops as asked", 
   expect(log).not.toContain(token);
 }, 30_000);
 
-it("says what is wrong with the YAML, and with the node's name", async () => {
+it("says what is wrong with the YAML, the node's name, and an environment that it does not obey", async () => {
+  environment = { http_proxy: "http://user:secret@192.0.2.1:3128", no_proxy: "" };
   await write(node("n2"), service("web", { ports: [{ port: 80 }] }));
   await writeFile(
     join(folder, "bad.yaml"),
@@ -112,6 +118,8 @@ it("says what is wrong with the YAML, and with the node's name", async () => {
     "bad.yaml:4: Service x: spec.ports[0].port: must be a whole number from 1 to 65535, without quotes",
   );
   expect(warnings).toContainEqual(expect.stringMatching(/^no Node is called n1/));
+  expect(warnings).toContainEqual(expect.stringMatching(/^http_proxy is set, but the agent uses no proxy/));
+  expect(warnings.join()).not.toContain("secret");
 }, 30_000);
 
 it.each([

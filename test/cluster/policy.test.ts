@@ -13,8 +13,17 @@ const condition = (type: string) => ({ type, status: "True", reason: "Test", mes
 const programmed = condition("postern.dev/Programmed");
 const foreign = condition("example.com/Checked");
 const other = "example.com/keep";
-const asAgent = async (body: object, contentType = STRATEGIC_MERGE) =>
-  await server.api("agent").call("PATCH", `${pathOf("web")}/status`, { body, contentType });
+const asAgent = async (body: object, name = "web") =>
+  await server.api("agent").call("PATCH", `${pathOf(name)}/status`, { body, contentType: STRATEGIC_MERGE });
+const classless = { loadBalancerClass: null };
+const ip = { ip: "192.0.2.1", ipMode: "VIP" };
+const mark = { metadata: { finalizers: [FINALIZER] }, status: { conditions: [programmed] } };
+const setting = {
+  apiVersion: "v1",
+  kind: "ConfigMap",
+  metadata: { name: "postern-agent", namespace: "postern-system" },
+};
+const settings = "/api/v1/namespaces/postern-system/configmaps";
 
 beforeAll(async () => {
   await server.start();
@@ -104,4 +113,46 @@ it("taken: mark, address with ports, and release, beside what others have there"
   const after = await services.get("web");
   expect(after.metadata.finalizers).toEqual([other]);
   expect(after.status).toEqual({ loadBalancer: {}, conditions: [foreign] });
+});
+
+describe("Services without a class", () => {
+  const refusal = "without a class only where POSTERN_DEFAULT_CLASS";
+  const addresses = (...ingress: object[]) => ({ status: { loadBalancer: { ingress } } });
+  const refused = async (body: object, name: string, why: string) => {
+    const answer = await asAgent(body, name);
+    expect(answer).toMatchObject({ kind: "status", status: 422, reason: "Invalid" });
+    expect(answer.kind === "status" && answer.message).toContain(why);
+  };
+
+  it("are nobody's business but with the agents' own setting", async () => {
+    await server.ask("POST", settings, { body: { ...setting, data: { POSTERN_DEFAULT_CLASS: "false" } } });
+    await server.create(service("loose", classless));
+    let tries = 0;
+    // In force a moment after its setting is there.
+    await until(() => refused(addresses({ hostname: `a${tries++}.test` }), "loose", refusal));
+    await refused(mark, "loose", refusal);
+    await server.ask("PATCH", `${settings}/postern-agent`, {
+      body: { data: { POSTERN_DEFAULT_CLASS: "true" } },
+      contentType: STRATEGIC_MERGE,
+    });
+    await until(async () => expect(await asAgent(mark, "loose")).toMatchObject({ kind: "ok" }));
+  });
+
+  it("keep what another controller gave them, marked or not", async () => {
+    const why = "may not take away";
+    await server.create(service("shared", classless));
+    await services.overwrite("shared", addresses(ip), "metallb");
+    await refused(addresses({ hostname: "a.test" }), "shared", why);
+    expect(await asAgent(mark, "shared")).toMatchObject({ kind: "ok" });
+    await refused(addresses({ hostname: "a.test" }), "shared", why);
+    expect(await asAgent(addresses({ hostname: "a.test" }, ip), "shared")).toMatchObject({ kind: "ok" });
+    expect(await asAgent(addresses(ip), "shared")).toMatchObject({ kind: "ok" });
+  });
+
+  it("of another class are refused, with postern.dev/expose, too", async () => {
+    const metadata = { annotations: { "postern.dev/expose": "true" } };
+    await server.create(service("theirs", { loadBalancerClass: "example.com/other" }, metadata));
+    await refused(addresses({ hostname: "a.test" }), "theirs", "of its own class");
+    await refused(mark, "theirs", "of its own class");
+  });
 });

@@ -98,7 +98,11 @@ function parseObject(
 ): KubeObject | undefined {
   const kind = String(fields["kind"]);
   const id = kinds.get(kind);
-  if (id === undefined) return undefined;
+  if (id === undefined) {
+    const meant = kindMeant(kind, fields["apiVersion"]);
+    if (meant !== undefined) report([...path, "kind"], `kind: ${kind} is no kind: write ${meant}`);
+    return undefined;
+  }
   const apiVersion = id.slice(0, id.lastIndexOf("/"));
   if (fields["apiVersion"] !== apiVersion) {
     // Another group's Service (serving.knative.dev) is none of ours; a missing or old version is a slip.
@@ -107,13 +111,50 @@ function parseObject(
     return undefined;
   }
   const parsed = schemas[id].safeParse({ ...fields, metadata: withIdentity(kind, fields["metadata"]) });
-  if (parsed.success) return parsed.data;
+  if (parsed.success) {
+    const twice = portsTwice(parsed.data);
+    for (const { at, message } of twice)
+      report([...path, ...at], `${kind} ${parsed.data.metadata.name}: ${fieldName(at)}: ${message}`);
+    return twice.length === 0 ? parsed.data : undefined;
+  }
   const name = (fields["metadata"] as Fields | undefined)?.["name"];
   const subject = typeof name === "string" ? `${kind} ${name}` : kind;
   for (const issue of parsed.error.issues) {
     report([...path, ...issue.path], `${subject}: ${fieldName(issue.path)}: ${remedy(issue)}`);
   }
   return undefined;
+}
+
+/** "service" → "Service": an API server refuses it, so it must not be skipped like a kind that we do not use. */
+function kindMeant(kind: string, apiVersion: unknown): string | undefined {
+  const plain = kind.toLowerCase().replace(/s$/, "");
+  for (const [known, id] of kinds) {
+    if (known.toLowerCase() !== plain) continue;
+    const group = groupOf(id.slice(0, id.lastIndexOf("/")));
+    return typeof apiVersion === "string" && groupOf(apiVersion) !== group ? undefined : known;
+  }
+  return undefined;
+}
+
+/** What an API server refuses for being there twice: with it nobody could tell which of a Service's ports is which of a slice's. */
+function portsTwice(object: KubeObject): { readonly at: Path; readonly message: string }[] {
+  if (object.kind === "Node") return [];
+  const isService = object.kind === "Service";
+  const ports = isService ? object.spec.ports : object.ports;
+  const [names, numbers] = [new Set<string>(), new Set<string>()];
+  return ports.flatMap(({ name, port, protocol }, index) => {
+    const at = [...(isService ? ["spec"] : []), "ports", index];
+    const sameName = names.has(name);
+    const sameNumber = isService && numbers.has(`${protocol} ${port}`);
+    names.add(name);
+    numbers.add(`${protocol} ${port}`);
+    if (sameNumber)
+      return [{ at: [...at, "port"], message: `${protocol} port ${port} is listed twice: take one away` }];
+    if (!sameName && !(isService && ports.length > 1 && name === "")) return [];
+    const message =
+      name === "" ? "is needed: ports beside others have names" : `${name} is listed twice: each port has its own`;
+    return [{ at: [...at, "name"], message }];
+  });
 }
 
 /**

@@ -15,7 +15,13 @@ afterEach(() => {
   listening?.stop();
 });
 
-const options = { defaultClass: false, allowExternalName: [], ignoreExcludeLabel: false, endpointAlgorithms: [] };
+const options = {
+  defaultClass: false,
+  allowExternalName: [],
+  clusterDomain: "cluster.local",
+  ignoreExcludeLabel: false,
+  endpointAlgorithms: [],
+};
 const snapshot = (...objects: readonly Written[]) => buildSnapshot(observe(...objects), options).services;
 /** A Service whose endpoints are at that port. */
 const at = (port: number, ...addresses: string[]) =>

@@ -86,9 +86,31 @@ describe("merging slices", () => {
       ["10.0.1.1 UDP:53=5353"],
     ],
     [
-      "nil name or nil port is skipped",
+      'no name, null and "" are the same, as the API server fills them in',
+      { ports: [{ name: null, port: 80 }] },
+      [
+        slice("web", [endpoint("10.0.1.1")], { ports: [{ port: 8080 }] }),
+        slice("web", [endpoint("10.0.1.2")], { ports: [{ name: null, port: 8081 }] }, "web-2"),
+        slice("web", [endpoint("10.0.1.3")], { ports: [{ name: "", port: 8082 }] }, "web-3"),
+      ],
+      ["10.0.1.1 TCP:80=8080", "10.0.1.2 TCP:80=8081", "10.0.1.3 TCP:80=8082"],
+    ],
+    [
+      "a port of a name is none without",
       {},
-      [slice("web", [endpoint("10.0.1.1")], { ports: [{ port: 8080 }, { name: "" }] })],
+      [slice("web", [endpoint("10.0.1.1")], { ports: [{ name: "http", port: 8080 }] })],
+      ["10.0.1.1"],
+    ],
+    [
+      "and one without a name none of a name",
+      { ports: [{ name: "http", port: 80 }] },
+      [slice("web", [endpoint("10.0.1.1")], { ports: [{ port: 8080 }] })],
+      ["10.0.1.1"],
+    ],
+    [
+      "a port without a number is skipped",
+      {},
+      [slice("web", [endpoint("10.0.1.1")], { ports: [{ name: "" }] })],
       ["10.0.1.1"],
     ],
     [

@@ -1,6 +1,6 @@
 // Observed → one node's plan.
 import { describe, expect, it } from "vitest";
-import { buildPlan, externalNames, type PlanOptions } from "../../../agent/plan/forwarding.ts";
+import { buildPlan, externalNames, type PlanOptions, refusedAddresses } from "../../../agent/plan/forwarding.ts";
 import { endpoint, node, service, slice, type Written } from "../source/objects.ts";
 import { observe } from "./observe.ts";
 
@@ -164,7 +164,7 @@ describe("plan", () => {
 describe("ExternalName", () => {
   const nas = (name: string, allow: readonly string[], resolved: readonly string[], ...others: readonly Written[]) =>
     addresses(
-      build([service("nas", external(name), expose()), ...others], "n1", {
+      build([service("a", external(name), expose()), ...others], "n1", {
         allowExternalName: allow,
         resolved: new Map([[name, resolved]]),
       }),
@@ -180,8 +180,13 @@ describe("ExternalName", () => {
     ["nothing listed", [], ["192.168.1.9"], []],
     ["another suffix", ["home"], ["192.168.1.9"], []],
     ["a listed range, whatever the name", ["192.168.1.0/24"], ["192.168.1.9", "192.168.2.9"], ["192.168.1.9"]],
+    ["a listed range is of its own family", ["0.0.0.0/0"], ["192.168.1.9", "2001:4860::9"], ["192.168.1.9"]],
     ["loopback", ["lan"], ["127.0.0.1", "::1", "::ffff:127.0.0.1"], []],
-    ["loopback, listed", ["lan", "127.0.0.0/8"], ["127.0.0.1"], ["127.0.0.1"]],
+    ["loopback, its range listed", ["lan", "127.0.0.0/8", "0.0.0.0/0", "::/0"], ["127.0.0.1", "::1"], []],
+    ["loopback, itself listed", ["127.0.0.1/32", "::1/128"], ["127.0.0.1", "127.0.0.2", "::1"], ["127.0.0.1", "::1"]],
+    ["itself listed, by another spelling", ["::ffff:192.168.1.9/128"], ["192.168.1.9"], ["192.168.1.9"]],
+    ["link-local, its range listed", ["lan", "169.254.0.0/16", "fe80::/10"], ["169.254.169.254", "fe80::1"], []],
+    ["an address that hides another", ["lan", "::/0"], ["64:ff9b::7f00:1", "2002:7f00:1::"], []],
     ["link-local", ["lan"], ["169.254.169.254", "fe80::1"], []],
     ["unspecified, multicast, broadcast", ["lan"], ["0.0.0.0", "::", "224.0.0.1", "255.255.255.255"], []],
     ["no address at all", ["lan"], ["nas"], []],
@@ -189,15 +194,58 @@ describe("ExternalName", () => {
     expect(nas("nas.lan", allow, resolved)).toEqual(expected);
   });
 
-  it.each<[string, string, Written]>([
-    ["a node", "192.168.1.2", nodeAt("192.168.1.2")],
-    ["a node by another spelling", "::ffff:192.168.1.2", nodeAt("192.168.1.2")],
-    ["a pod", "10.0.1.1", pods],
-    ["a Service", "10.96.0.7", service("web", { clusterIP: "10.96.0.7" })],
-    ["the API server", "192.168.1.3", slice("kubernetes", [endpoint("192.168.1.3")])],
-  ])("never %s, unless its address is listed", (_what, address, other) => {
-    expect(nas("nas.lan", ["lan"], [address], other)).toEqual([]);
-    expect(nas("nas.lan", ["lan", "0.0.0.0/0"], [address], other)).toEqual([address]);
+  const api = [slice("kubernetes", [endpoint("192.168.1.3")]), service("kubernetes", { clusterIP: "10.96.0.1" })];
+  const given = { status: { loadBalancer: { ingress: [{ ip: "192.168.1.4" }] } } };
+  it.each<[string, string, readonly Written[]]>([
+    ["a node", "192.168.1.2", [nodeAt("192.168.1.2")]],
+    ["a node by another spelling", "::ffff:192.168.1.2", [nodeAt("192.168.1.2")]],
+    ["a pod behind a Service", "10.0.1.1", [pods]],
+    ["a pod of no Service", "10.0.1.77", [node("n9", {}, { spec: { podCIDRs: ["10.0.1.0/24", "fd00:1::/64"] } })]],
+    ["its IPv6 neighbour", "fd00:1::7", [node("n9", {}, { spec: { podCIDRs: ["10.0.1.0/24", "fd00:1::/64"] } })]],
+    ["a Service", "10.96.0.7", [service("web", { clusterIP: "10.96.0.7" })]],
+    ["a Service by its external address", "192.168.1.5", [service("web", { externalIPs: ["192.168.1.5"] })]],
+    ["a Service by another load balancer's address", "192.168.1.4", [{ ...service("web"), ...given }]],
+    ["the API server", "192.168.1.3", api],
+    ["the API server's Service", "10.96.0.1", api],
+  ])("never %s, unless that very address is listed", (_what, address, others) => {
+    const listed = `${address}/${address.includes(":") ? 128 : 32}`;
+    for (const allow of [["lan"], ["lan", "0.0.0.0/0", "::/0"], ["192.168.1.0/24", "10.0.0.0/8", "fd00::/8"]])
+      expect(nas("nas.lan", allow, [address], ...others)).toEqual([]);
+    expect(nas("nas.lan", ["0.0.0.0/0", listed], [address], ...others)).toEqual([address]);
+  });
+
+  it("never this machine by an interface that Kubernetes does not know", () => {
+    const at = (allowExternalName: readonly string[]) =>
+      addresses(
+        build([service("nas", external("nas.lan"), expose())], "n1", {
+          allowExternalName,
+          resolved: new Map([["nas.lan", ["172.17.0.1", "192.168.1.9"]]]),
+          localAddresses: () => ["127.0.0.1", "::1", "172.17.0.1"],
+        }),
+        "external",
+      );
+    expect(at(["lan", "172.16.0.0/12"])).toEqual(["192.168.1.9"]);
+    expect(at(["lan", "172.17.0.1/32"])).toEqual(["172.17.0.1", "192.168.1.9"]);
+  });
+
+  it("says to its owner which addresses are left out, and why", () => {
+    const refused = (allowExternalName: readonly string[], name = "nas.lan", ...others: readonly Written[]) =>
+      refusedAddresses(observe(service("nas", external(name), expose()), nodeAt("192.168.1.2"), ...others), "n1", {
+        ...options,
+        allowExternalName,
+        resolved: new Map([["nas.lan", ["127.0.0.1", "192.168.1.2", "192.168.1.9"]]]),
+      }).get("default/nas");
+    expect(refused(["lan"])).toBe(
+      "externalName nas.lan is not served at 127.0.0.1 (a special address (loopback)), 192.168.1.2 (a node's address): " +
+        "whoever runs the agents must list that very address in --allow-external-name, as 192.0.2.1/32 or 2001:db8::1/128",
+    );
+    expect(refused(["192.168.1.2/32"])).toMatch(/at 127.0.0.1 \(.*\), 192.168.1.9 \(not listed\):/);
+    expect(refused(["lan", "127.0.0.1/32", "192.168.1.2/32"])).toBeUndefined();
+    // Its name is not allowed at all: that is said elsewhere.
+    expect(refused([])).toBeUndefined();
+    expect(refused(["svc"], "kubernetes.default.svc", ...api)).toMatch(
+      /192.168.1.3 \(a node's address or the API server's\)/,
+    );
   });
 
   it("goes to the port that is offered", () => {
@@ -227,6 +275,22 @@ describe("ExternalName", () => {
     expect(inside("web.default.svc.cluster.local", ["lan"])).toEqual([]);
     expect(inside("gone.default.svc.cluster.local", ["svc.cluster.local"])).toEqual([]);
     expect(inside("web.default.svc.example.com", ["svc.cluster.local"])).toEqual([]);
+    expect(inside("web-0.web.default.svc.cluster.local", ["svc.cluster.local"])).toEqual([]);
+    expect(inside("web.default.svc.cluster.local", ["10.0.0.0/8"])).toEqual([]);
+  });
+
+  it("but no node and not the API server behind such a name, unless that very address is listed", () => {
+    const to = (name: string, allow: readonly string[]) =>
+      addresses(
+        build([service("in", external(name), expose()), service("web"), pods, nodeAt("10.0.1.1"), ...api], "n1", {
+          allowExternalName: allow,
+        }),
+        "external",
+      );
+    expect(to("web.default.svc", ["svc"])).toEqual(["10.0.2.1"]);
+    expect(to("web.default.svc", ["svc", "10.0.1.1/32"])).toEqual(["10.0.1.1", "10.0.2.1"]);
+    expect(to("kubernetes.default.svc", ["svc", "192.168.1.0/24"])).toEqual([]);
+    expect(to("kubernetes.default.svc", ["svc", "192.168.1.3/32"])).toEqual(["192.168.1.3"]);
   });
 
   it("asks DNS only for names that it may use", () => {
@@ -236,6 +300,8 @@ describe("ExternalName", () => {
       service("c", external("printer.lan")),
       service("d", external("web.default.svc.cluster.local"), expose()),
       service("e", external("example.com"), expose()),
+      service("f", external("web-0.web.default.svc.cluster.local"), expose()),
+      service("g", external("web.default.svc"), expose()),
     );
     expect(externalNames(observed, options)).toEqual(["nas.lan"]);
     expect(externalNames(observed, { ...options, allowExternalName: ["10.0.0.0/8"] })).toEqual([

@@ -9,6 +9,7 @@ import { observe } from "./observe.ts";
 const options: SnapshotOptions = {
   defaultClass: false,
   allowExternalName: [],
+  clusterDomain: "cluster.local",
   ignoreExcludeLabel: false,
   endpointAlgorithms: ["random", "rr", "wrr", "lc", "sh", "maglev"],
 };
@@ -141,12 +142,35 @@ describe("what the edge is told", () => {
       endpoints: [{ key: "nas.lan", address: "nas.lan", ready: true, ports: { 80: 5000 } }],
       conditions: [],
     });
+    const refused = new Map([["default/nas", "externalName nas.lan is not served at 192.168.1.2 (a node's address)"]]);
+    expect(build([nas], { allowExternalName: ["lan"], refused }).services[0]?.conditions).toEqual([
+      {
+        type: "postern.dev/ExternalNameNotAllowed",
+        status: "True",
+        reason: "AddressNotListed",
+        message: refused.get("default/nas"),
+      },
+    ]);
     expect(build([nas]).services[0]).toMatchObject({
       endpoints: [],
       conditions: [
         { type: "postern.dev/ExternalNameNotAllowed", message: expect.stringContaining("--allow-external-name") },
       ],
     });
+  });
+});
+
+describe("an ExternalName that is not allowed", () => {
+  it.each([
+    ["", ["lan"], "NoName"],
+    ["nas.lan", [], "NotListed"],
+    ["nas.lan", ["home"], "NotListed"],
+    ["web.default.svc.cluster.local", ["10.0.0.0/8"], "NotListed"],
+    ["web-0.web.default.svc.cluster.local", ["svc.cluster.local"], "NoService"],
+  ])("%j, where %j is listed: %s", (name, allowExternalName, reason) => {
+    const [found] = build([service("nas", external(name), expose)], { allowExternalName }).services;
+    expect(found?.endpoints).toEqual([]);
+    expect(found?.conditions).toMatchObject([{ type: "postern.dev/ExternalNameNotAllowed", reason }]);
   });
 });
 
@@ -168,7 +192,7 @@ describe("conditions that say what to check", () => {
       "no selector and no slice",
       [service("web")],
       [
-        "postern.dev/NoMatchingPods NoSelector: the Service has no selector, and no EndpointSlice with the label kubernetes.io/service-name=web lists an address: write one, or give the Service a selector. Check: kubectl -n default get endpointslices -l kubernetes.io/service-name=web",
+        "postern.dev/NoMatchingPods NoSelector: the Service has no selector, and no EndpointSlice with the label kubernetes.io/service-name=web lists an address: write one (an object of kind Endpoints does not count), or give the Service a selector. Check: kubectl -n default get endpointslices -l kubernetes.io/service-name=web",
       ],
     ],
     [
@@ -277,11 +301,12 @@ describe("always a snapshot that the edge accepts", () => {
       externalName: fc.constantFrom("", "nas.lan", "a.b.svc.cluster.local", "192.168.1.1"),
       ports: fc.uniqueArray(
         fc.record({
-          name: fc.constantFrom("", "http"),
+          name: fc.constantFrom("http", "a", "b", "c"),
+          appProtocol: fc.constantFrom("", null, "https", "kubernetes.io/h2c", "http", "x"),
           port: fc.integer({ min: 1, max: 65535 }),
           nodePort: fc.constantFrom(0, null, 30000),
         }),
-        { selector: ({ port }) => port, maxLength: 4 },
+        { comparator: (a, b) => a.port === b.port || a.name === b.name, maxLength: 4 },
       ),
       selector: fc.dictionary(fc.string({ minLength: 1 }), text, { maxKeys: 3 }),
       sessionAffinity: fc.constantFrom("None", "ClientIP", null),
@@ -312,7 +337,7 @@ describe("always a snapshot that the edge accepts", () => {
             slice("web", endpoints, {
               ports: [
                 { name: "http", port: 8080 },
-                { name: "", port: 81 },
+                { name: "a", port: 81, appProtocol: "grpc" },
               ],
             }),
             node("n1", { annotations: nodeAnnotations }),

@@ -36,11 +36,13 @@ describe("publisher", () => {
   let publisher: Publisher;
   let start: (term?: Term) => Publisher;
   let token: string;
-  let jitter: number;
+  let jitter: () => number;
   let logged: { level: number; msg: string }[];
+  let onResult: () => unknown;
 
   beforeEach(async () => {
-    [calls, replies, epochs, logged, token, jitter] = [[], [], 0, [], "pst_home_0123456789", 0];
+    [calls, replies, epochs, logged, token, jitter] = [[], [], 0, [], "pst_home_0123456789", () => 0];
+    onResult = () => undefined;
     server = createServer((request, response) => void answer(request, response));
     const answer = async (request: IncomingMessage, response: ServerResponse) => {
       const raw = await buffer(request);
@@ -59,7 +61,8 @@ describe("publisher", () => {
         cluster: "home",
         token: () => token,
         log,
-        random: () => jitter,
+        random: () => jitter(),
+        onResult: () => void onResult(),
         ...(term === undefined ? {} : { term }),
       });
     publisher = start();
@@ -108,6 +111,17 @@ describe("publisher", () => {
       ["d", "1.2"],
     ]);
     expect(gap(1)).toBeGreaterThan(400);
+  });
+
+  it.each([0, 1, 2, 3, 4, 5])("sends what is offered %i turns after the edge took what was before", async (turns) => {
+    onResult = async () => {
+      onResult = () => undefined;
+      for (let turn = 0; turn < turns; turn++) await Promise.resolve();
+      publisher.offer(snapshot("b"));
+    };
+    publisher.offer(snapshot("a"));
+    await putCount(2);
+    expect(nameIn(1)).toBe("b");
   });
 
   it("does not send the same content twice", async () => {
@@ -214,9 +228,8 @@ describe("publisher", () => {
 
   it("goes at once when the edge is back, however long it was away", async () => {
     replies.push(...Array.from({ length: 7 }, (): Reply => [500]), accepted);
+    jitter = () => (puts().length < 7 ? 0 : 1);
     publisher.offer(snapshot("a"));
-    await putCount(6);
-    jitter = 1;
     await putCount(7);
     // Now it waits for 30 s.
     const waiting = vi.waitFor(() => expect(puts()).toHaveLength(8), { timeout: 8_000, interval: 5 });

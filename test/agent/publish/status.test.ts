@@ -1,6 +1,6 @@
 // Which patch a Service's status needs, if any: case by case.
 import { describe, expect, it } from "vitest";
-import { FINALIZER, type Outcome, statusPatch, type Wanted } from "../../../agent/publish/status.ts";
+import { FINALIZER, MANAGER, type Outcome, statusPatch, type Wanted } from "../../../agent/publish/status.ts";
 import type { KubeService } from "../../../agent/source/resources.ts";
 import { condition, ours, parsed, programmed } from "./services.ts";
 
@@ -36,6 +36,11 @@ describe("nothing", () => {
   it.each<[string, KubeService, Partial<Wanted>]>([
     ["all is as it should be", ours(), { outcome: said() }],
     ["marked, and the edge has not spoken", ours(), {}],
+    [
+      "without a class, with another controller's address behind ours",
+      ours({ spec: { loadBalancerClass: undefined }, ingress: [{ hostname: "web.test" }, { ip: "192.0.2.1" }] }),
+      { outcome: said() },
+    ],
     ["none of ours", parsed({}), { exposed: undefined, released: true }],
     [
       "somebody else's finalizer and status",
@@ -179,6 +184,25 @@ describe("write", () => {
       },
     ],
     [
+      "without a class, beside the addresses that another controller gave",
+      ours({
+        spec: { loadBalancerClass: undefined },
+        ingress: [
+          { hostname: "old.test" },
+          { ip: "192.0.2.1", ipMode: "Proxy", ports: [{ port: 80, protocol: "TCP" }] },
+        ],
+      }),
+      { outcome: said() },
+      {
+        metadata: keep,
+        status: {
+          loadBalancer: {
+            ingress: [...ingress, { ip: "192.0.2.1", ipMode: "Proxy", ports: [{ port: 80, protocol: "TCP" }] }],
+          },
+        },
+      },
+    ],
+    [
       "conditions alone where it is no LoadBalancer",
       parsed(headless),
       { exposed: "Headless", outcome: said() },
@@ -232,6 +256,16 @@ describe("release", () => {
       ours({ ingress: [{ ip: "192.0.2.1" }], writers: ["k3s"] }),
       released,
       { metadata: remove, status: { conditions } },
+    ],
+    [
+      "of a Service without a class: host names alone, another controller's addresses stay",
+      ours({
+        spec: { loadBalancerClass: undefined },
+        ingress: [{ hostname: "web.test" }, { ip: "192.0.2.1", ipMode: "VIP" }],
+        writers: ["metallb", MANAGER],
+      }),
+      released,
+      { metadata: remove, status: { conditions, loadBalancer: { ingress: [{ ip: "192.0.2.1", ipMode: "VIP" }] } } },
     ],
     [
       "with all conditions of ours, and without a finalizer that is not there",

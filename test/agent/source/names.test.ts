@@ -1,6 +1,7 @@
 // Names: what is looked up, kept and told.
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { Names, REFRESH_MS } from "../../../agent/source/names.ts";
+import { Spoken } from "../../../agent/spoken.ts";
 
 describe("names", () => {
   afterEach(() => vi.useRealTimers());
@@ -8,16 +9,22 @@ describe("names", () => {
   const rig = () => {
     const answers = new Map<string, readonly string[] | Error>();
     const told: string[] = [];
+    const said: string[] = [];
+    const spoken = new Spoken((text) => said.push(text));
     const names = new Names(
       () => told.push(JSON.stringify([...names.addresses])),
-      (name, why) => told.push(`${name}: ${why}`),
+      (failures) =>
+        spoken.say(
+          "names",
+          failures.map(({ name, why }) => `${name}: ${why}`),
+        ),
       async (name) => {
         const answer = answers.get(name) ?? new Error("not found");
         if (answer instanceof Error) throw answer;
         return answer;
       },
     );
-    return { answers, told, names };
+    return { answers, told, said, names };
   };
 
   it("delivers addresses sorted, each once, and again only when they change", async () => {
@@ -37,14 +44,37 @@ describe("names", () => {
 
   it("keeps the last addresses of a name that cannot be looked up, and says why", async () => {
     vi.useFakeTimers();
-    const { answers, told, names } = rig();
+    const { answers, said, names } = rig();
     answers.set("nas.lan", ["192.168.1.9"]);
     names.watch(["nas.lan"]);
     await vi.advanceTimersByTimeAsync(0);
     answers.set("nas.lan", new Error("server failed"));
     await vi.advanceTimersByTimeAsync(REFRESH_MS);
     expect(names.addresses.get("nas.lan")).toEqual(["192.168.1.9"]);
-    expect(told.at(-1)).toBe("nas.lan: server failed");
+    expect(said).toEqual(["nas.lan: server failed"]);
+    names.stop();
+  });
+
+  it("says once that a name fails, and again where it failed, was well, and fails again", async () => {
+    vi.useFakeTimers();
+    const { answers, said, names } = rig();
+    const round = async (answer: readonly string[] | Error) => {
+      answers.set("nas.lan", answer);
+      await vi.advanceTimersByTimeAsync(REFRESH_MS);
+    };
+    names.watch(["nas.lan"]);
+    await round(new Error("not found"));
+    await round(new Error("not found"));
+    expect(said).toHaveLength(1);
+    await round(["192.168.1.9"]);
+    await round(new Error("not found"));
+    expect(said).toHaveLength(2);
+    // Watched no more, then again.
+    names.watch([]);
+    await vi.advanceTimersByTimeAsync(0);
+    names.watch(["nas.lan"]);
+    await vi.advanceTimersByTimeAsync(0);
+    expect(said).toHaveLength(3);
     names.stop();
   });
 
