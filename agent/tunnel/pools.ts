@@ -1,14 +1,24 @@
 // Kept connections to endpoints, one undici Pool for each address:port. A pool goes the moment its endpoint leaves the
 // plan or turns terminating: a reused connection that closes just then is a request that may have been sent.
 import { Pool } from "undici";
+import { answerBeforeWriteError, connector, skipContinue, tellNothingSent } from "../../src/net/connector.ts";
 import { knock } from "../knock.ts";
 
 /** A LAN answers in milliseconds; a host that lost power never does, and the next endpoint is waiting. */
-const CONNECT_MS = 2_000;
-/** Longest wait for an answer's head. */
-const HEAD_MS = 300_000;
+export const CONNECT_MS = 2_000;
+/** Longest wait for an answer's head, a WebSocket's too: exports, reports, long polls, cold starts. */
+export const HEAD_MS = 900_000;
 /** Longest silence within a body: Server-Sent Events live longer than cloud load balancers' usual minute. */
-const IDLE_MS = 900_000;
+export const IDLE_MS = 900_000;
+/** Bytes of an answer's head. What the edge passes on is checked there; this bounds what the agent holds of it. */
+export const HEAD_BYTES = 128 * 1024;
+
+const connect = connector(
+  { timeout: CONNECT_MS, noDelay: true },
+  tellNothingSent,
+  answerBeforeWriteError,
+  skipContinue,
+);
 
 export class Pools {
   readonly #pools = new Map<string, Pool>();
@@ -21,11 +31,10 @@ export class Pools {
       pool = new Pool(`http://${key}`, {
         connections: null,
         pipelining: 1,
-        connect: { timeout: CONNECT_MS, noDelay: true },
+        connect,
         headersTimeout: HEAD_MS,
         bodyTimeout: IDLE_MS,
-        // Both are checked by the edge, or by the endpoint; a limit here would only be a second opinion.
-        maxHeaderSize: 128 * 1024,
+        maxHeaderSize: HEAD_BYTES,
       });
       this.#pools.set(key, pool);
     }
