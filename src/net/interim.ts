@@ -8,7 +8,8 @@ const HEAD_MOST = 16 * 1024;
 const SKIPPED_MOST = 16;
 
 const NOTHING = Buffer.alloc(0);
-const START = Buffer.from("HTTP/1.x 1xx", "latin1");
+const CR = 0x0d;
+const START = Buffer.from("HTTP/1.x 1xx ", "latin1");
 
 export class InterimHeads {
   /** The answer's own head has begun, or something that is no head: every byte from here on passes. */
@@ -58,8 +59,9 @@ function isInterim(bytes: Buffer, at: number): boolean {
   const length = Math.min(bytes.length - at, START.length);
   for (let i = 0; i < length; i++) {
     const byte = bytes[at + i] as number;
-    // The version's second digit, and the status's.
-    if (i === 7 || i > 9 ? byte < 0x30 || byte > 0x39 : byte !== START[i]) return false;
+    // The version's second digit, and the status's; without a phrase the line ends there.
+    if (i === 7 || i === 10 || i === 11 ? byte < 0x30 || byte > 0x39 : byte !== START[i] && !(i === 12 && byte === CR))
+      return false;
   }
   return length < START.length || bytes[at + 10] !== 0x30 || bytes[at + 11] !== 0x31;
 }
@@ -69,7 +71,7 @@ function endOfHead(bytes: Buffer, at: number): number | "none" | "more" {
   for (let line = at; ; ) {
     const lf = bytes.indexOf(0x0a, line);
     if (lf < 0) return "more";
-    if (bytes[lf - 1] !== 0x0d) return "none";
+    if (bytes[lf - 1] !== CR) return "none";
     if (lf - line === 1) return lf + 1;
     line = lf + 1;
   }
