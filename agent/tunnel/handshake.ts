@@ -6,7 +6,7 @@ import { connect, type Socket } from "node:net";
 import { WebSocket } from "ws";
 import { WEBSOCKET_MESSAGE_MAX } from "../../src/wire/limits.ts";
 import type { RequestHead } from "../../src/wire/messages.ts";
-import { CONNECT_MS, HEAD_BYTES, HEAD_MS } from "./pools.ts";
+import { HEAD_BYTES, type Patience } from "./pools.ts";
 
 const KEEP_ALIVE_MS = 60_000;
 /** What `ws` writes itself, or the session carries otherwise; and a handshake has no body. */
@@ -30,7 +30,7 @@ export interface Outcome {
 }
 
 export interface HandshakeFailure {
-  /** How far it came: no connection; nothing came back; something did, which is no handshake; nothing in HEAD_MS. */
+  /** How far it came: no connection; nothing came back; something did, which is no handshake; nothing for too long. */
   readonly stage: "unsent" | "silent" | "answered" | "timeout";
   readonly reason: string;
 }
@@ -71,6 +71,7 @@ export function shakeHands(
   { address, port }: { readonly address: string; readonly port: number },
   target: string,
   headers: HandshakeHeaders,
+  patience: Patience,
   outcome: Outcome,
 ): WebSocket {
   let tcp: Socket | undefined;
@@ -92,15 +93,15 @@ export function shakeHands(
     maxHeaderSize: HEAD_BYTES,
     createConnection: (() => {
       tcp = connect({ host: address, port, noDelay: true, keepAlive: true, keepAliveInitialDelay: KEEP_ALIVE_MS });
-      const patience = setTimeout(
-        () => tcp?.destroy(new Error(`no connection to ${address} port ${port} within ${CONNECT_MS} ms`)),
-        CONNECT_MS,
+      const limit = setTimeout(
+        () => tcp?.destroy(new Error(`no connection to ${address} port ${port} within ${patience.connect} ms`)),
+        patience.connect,
       );
       tcp.once("connect", () => {
         connected = true;
-        clearTimeout(patience);
+        clearTimeout(limit);
       });
-      tcp.once("close", () => clearTimeout(patience));
+      tcp.once("close", () => clearTimeout(limit));
       return tcp;
     }) as typeof connect,
     finishRequest: (request: ClientRequest) => {
@@ -116,7 +117,10 @@ export function shakeHands(
       socket.terminate();
       outcome.onFailed({ stage, reason });
     });
-  timer = setTimeout(() => fail("timeout", `no answer to the handshake within ${HEAD_MS / 1000} s`), HEAD_MS);
+  timer = setTimeout(
+    () => fail("timeout", `no answer to the handshake within ${patience.head / 1000} s`),
+    patience.head,
+  );
 
   let accepted: readonly string[] = [];
   socket.once("upgrade", (response) => {

@@ -179,23 +179,15 @@ export class HttpServer implements Server, Dispatcher.DispatchHandler {
     if (this.#over) return;
     // What breaks after the last byte is nobody's loss.
     if (this.#ended) return this.#complete();
-    const code = "code" in error ? error.code : undefined;
-    if (error instanceof NothingSent) {
-      this.#tries.unseen();
-      if (error.kept) this.#refuge = endpoint;
-      else endpoint?.failed(error.message);
-      return this.#replayable ? this.#next(error.message) : this.#fail(Reset.NOT_SENT, error.message);
+    if (error instanceof NothingSent) this.#tries.unseen();
+    // Its server had closed the kept connection: no failure, and a new connection to it shows more.
+    if (error instanceof NothingSent ? error.kept : !started && isOfSocket(error)) this.#refuge = endpoint;
+    else {
+      const final = finalCode(error, started);
+      if (final === undefined || !final.blameless) endpoint?.failed(error.message);
+      if (final !== undefined) return this.#fail(final.code, error.message);
+      if (this.#begun) return this.#fail(Reset.BROKE, error.message);
     }
-    if (code === "UND_ERR_REQ_CONTENT_LENGTH_MISMATCH" || code === "POSTERN_BODY_LENGTH")
-      return this.#fail(started ? Reset.BROKE : Reset.UNSENDABLE, error.message);
-    // undici refuses what cannot be sent: an illegal value, name or target. No endpoint is to blame, and no other is asked.
-    if (!started && (code === "UND_ERR_INVALID_ARG" || code === "UND_ERR_NOT_SUPPORTED"))
-      return this.#fail(Reset.UNSENDABLE, error.message);
-    // It answered, more than may be passed on.
-    if (code === "UND_ERR_HEADERS_OVERFLOW") return this.#fail(Reset.TOO_BIG, error.message);
-    endpoint?.failed(error.message);
-    if (code === "UND_ERR_HEADERS_TIMEOUT") return this.#fail(Reset.TIMEOUT, error.message);
-    if (this.#begun) return this.#fail(Reset.BROKE, error.message);
     if (!this.#replayable) return this.#fail(this.#tries.outcome, error.message);
     this.#next(error.message);
   }
@@ -316,6 +308,32 @@ class WrongLength extends Error {
   constructor() {
     super("the body is not as long as Content-Length says");
   }
+}
+
+/** What no other endpoint would change. `started`: it may have been sent. */
+function finalCode(error: Error, started: boolean): { code: Reset; blameless: boolean } | undefined {
+  switch ("code" in error ? error.code : undefined) {
+    // undici refuses what cannot be sent: an illegal value, name or target.
+    case "UND_ERR_INVALID_ARG":
+    case "UND_ERR_NOT_SUPPORTED":
+      return started ? undefined : { code: Reset.UNSENDABLE, blameless: true };
+    case "UND_ERR_REQ_CONTENT_LENGTH_MISMATCH":
+    case "POSTERN_BODY_LENGTH":
+      return { code: started ? Reset.BROKE : Reset.UNSENDABLE, blameless: true };
+    // It answered, more than may be passed on.
+    case "UND_ERR_HEADERS_OVERFLOW":
+      return { code: Reset.TOO_BIG, blameless: true };
+    case "UND_ERR_HEADERS_TIMEOUT":
+      return { code: Reset.TIMEOUT, blameless: false };
+    default:
+      return undefined;
+  }
+}
+
+/** Of a connection that there was, not of the attempt to make one. */
+function isOfSocket(error: Error): boolean {
+  const { syscall } = error as NodeJS.ErrnoException;
+  return syscall === "read" || syscall === "write";
 }
 
 /** undici gives names and values as Buffers, in turn, as they came. */

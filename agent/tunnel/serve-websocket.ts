@@ -6,12 +6,13 @@ import { type RequestHead, Reset } from "../../src/wire/messages.ts";
 import type { Backend, EndpointState } from "../dataplane/userspace/endpoints.ts";
 import type { ServedStream, Server } from "./connection.ts";
 import { type HandshakeFailure, type HandshakeHeaders, handshakeHeaders, shakeHands } from "./handshake.ts";
-import { IDLE_MS } from "./pools.ts";
+import type { Patience } from "./pools.ts";
 import { Tries } from "./tries.ts";
 
 export class WebSocketServer implements Server {
   readonly #stream: ServedStream;
   readonly #target: string;
+  readonly #patience: Patience;
   readonly #tries: Tries;
   #headers: HandshakeHeaders = {};
   #endpoint: EndpointState | undefined;
@@ -23,8 +24,9 @@ export class WebSocketServer implements Server {
   #closed = false;
   #over = false;
 
-  constructor(stream: ServedStream, head: RequestHead, backend: Backend) {
+  constructor(stream: ServedStream, head: RequestHead, backend: Backend, patience: Patience) {
     this.#stream = stream;
+    this.#patience = patience;
     this.#target = head.target;
     this.#tries = new Tries(backend.order(head.client, Date.now()), head);
     const headers = handshakeHeaders(head);
@@ -42,7 +44,7 @@ export class WebSocketServer implements Server {
     endpoint.begin();
     const guard = this.#guard;
     try {
-      this.#socket = shakeHands(endpoint, this.#target, this.#headers, {
+      this.#socket = shakeHands(endpoint, this.#target, this.#headers, this.#patience, {
         onOpen: (socket, headers) => guard(() => this.#onOpen(socket, headers)),
         onRefused: (response) => guard(() => this.#onRefused(response)),
         onFailed: (failure) => guard(() => this.#onFailed(failure)),
@@ -108,8 +110,9 @@ export class WebSocketServer implements Server {
     );
     response.on("end", () => guard(() => this.#onRefusalEnded()));
     response.on("close", () => guard(() => this.#onRefusalBroken("the backend's answer was cut")));
-    response.setTimeout(IDLE_MS, () => {
-      if (!response.isPaused()) response.destroy(new Error(`nothing came for ${IDLE_MS / 1000} s`));
+    const { idle } = this.#patience;
+    response.setTimeout(idle, () => {
+      if (!response.isPaused()) response.destroy(new Error(`nothing came for ${idle / 1000} s`));
     });
   }
 

@@ -28,7 +28,7 @@ export function serve(
   if (!head.websocket && !end && body === undefined) return new AwaitedBody(serving, stream, head);
   const request = backend.externalName === undefined ? head : withHost(head, backend.externalName);
   return head.websocket
-    ? new WebSocketServer(stream, request, backend)
+    ? new WebSocketServer(stream, request, backend, serving.pools.patience)
     : new HttpServer(stream, request, body, end, backend, serving.pools);
 }
 

@@ -37,12 +37,13 @@ export class InterimHeads {
     let at = 0;
     while (at < all.length) {
       const end = isInterim(all, at) ? endOfHead(all, at) : "none";
-      if (end === "more" && all.length - at <= HEAD_MOST) {
+      const length = (typeof end === "number" ? end : all.length) - at;
+      if (end === "more" && length <= HEAD_MOST) {
         this.#held = all.subarray(at);
         break;
       }
       const skip = typeof end === "number" && all[at + 10] === 0x30 && all[at + 11] === 0x30;
-      if (typeof end !== "number" || (skip && ++this.#skipped > SKIPPED_MOST)) {
+      if (typeof end !== "number" || (skip && (length > HEAD_MOST || ++this.#skipped > SKIPPED_MOST))) {
         this.over = true;
         passed.push(all.subarray(at));
         break;

@@ -6,7 +6,7 @@ import { WebSocket } from "ws";
 import { type EndpointState, Backends } from "../../../agent/dataplane/userspace/endpoints.ts";
 import type { Failures } from "../../../agent/dataplane/userspace/ejection.ts";
 import { Connection } from "../../../agent/tunnel/connection.ts";
-import { Pools } from "../../../agent/tunnel/pools.ts";
+import { type Patience, Pools } from "../../../agent/tunnel/pools.ts";
 import { serve } from "../../../agent/tunnel/serve.ts";
 import { BUDGET, MESSAGE_MAX } from "../../../src/wire/limits.ts";
 import type { Budget } from "../../../src/wire/session.ts";
@@ -68,12 +68,13 @@ export const endpointsOf = (
 /** One connection to `url`, and all that serves its streams. */
 export class Node {
   readonly backends = new Backends();
-  readonly pools = new Pools();
+  readonly pools: Pools;
   readonly budget: Budget = { held: 0, limit: BUDGET };
   readonly faults: unknown[] = [];
   readonly connection: Connection;
 
-  constructor(url: URL, ports: readonly number[]) {
+  constructor(url: URL, ports: readonly number[], patience?: Patience) {
+    this.pools = new Pools(patience);
     this.backends.update(web(ports));
     this.backends.onRetired((_key, address) => this.pools.retire(address));
     const socket = new WebSocket(`ws://${url.host}/tunnel`, { perMessageDeflate: false, maxPayload: MESSAGE_MAX });
