@@ -1,7 +1,14 @@
 // One connection to one shard: session + socket. Hands streams to their servers and their bytes to the socket; decides
-// nothing about endpoints. Lives as long as its socket.
+// nothing about endpoints. Lives as long as its socket. What throws in a server's hands ends its stream, what throws
+// elsewhere this connection: never the process, which serves other connections.
 import { WebSocket } from "ws";
-import { PING_SECONDS, PONG_PATIENCE_SECONDS, PROTOCOL_VERSIONS, SOCKET_BUFFER_MAX } from "../../src/wire/limits.ts";
+import {
+  CLOSE_REASON_MAX,
+  PING_SECONDS,
+  PONG_PATIENCE_SECONDS,
+  PROTOCOL_VERSIONS,
+  SOCKET_BUFFER_MAX,
+} from "../../src/wire/limits.ts";
 import {
   type GoAway,
   type Hello,
@@ -34,6 +41,8 @@ export interface ServedStream {
   reset(code: Reset, reason: string): void;
   /** The answer is complete; the server hears nothing more. What may still come of the request is thrown away. */
   finished(requestComplete: boolean): void;
+  /** A call about this stream threw: it is reset as broken, the server hears onReset, and the fault is told. */
+  fault(error: unknown): void;
 }
 
 export interface ConnectionEvents {
@@ -41,6 +50,8 @@ export interface ConnectionEvents {
   onGoAway(goAway: GoAway): void;
   onEnded(code: number, reason: string): void;
   open(stream: ServedStream, head: RequestHead, body: Uint8Array | undefined, end: boolean): Server;
+  /** Something threw, which cost one stream or this connection. */
+  onFault(error: unknown, ended: "stream" | "connection"): void;
 }
 
 export interface ConnectionIdentity {
@@ -67,11 +78,12 @@ export class Connection {
   #onPong: (() => void) | undefined;
   #onIdle: (() => void) | undefined;
   /** Runs outside any parser's callback: a producer that is told to go on may read its socket at once. */
-  readonly #turn = (): void => {
-    this.#scheduled = false;
-    this.#flush();
-    for (const id of this.#session.takeDrained()) this.#servers.get(id)?.onDrained();
-  };
+  readonly #turn = (): void =>
+    this.#guard(() => {
+      this.#scheduled = false;
+      this.#flush();
+      for (const id of this.#session.takeDrained()) this.#call(id, (server) => server.onDrained());
+    });
 
   constructor(socket: WebSocket, identity: ConnectionIdentity, budget: Budget, events: ConnectionEvents) {
     this.#socket = socket;
@@ -86,14 +98,14 @@ export class Connection {
       },
     });
     socket.binaryType = "nodebuffer";
-    socket.on("open", () => this.#onOpen());
-    socket.on("message", (data: Buffer, isBinary: boolean) => this.#onMessage(data, isBinary));
+    socket.on("open", () => this.#guard(() => this.#onOpen()));
+    socket.on("message", (data: Buffer, isBinary: boolean) => this.#guard(() => this.#onMessage(data, isBinary)));
     socket.on("close", (code, reason) => this.#onSocketClosed(code, reason.toString()));
   }
 
-  /** Streams being served. */
-  get open(): number {
-    return this.#session.open;
+  /** Streams that are not finished, and those who serve them: both none when nothing is held. */
+  get open(): { readonly streams: number; readonly servers: number } {
+    return { streams: this.#session.open, servers: this.#servers.size };
   }
 
   report(report: Report): void {
@@ -162,23 +174,20 @@ export class Connection {
         this.#open(event.id, event.head, event.body, event.end);
         break;
       case "data":
-        this.#servers.get(event.id)?.onData(event.bytes, event.end);
+        this.#call(event.id, (server) => server.onData(event.bytes, event.end));
         break;
       case "message":
-        this.#servers.get(event.id)?.onMessage(event.data, event.size);
+        this.#call(event.id, (server) => server.onMessage(event.data, event.size));
         break;
       case "close":
-        this.#servers.get(event.id)?.onClose(event.code, event.reason);
+        this.#call(event.id, (server) => server.onClose(event.code, event.reason));
         break;
-      case "reset": {
-        const server = this.#servers.get(event.id);
-        this.#servers.delete(event.id);
-        server?.onReset();
+      case "reset":
+        this.#lost(event.id);
         break;
-      }
       case "fatal":
         this.#flush();
-        this.#socket.close(event.code, event.reason.slice(0, 120));
+        this.#socket.close(event.code, fitting(event.reason));
         break;
       case "head":
       case "report":
@@ -187,11 +196,54 @@ export class Connection {
     }
   }
 
+  /** Whatever a server does with what came, it costs no more than its stream. */
+  #call(id: number, call: (server: Server) => void): void {
+    const server = this.#servers.get(id);
+    if (server === undefined) return;
+    try {
+      call(server);
+    } catch (error) {
+      this.#fault(id, error);
+    }
+  }
+
+  /** The stream is over, and its server has not ended it. */
+  #lost(id: number): void {
+    const server = this.#servers.get(id);
+    this.#servers.delete(id);
+    try {
+      server?.onReset();
+    } catch (error) {
+      this.#events.onFault(error, "stream");
+    }
+  }
+
+  #fault(id: number, error: unknown): void {
+    this.#events.onFault(error, "stream");
+    this.#lost(id);
+    this.#session.reset(id, Reset.BROKE, "a fault in the agent");
+    this.#schedule();
+  }
+
+  #guard(call: () => void): void {
+    try {
+      call();
+    } catch (error) {
+      this.#events.onFault(error, "connection");
+      this.terminate();
+    }
+  }
+
   #open(id: number, head: RequestHead, body: Uint8Array | undefined, end: boolean): void {
+    // A server may end its stream before it is known by it.
+    let over = false;
     const stream: ServedStream = {
       id,
       respond: (response) => {
+        const open = this.#session.open;
         this.#session.respond(id, response, undefined, false);
+        // A head that fits no frame has become a reset.
+        if (this.#session.open < open) this.#lost(id);
         this.#schedule();
       },
       write: (bytes, last) => {
@@ -214,6 +266,7 @@ export class Connection {
         this.#schedule();
       },
       reset: (code, reason) => {
+        over = true;
         this.#servers.delete(id);
         this.#session.reset(id, code, reason);
         this.#schedule();
@@ -223,8 +276,17 @@ export class Connection {
         else this.#servers.set(id, this.#ignoreRest(id));
         this.#schedule();
       },
+      fault: (error) => {
+        over = true;
+        this.#fault(id, error);
+      },
     };
-    this.#servers.set(id, this.#events.open(stream, head, body, end));
+    try {
+      const server = this.#events.open(stream, head, body, end);
+      if (!over) this.#servers.set(id, server);
+    } catch (error) {
+      this.#fault(id, error);
+    }
   }
 
   /** What is left of a request whose answer is complete: it is read, so that nothing stalls, and thrown away. */
@@ -268,11 +330,15 @@ export class Connection {
   #onSocketClosed(code: number, reason: string): void {
     clearInterval(this.#ping);
     this.#session.abandon();
-    const servers = [...this.#servers.values()];
-    this.#servers.clear();
-    for (const server of servers) server.onReset();
+    for (const id of [...this.#servers.keys()]) this.#lost(id);
     this.#onPong?.();
     this.#onIdle?.();
     this.#events.onEnded(code, reason);
   }
+}
+
+/** As much of a close frame's reason as it has room for, in whole characters. */
+function fitting(reason: string): Buffer {
+  const bytes = Buffer.alloc(CLOSE_REASON_MAX);
+  return bytes.subarray(0, new TextEncoder().encodeInto(reason, bytes).written);
 }

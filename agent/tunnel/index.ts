@@ -3,14 +3,14 @@
 import type { Logger } from "pino";
 import type { WebSocket } from "ws";
 import { BUDGET } from "../../src/wire/limits.ts";
-import { type Report, type RequestHead, Reset } from "../../src/wire/messages.ts";
+import type { Report, RequestHead } from "../../src/wire/messages.ts";
 import type { Budget } from "../../src/wire/session.ts";
 import type { Backends } from "../dataplane/userspace/endpoints.ts";
 import { Connection, type ServedStream, type Server } from "./connection.ts";
 import { dial } from "./dial.ts";
+import { Faults } from "./faults.ts";
 import { Pools } from "./pools.ts";
-import { HttpServer } from "./serve-http.ts";
-import { WebSocketServer } from "./serve-websocket.ts";
+import { type Serving, serve } from "./serve.ts";
 import { type Ended, redial } from "./supervise.ts";
 
 export interface TunnelOptions {
@@ -59,12 +59,16 @@ class Shards implements Tunnel {
   readonly #started = Date.now();
   readonly #budget: Budget = { held: 0, limit: BUDGET };
   readonly #pools = new Pools();
+  readonly #serving: Serving;
+  readonly #faults: Faults;
   readonly #shards: Shard[] = [];
   #report: Report = { endpoints: [] };
   #draining = false;
 
   constructor(options: TunnelOptions) {
     this.#options = options;
+    this.#serving = { backends: options.backends, pools: this.#pools };
+    this.#faults = new Faults(options.log);
     options.backends.onRetired((_key, address) => this.#pools.retire(address));
   }
 
@@ -105,7 +109,8 @@ class Shards implements Tunnel {
           },
           ended: () => this.#tell(),
           draining: () => this.#draining,
-          serve: (stream, head, body, end) => this.#serve(stream, head, body, end),
+          serve: (stream, head, body, end) => serve(this.#serving, stream, head, body, end),
+          fault: (error, ended) => this.#faults.tell(error, ended),
         }),
       );
     }
@@ -117,18 +122,6 @@ class Shards implements Tunnel {
       refused: this.#shards.some((shard) => shard.refused),
     });
   }
-
-  /** Only what this node's own plan lists, and only for clients that it allows. */
-  #serve(stream: ServedStream, head: RequestHead, body: Uint8Array | undefined, end: boolean): Server {
-    const backend = this.#options.backends.find(head.service, head.port);
-    if (backend === undefined) return refuse(stream, Reset.REFUSED, `${head.service}:${head.port} is not exposed here`);
-    if (!backend.sourceAllowed(head.client)) return refuse(stream, Reset.REFUSED, "source address not allowed");
-    if (backend.refusal !== undefined) return refuse(stream, Reset.NO_ENDPOINT, backend.refusal);
-    const request = backend.externalName === undefined ? head : withHost(head, backend.externalName);
-    return head.websocket
-      ? new WebSocketServer(stream, request, backend)
-      : new HttpServer(stream, request, body, end, backend, this.#pools);
-  }
 }
 
 interface ShardEvents {
@@ -136,6 +129,7 @@ interface ShardEvents {
   ended(): void;
   draining(): boolean;
   serve(stream: ServedStream, head: RequestHead, body: Uint8Array | undefined, end: boolean): Server;
+  fault(error: unknown, ended: "stream" | "connection"): void;
 }
 
 class Shard {
@@ -185,6 +179,7 @@ class Shard {
     let token = "";
     let status: number | undefined;
     let permanent = false;
+    let told = false;
     let connectedAt = 0;
     let socket: WebSocket;
     try {
@@ -214,6 +209,9 @@ class Shard {
         if (this.connection !== undefined) this.#events.ready(this.connection, hello.shards ?? 1);
       },
       onGoAway: (goAway) => {
+        // Once, and once more where it turns permanent: an edge may say it as often as it likes.
+        if (told && (permanent || !goAway.permanent)) return;
+        told = true;
         permanent ||= goAway.permanent;
         log.warn({ shard: this.#index, reason: goAway.reason, permanent }, "the edge says go away");
       },
@@ -226,6 +224,7 @@ class Shard {
         this.#after({ code, permanent, connectedMs, ...(status === undefined ? {} : { status }) }, token);
       },
       open: (stream, head, body, end) => this.#events.serve(stream, head, body, end),
+      onFault: (error, ended) => this.#events.fault(error, ended),
     });
   }
 
@@ -260,18 +259,4 @@ class Shard {
       this.#dial();
     }, TOKEN_CHECK_MS);
   }
-}
-
-/** The server behind an ExternalName knows itself by that name, not by the listener's. */
-function withHost(head: RequestHead, host: string): RequestHead {
-  const headers = head.headers.map((item, index, all) =>
-    index % 2 === 1 && (all[index - 1] as string).toLowerCase() === "host" ? host : item,
-  );
-  return { ...head, headers };
-}
-
-function refuse(stream: ServedStream, code: Reset, reason: string): Server {
-  stream.reset(code, reason);
-  const nothing = (): void => {};
-  return { onData: nothing, onMessage: nothing, onClose: nothing, onReset: nothing, onDrained: nothing };
 }

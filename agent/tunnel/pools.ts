@@ -1,18 +1,33 @@
 // Kept connections to endpoints, one undici Pool for each address:port. A pool goes the moment its endpoint leaves the
 // plan or turns terminating: a reused connection that closes just then is a request that may have been sent.
 import { Pool } from "undici";
+import { answerBeforeWriteError, connector, skipContinue, tellNothingSent } from "../../src/net/connector.ts";
 import { knock } from "../knock.ts";
 
-/** A LAN answers in milliseconds; a host that lost power never does, and the next endpoint is waiting. */
-const CONNECT_MS = 2_000;
-/** Longest wait for an answer's head. */
-const HEAD_MS = 300_000;
-/** Longest silence within a body: Server-Sent Events live longer than cloud load balancers' usual minute. */
-const IDLE_MS = 900_000;
+/** Milliseconds. */
+export interface Patience {
+  /** For a connection. A LAN answers at once; a host that lost power never does, and the next endpoint is waiting. */
+  readonly connect: number;
+  /** For an answer's head, a WebSocket's too: exports, reports, long polls, cold starts. */
+  readonly head: number;
+  /** With silence within a body: Server-Sent Events live longer than cloud load balancers' usual minute. */
+  readonly idle: number;
+}
+const PATIENCE: Patience = { connect: 2_000, head: 900_000, idle: 900_000 };
+/** Bytes of an answer's head. What the edge passes on is checked there; this bounds what the agent holds of it. */
+export const HEAD_BYTES = 128 * 1024;
 
 export class Pools {
+  readonly patience: Patience;
+  readonly #connect: ReturnType<typeof connector>;
   readonly #pools = new Map<string, Pool>();
   readonly #looks = new Map<string, Promise<boolean>>();
+
+  constructor(patience = PATIENCE) {
+    this.patience = patience;
+    const options = { timeout: patience.connect, noDelay: true };
+    this.#connect = connector(options, tellNothingSent, answerBeforeWriteError, skipContinue);
+  }
 
   get(address: string, port: number): Pool {
     const key = address.includes(":") ? `[${address}]:${port}` : `${address}:${port}`;
@@ -21,11 +36,10 @@ export class Pools {
       pool = new Pool(`http://${key}`, {
         connections: null,
         pipelining: 1,
-        connect: { timeout: CONNECT_MS, noDelay: true },
-        headersTimeout: HEAD_MS,
-        bodyTimeout: IDLE_MS,
-        // Both are checked by the edge, or by the endpoint; a limit here would only be a second opinion.
-        maxHeaderSize: 128 * 1024,
+        connect: this.#connect,
+        headersTimeout: this.patience.head,
+        bodyTimeout: this.patience.idle,
+        maxHeaderSize: HEAD_BYTES,
       });
       this.#pools.set(key, pool);
     }

@@ -1,23 +1,21 @@
-// Serves one HTTP stream: chooses endpoints in order, sends the request, streams the answer back under credit.
-// Never sent: the next endpoint. Maybe sent: the next one only for an idempotent request whose body is whole.
-// Sent to a host that lost its power or network, which nothing would tell for minutes: the same, after a look (#look).
-// A broken answer resets the stream; it never ends it.
+// Serves one HTTP stream: sends the request to one endpoint after the other, as far as tries.ts allows, and streams the
+// answer back under credit. A host that lost its power or network, which nothing would tell for minutes, is left for another
+// after a look (#look). Every answer passes once; a broken one resets the stream and never ends it.
 import { Readable } from "node:stream";
 import type { Dispatcher } from "undici";
+import { NothingSent } from "../../src/net/connector.ts";
 import { declaredLength } from "../../src/wire/http.ts";
 import { type RequestHead, Reset } from "../../src/wire/messages.ts";
-import { isIdempotentMethod } from "../../src/wire/repeat.ts";
 import type { Backend, EndpointState } from "../dataplane/userspace/endpoints.ts";
 import type { ServedStream, Server } from "./connection.ts";
 import type { Pools } from "./pools.ts";
+import { Tries } from "./tries.ts";
 
-/** Endpoints tried for one request that none of them saw. */
-const TRIES_UNSENT = 5;
-/** Endpoints tried for one request that some of them may have seen. */
-const TRIES_SENT = 2;
 /** A request that waits so long for its answer makes sure that the host is there; the next time after twice as long. */
 const LOOK_MS = 2_000;
 const LOOK_MOST_MS = 60_000;
+/** Interim answers (102, 103) to one request. One every 20 s, as WebDAV servers send them, makes more than five hours. */
+const INTERIM_MOST = 1_000;
 
 type Controller = Dispatcher.DispatchController;
 
@@ -25,21 +23,24 @@ export class HttpServer implements Server, Dispatcher.DispatchHandler {
   readonly #stream: ServedStream;
   readonly #head: RequestHead;
   readonly #pools: Pools;
-  readonly #endpoints: Iterator<EndpointState>;
+  readonly #tries: Tries;
   readonly #body: Uint8Array | IncomingBody | null;
   #endpoint: EndpointState | undefined;
-  /** The next one, where a look has found that the host of this one is gone. */
+  /** Where it goes next: another, as a look has found this one's host gone; or this one once more, which saw nothing. */
   #refuge: EndpointState | undefined;
+  /** Of the exchange with #endpoint, from the moment when it may see the request. */
   #controller: Controller | undefined;
   #timer: NodeJS.Timeout | undefined;
-  #attempts = 0;
-  #sent = false;
-  #answered = false;
+  /** Something of an answer has come, be it an interim one. */
+  #begun = false;
+  #interim = 0;
   #over = false;
   /** Body bytes that the answer still owes by its Content-Length; NaN: unknown, or none will come. */
   #remaining = Number.NaN;
+  /** All of the answer was passed on. */
   #ended = false;
 
+  /** `end`: `body` is all of it, else its beginning. */
   constructor(
     stream: ServedStream,
     head: RequestHead,
@@ -51,24 +52,24 @@ export class HttpServer implements Server, Dispatcher.DispatchHandler {
     this.#stream = stream;
     this.#head = head;
     this.#pools = pools;
+    this.#tries = new Tries(backend.order(head.client, Date.now()), head);
+    const declared = declaredLength(head.headers);
+    const length = body?.length ?? 0;
     if (end) {
       this.#body = body ?? null;
-      if (body !== undefined) stream.consumed(body.length);
-    } else this.#body = new IncomingBody((bytes) => stream.consumed(bytes), body);
-    this.#endpoints = backend.order(head.client, Date.now())[Symbol.iterator]();
-    this.#next("no endpoint");
+      if (length > 0) stream.consumed(length);
+    } else this.#body = new IncomingBody((bytes) => stream.consumed(bytes), body, declared);
+    // undici would write the length that it sees: half an upload would be a whole one.
+    if (end && declared !== undefined && declared !== length)
+      this.#fail(Reset.UNSENDABLE, `the body has ${length} bytes, and Content-Length says ${declared}`);
+    else this.#next("no endpoint");
   }
 
   /** Sends the request to the next endpoint, or gives up with `why` the last one failed. */
   #next(why: string): void {
-    const most = this.#sent ? TRIES_SENT : TRIES_UNSENT;
-    const endpoint = this.#refuge ?? (this.#attempts < most ? this.#following() : undefined);
+    const endpoint = this.#tries.next(this.#refuge);
     this.#refuge = undefined;
-    if (endpoint === undefined) {
-      const code = this.#sent ? Reset.BROKE : this.#attempts === 0 ? Reset.NO_ENDPOINT : Reset.NOT_SENT;
-      return this.#fail(code, why);
-    }
-    this.#attempts++;
+    if (endpoint === undefined) return this.#fail(this.#tries.outcome, why);
     this.#endpoint = endpoint;
     endpoint.begin();
     try {
@@ -83,16 +84,10 @@ export class HttpServer implements Server, Dispatcher.DispatchHandler {
         this,
       );
     } catch (error) {
-      // undici refuses what cannot be sent: an illegal header or method. No endpoint is to blame.
-      endpoint.end();
-      this.#endpoint = undefined;
-      this.#fail(Reset.REFUSED, error instanceof Error ? error.message : String(error));
+      // Whatever undici has against a request it tells onResponseError.
+      this.#release();
+      throw error;
     }
-  }
-
-  #following(): EndpointState | undefined {
-    const { done, value } = this.#endpoints.next();
-    return done === true ? undefined : value;
   }
 
   /** Nothing has come since the request was sent. A host that does not take a connection in time is left for another. */
@@ -100,73 +95,100 @@ export class HttpServer implements Server, Dispatcher.DispatchHandler {
     const [controller, endpoint] = [this.#controller, this.#endpoint];
     if (controller === undefined || endpoint === undefined) return;
     const reached = await this.#pools.reaches(endpoint.address, endpoint.port);
-    if (this.#over || this.#answered || this.#controller !== controller) return;
+    if (this.#over || this.#begun || this.#controller !== controller) return;
     if (reached) return this.#lookAfter(Math.min(2 * waited, LOOK_MOST_MS));
     // The verdict may be wrong (a server too busy to accept), so it never costs a request: without another, it waits on.
-    if (!this.#maySendAgain() || this.#attempts >= TRIES_UNSENT) return;
-    this.#refuge = this.#following();
+    if (!this.#tries.mayRepeat || !this.#replayable) return;
+    this.#refuge = this.#tries.reserve();
     if (this.#refuge !== undefined) controller.abort(new Error("its host does not answer any more"));
   }
 
   #lookAfter(ms: number): void {
-    this.#timer = setTimeout(() => void this.#look(ms), ms);
+    this.#timer = setTimeout(() => {
+      this.#look(ms).catch((error: unknown) => this.#stream.fault(error));
+    }, ms);
   }
 
-  #maySendAgain(): boolean {
-    return isIdempotentMethod(this.#head.method) && this.#replayable();
-  }
-
-  #replayable(): boolean {
+  get #replayable(): boolean {
     return !(this.#body instanceof IncomingBody) || !this.#body.touched;
   }
 
-  // ---- undici, about the endpoint --------------------------------------------------------------------------------
+  // ---- undici, about the endpoint: what throws here is no failure of the endpoint's ---------------------------------
 
   /** The request is about to be written to a connected socket: from here on it may have been sent. */
   onRequestStart(controller: Controller): void {
     this.#controller = controller;
     if (this.#over) return controller.abort(new Error("cancelled"));
-    this.#sent = true;
+    this.#tries.seen();
     this.#lookAfter(LOOK_MS);
   }
 
+  onResponseStarted(): void {
+    this.#begun = true;
+  }
+
   onResponseStart(controller: Controller, status: number): void {
-    if (status < 200) return;
-    this.#answered = true;
+    this.#guard(() => this.#onHead(controller, status));
+  }
+
+  #onHead(controller: Controller, status: number): void {
+    if (this.#over) return controller.abort(new Error("cancelled"));
+    if (status < 200 && status >= 100) {
+      if (++this.#interim > INTERIM_MOST) controller.abort(new Error(`more than ${INTERIM_MOST} interim answers`));
+      return;
+    }
     clearTimeout(this.#timer);
+    if (status < 100 || status > 599) return this.#abandon(Reset.BROKE, `the endpoint answered with status ${status}`);
     const headers = flatten(controller.rawHeaders);
     this.#remaining = this.#head.method === "HEAD" ? Number.NaN : (declaredLength(headers) ?? Number.NaN);
     this.#stream.respond({ status, headers });
   }
 
   onResponseData(controller: Controller, chunk: Buffer): void {
+    if (this.#over) return;
     this.#remaining -= chunk.length;
     // The last bytes by Content-Length carry the end themselves: one frame less.
     this.#ended = this.#remaining === 0;
-    if (!this.#stream.write(chunk, this.#ended)) controller.pause();
+    if (!this.#stream.write(chunk, this.#ended) && !this.#ended) controller.pause();
   }
 
   onResponseEnd(): void {
-    this.#endpoint?.succeeded();
-    this.#release();
-    if (this.#over) return;
-    this.#over = true;
-    if (!this.#ended) this.#stream.write(NOTHING, true);
-    const complete = !(this.#body instanceof IncomingBody) || this.#body.complete;
-    if (this.#body instanceof IncomingBody) this.#body.discard();
-    this.#stream.finished(complete);
+    this.#guard(() => {
+      this.#endpoint?.succeeded();
+      this.#release();
+      if (!this.#over) this.#complete();
+    });
   }
 
-  onResponseError(_controller: Controller, error: Error): void {
+  onResponseError(_controller: Controller | null, error: Error): void {
+    this.#guard(() => this.#onError(error));
+  }
+
+  #guard(call: () => void): void {
+    try {
+      call();
+    } catch (fault) {
+      this.#stream.fault(fault);
+    }
+  }
+
+  #onError(error: Error): void {
     const endpoint = this.#endpoint;
+    const started = this.#controller !== undefined;
     this.#release();
     if (this.#over) return;
-    const timeout = "code" in error && error.code === "UND_ERR_HEADERS_TIMEOUT";
-    endpoint?.failed(error.message);
-    if (this.#answered) return this.#fail(Reset.BROKE, error.message);
-    if (timeout) return this.#fail(Reset.TIMEOUT, error.message);
-    if (this.#sent && !this.#maySendAgain()) return this.#fail(Reset.BROKE, error.message);
-    if (!this.#replayable()) return this.#fail(Reset.NOT_SENT, error.message);
+    // What breaks after the last byte is nobody's loss.
+    if (this.#ended) return this.#complete();
+    if (error instanceof NothingSent) this.#tries.unseen();
+    // Its server had closed the kept connection: no failure, and a new connection to it shows more.
+    if (error instanceof NothingSent ? error.kept : !started && isOfSocket(error)) this.#refuge = endpoint;
+    else {
+      const final = finalCode(error, started);
+      if (final === undefined || !final.blameless) endpoint?.failed(error.message);
+      if (final !== undefined) return this.#fail(final.code, error.message);
+      if (this.#begun) return this.#fail(Reset.BROKE, error.message);
+    }
+    if (!this.#replayable) return this.#fail(this.#tries.outcome, error.message);
     this.#next(error.message);
   }
 
@@ -177,10 +199,25 @@ export class HttpServer implements Server, Dispatcher.DispatchHandler {
     this.#controller = undefined;
   }
 
+  /** The answer was passed on, all but its end perhaps. */
+  #complete(): void {
+    this.#over = true;
+    if (!this.#ended) this.#stream.write(NOTHING, true);
+    const complete = !(this.#body instanceof IncomingBody) || this.#body.complete;
+    if (this.#body instanceof IncomingBody) this.#body.discard();
+    this.#stream.finished(complete);
+  }
+
   #fail(code: Reset, reason: string): void {
     this.#over = true;
     if (this.#body instanceof IncomingBody) this.#body.destroy();
     this.#stream.reset(code, reason);
+  }
+
+  /** The same, in the midst of an exchange, for which nobody is to blame. */
+  #abandon(code: Reset, reason: string): void {
+    this.#fail(code, reason);
+    this.#controller?.abort(new Error(reason));
   }
 
   // ---- the tunnel, about the client ------------------------------------------------------------------------------
@@ -209,6 +246,8 @@ const NOTHING = new Uint8Array(0);
 /** A request body that is still arriving. Bytes count as consumed when they are handed to the endpoint's socket. */
 class IncomingBody extends Readable {
   readonly #consumed: (bytes: number) => void;
+  /** Bytes that Content-Length still promises; NaN: it says nothing. */
+  #owed: number;
   #waiting: Uint8Array[] = [];
   #wanted = false;
   /** All of it has arrived. */
@@ -216,17 +255,25 @@ class IncomingBody extends Readable {
   /** An endpoint has begun to read: it cannot be sent again. */
   touched = false;
 
-  constructor(consumed: (bytes: number) => void, first: Uint8Array | undefined) {
+  constructor(consumed: (bytes: number) => void, first: Uint8Array | undefined, declared: number | undefined) {
     super({ highWaterMark: 0, autoDestroy: false });
     this.#consumed = consumed;
-    if (first !== undefined) this.#waiting.push(first);
+    this.#owed = declared ?? Number.NaN;
+    if (first !== undefined) {
+      this.#waiting.push(first);
+      this.#owed -= first.length;
+    }
     // undici destroys it with the error that it reports anyway.
     this.on("error", () => {});
   }
 
   receive(bytes: Uint8Array, end: boolean): void {
-    if (bytes.length > 0) this.#waiting.push(bytes);
     this.complete = end;
+    // Nobody reads any more.
+    if (this.destroyed) return this.#consumed(bytes.length);
+    if (bytes.length > 0) this.#waiting.push(bytes);
+    this.#owed -= bytes.length;
+    if (this.#owed < 0 || (end && this.#owed > 0)) return void this.destroy(new WrongLength());
     if (this.#wanted) this._read();
   }
 
@@ -253,6 +300,40 @@ class IncomingBody extends Readable {
     this.#consumed(bytes);
     this.destroy();
   }
+}
+
+class WrongLength extends Error {
+  readonly code = "POSTERN_BODY_LENGTH";
+
+  constructor() {
+    super("the body is not as long as Content-Length says");
+  }
+}
+
+/** What no other endpoint would change. `started`: it may have been sent. */
+function finalCode(error: Error, started: boolean): { code: Reset; blameless: boolean } | undefined {
+  switch ("code" in error ? error.code : undefined) {
+    // undici refuses what cannot be sent: an illegal value, name or target.
+    case "UND_ERR_INVALID_ARG":
+    case "UND_ERR_NOT_SUPPORTED":
+      return started ? undefined : { code: Reset.UNSENDABLE, blameless: true };
+    case "UND_ERR_REQ_CONTENT_LENGTH_MISMATCH":
+    case "POSTERN_BODY_LENGTH":
+      return { code: started ? Reset.BROKE : Reset.UNSENDABLE, blameless: true };
+    // It answered, more than may be passed on.
+    case "UND_ERR_HEADERS_OVERFLOW":
+      return { code: Reset.TOO_BIG, blameless: true };
+    case "UND_ERR_HEADERS_TIMEOUT":
+      return { code: Reset.TIMEOUT, blameless: false };
+    default:
+      return undefined;
+  }
+}
+
+/** Of a connection that there was, not of the attempt to make one. */
+function isOfSocket(error: Error): boolean {
+  const { syscall } = error as NodeJS.ErrnoException;
+  return syscall === "read" || syscall === "write";
 }
 
 /** undici gives names and values as Buffers, in turn, as they came. */

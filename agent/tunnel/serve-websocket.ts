@@ -1,116 +1,137 @@
 // Serves one WebSocket stream: the backend's handshake comes first and is relayed, subprotocol or refusal; then messages
-// both ways under credit, and the close codes. Each hop answers its own pings.
+// both ways under credit, and the close codes. Each hop answers its own pings. When a handshake is made again: tries.ts.
 import type { IncomingMessage } from "node:http";
 import { WebSocket } from "ws";
-import { WEBSOCKET_MESSAGE_MAX } from "../../src/wire/limits.ts";
 import { type RequestHead, Reset } from "../../src/wire/messages.ts";
 import type { Backend, EndpointState } from "../dataplane/userspace/endpoints.ts";
 import type { ServedStream, Server } from "./connection.ts";
-
-const HANDSHAKE_MS = 10_000;
-const TRIES = 5;
-/** What `ws` writes itself, or the session carries otherwise. */
-const OWN: ReadonlySet<string> = new Set(["connection", "upgrade", "sec-websocket-accept", "sec-websocket-extensions"]);
+import { type HandshakeFailure, type HandshakeHeaders, handshakeHeaders, shakeHands } from "./handshake.ts";
+import type { Patience } from "./pools.ts";
+import { Tries } from "./tries.ts";
 
 export class WebSocketServer implements Server {
   readonly #stream: ServedStream;
-  readonly #head: RequestHead;
-  readonly #endpoints: Iterator<EndpointState>;
+  readonly #target: string;
+  readonly #patience: Patience;
+  readonly #tries: Tries;
+  #headers: HandshakeHeaders = {};
   #endpoint: EndpointState | undefined;
+  /** Being dialled, or open. */
   #socket: WebSocket | undefined;
-  #attempts = 0;
+  #refusal: IncomingMessage | undefined;
+  #open = false;
+  /** The client has closed its half. */
+  #closed = false;
   #over = false;
 
-  constructor(stream: ServedStream, head: RequestHead, backend: Backend) {
+  constructor(stream: ServedStream, head: RequestHead, backend: Backend, patience: Patience) {
     this.#stream = stream;
-    this.#head = head;
-    this.#endpoints = backend.order(head.client, Date.now())[Symbol.iterator]();
-    this.#next("no endpoint");
+    this.#patience = patience;
+    this.#target = head.target;
+    this.#tries = new Tries(backend.order(head.client, Date.now()), head);
+    const headers = handshakeHeaders(head);
+    if (typeof headers === "string") this.#fail(Reset.UNSENDABLE, headers);
+    else {
+      this.#headers = headers;
+      this.#next("no endpoint");
+    }
   }
 
   #next(why: string): void {
-    const next = this.#attempts < TRIES ? this.#endpoints.next() : undefined;
-    if (next === undefined || next.done === true)
-      return this.#fail(this.#attempts === 0 ? Reset.NO_ENDPOINT : Reset.NOT_SENT, why);
-    this.#attempts++;
-    this.#dial(next.value);
-  }
-
-  #dial(endpoint: EndpointState): void {
+    const endpoint = this.#tries.next();
+    if (endpoint === undefined) return this.#fail(this.#tries.outcome, why);
     this.#endpoint = endpoint;
     endpoint.begin();
-    const host = endpoint.address.includes(":") ? `[${endpoint.address}]` : endpoint.address;
-    const { headers, protocols } = split(this.#head.headers);
-    let socket: WebSocket;
+    const guard = this.#guard;
     try {
-      socket = new WebSocket(`ws://${host}:${endpoint.port}${this.#head.target}`, protocols, {
-        headers,
-        perMessageDeflate: false,
-        followRedirects: false,
-        handshakeTimeout: HANDSHAKE_MS,
-        maxPayload: WEBSOCKET_MESSAGE_MAX,
+      this.#socket = shakeHands(endpoint, this.#target, this.#headers, this.#patience, {
+        onOpen: (socket, headers) => guard(() => this.#onOpen(socket, headers)),
+        onRefused: (response) => guard(() => this.#onRefused(response)),
+        onFailed: (failure) => guard(() => this.#onFailed(failure)),
       });
     } catch (error) {
       this.#release();
-      return this.#fail(Reset.REFUSED, error instanceof Error ? error.message : String(error));
+      throw error;
     }
-    this.#socket = socket;
-    let answered = false;
-    socket.on("upgrade", (response) => {
-      answered = true;
-      endpoint.succeeded();
-      this.#stream.respond({ status: 101, headers: response.rawHeaders.filter(notOwn) });
-    });
-    socket.on("unexpected-response", (_request, response) => {
-      answered = true;
-      endpoint.succeeded();
-      this.#refuse(response);
-    });
-    socket.on("message", (data: Buffer, isBinary: boolean) => {
-      if (!this.#stream.sendMessage(data, !isBinary)) socket.pause();
-    });
-    socket.on("error", (error) => {
-      if (answered || this.#over) return;
-      answered = true;
-      const code = "code" in error ? error.code : undefined;
-      this.#release();
-      endpoint.failed(error.message);
-      // Nobody saw a handshake that could not be sent; one that broke may have been seen, and is not repeated.
-      if (code === "ECONNREFUSED" || code === "EHOSTUNREACH" || code === "ETIMEDOUT") this.#next(error.message);
-      else this.#fail(Reset.BROKE, error.message);
-    });
-    socket.on("close", (code, reason) => {
-      if (this.#over || this.#socket !== socket || !answered) return;
-      this.#release();
-      this.#over = true;
-      if (code === 1006) this.#stream.reset(Reset.BROKE, "the backend's socket broke");
-      else {
-        this.#stream.sendClose(code === 1005 ? 0 : code, reason.toString());
-        this.#stream.finished(true);
-      }
-    });
+  }
+
+  #onFailed({ stage, reason }: HandshakeFailure): void {
+    const endpoint = this.#endpoint;
+    this.#release();
+    this.#socket = undefined;
+    if (this.#over) return;
+    endpoint?.failed(reason);
+    if (stage === "timeout") return this.#fail(Reset.TIMEOUT, reason);
+    if (stage !== "unsent") this.#tries.seen();
+    // What is no handshake is an answer all the same: nobody is asked again.
+    if (stage === "answered") return this.#fail(Reset.BROKE, reason);
+    this.#next(reason);
+  }
+
+  #onOpen(socket: WebSocket, headers: readonly string[]): void {
+    if (this.#over) return socket.terminate();
+    this.#open = true;
+    this.#endpoint?.succeeded();
+    this.#stream.respond({ status: 101, headers });
+    const guard = this.#guard;
+    socket.on("message", (data: Buffer, isBinary: boolean) =>
+      guard(() => {
+        if (!this.#over && !this.#stream.sendMessage(data, !isBinary)) socket.pause();
+      }),
+    );
+    socket.on("close", (code, reason) => guard(() => this.#onSocketClosed(code, reason.toString())));
+  }
+
+  #onSocketClosed(code: number, reason: string): void {
+    this.#release();
+    if (this.#over) return;
+    // 1006: no close frame came; 1005: one without a code did.
+    if (code === 1006) return this.#fail(Reset.BROKE, "the backend's socket broke");
+    this.#over = true;
+    this.#stream.sendClose(code === 1005 ? 0 : code, reason);
+    this.#stream.finished(this.#closed);
   }
 
   /** The backend answered, but did not upgrade: an ordinary answer, body and all. */
-  #refuse(response: IncomingMessage): void {
-    this.#stream.respond({ status: response.statusCode ?? 502, headers: response.rawHeaders });
-    response.on("data", (chunk: Buffer) => {
-      if (!this.#stream.write(chunk, false)) response.pause();
-    });
-    response.on("end", () => {
-      this.#release();
-      if (this.#over) return;
-      this.#over = true;
-      this.#stream.write(new Uint8Array(0), true);
-      this.#stream.finished(false);
-    });
-    response.on("error", (error) => {
-      this.#release();
-      if (!this.#over) this.#fail(Reset.BROKE, error.message);
-    });
+  #onRefused(response: IncomingMessage): void {
+    const guard = this.#guard;
+    const status = response.statusCode ?? 0;
     this.#refusal = response;
+    // It stays the response's: a reader's error is never nobody's.
+    response.on("error", (error) => guard(() => this.#onRefusalBroken(error.message)));
+    if (status < 200 || status > 599)
+      return this.#onRefusalBroken(`the backend answered the handshake with status ${status}`);
+    this.#endpoint?.succeeded();
+    this.#stream.respond({ status, headers: response.rawHeaders });
+    response.on("data", (chunk: Buffer) =>
+      guard(() => {
+        if (!this.#over && !this.#stream.write(chunk, false)) response.pause();
+      }),
+    );
+    response.on("end", () => guard(() => this.#onRefusalEnded()));
+    response.on("close", () => guard(() => this.#onRefusalBroken("the backend's answer was cut")));
+    const { idle } = this.#patience;
+    response.setTimeout(idle, () => {
+      if (!response.isPaused()) response.destroy(new Error(`nothing came for ${idle / 1000} s`));
+    });
   }
-  #refusal: IncomingMessage | undefined;
+
+  #onRefusalEnded(): void {
+    this.#release();
+    if (this.#over) return;
+    this.#over = true;
+    this.#stream.write(new Uint8Array(0), true);
+    this.#stream.finished(this.#closed);
+    this.#socket?.terminate();
+  }
+
+  #onRefusalBroken(why: string): void {
+    this.#release();
+    if (this.#over) return;
+    this.#fail(Reset.BROKE, why);
+    this.#refusal?.destroy();
+    this.#socket?.terminate();
+  }
 
   #release(): void {
     this.#endpoint?.end();
@@ -122,13 +143,36 @@ export class WebSocketServer implements Server {
     this.#stream.reset(code, reason);
   }
 
+  /** For what sockets call: what throws ends this stream alone. */
+  readonly #guard = (call: () => void): void => {
+    try {
+      call();
+    } catch (error) {
+      this.#stream.fault(error);
+    }
+  };
+
   onMessage(data: string | Uint8Array, size: number): void {
-    this.#socket?.send(data, { binary: typeof data !== "string" }, () => this.#stream.consumed(size));
+    if (this.#socket === undefined || !this.#open) return this.#break("a message before the answer to the handshake");
+    this.#socket.send(data, { binary: typeof data !== "string" }, () => this.#stream.consumed(size));
   }
 
   onClose(code: number, reason: string): void {
-    if (code === 0) this.#socket?.close();
-    else this.#socket?.close(code, reason);
+    if (this.#socket === undefined || !this.#open) return this.#break("a close before the answer to the handshake");
+    this.#closed = true;
+    try {
+      if (code === 0) this.#socket.close();
+      else this.#socket.close(code, reason);
+    } catch (error) {
+      // A code or a reason that no close frame can have.
+      this.#break((error as Error).message);
+    }
+  }
+
+  /** The edge sent what no client can send. */
+  #break(why: string): void {
+    this.onReset();
+    this.#stream.reset(Reset.BROKE, why);
   }
 
   onReset(): void {
@@ -144,31 +188,8 @@ export class WebSocketServer implements Server {
     this.#refusal?.resume();
   }
 
-  onData(): void {}
-}
-
-/** Every second item is a value: it goes with the name before it. */
-function notOwn(_item: string, index: number, all: readonly string[]): boolean {
-  return !OWN.has((all[index - (index % 2)] as string).toLowerCase());
-}
-
-function split(flat: readonly string[]): { headers: Record<string, string>; protocols: string[] } {
-  const headers: Record<string, string> = {};
-  const protocols: string[] = [];
-  for (let i = 0; i < flat.length; i += 2) {
-    const name = (flat[i] as string).toLowerCase();
-    const value = flat[i + 1] as string;
-    if (name === "sec-websocket-protocol")
-      protocols.push(
-        ...value
-          .split(",")
-          .map((each) => each.trim())
-          .filter((each) => each !== ""),
-      );
-    else if (name.startsWith("sec-websocket-") || OWN.has(name)) continue;
-    // Cookies are joined with a semicolon, everything else that repeats with a comma (RFC 9110 §5.3, RFC 6265 §5.4).
-    else if (headers[name] !== undefined) headers[name] += (name === "cookie" ? "; " : ", ") + value;
-    else headers[name] = value;
+  /** Of a refused one. */
+  onData(_bytes: Uint8Array, end: boolean): void {
+    this.#closed = end;
   }
-  return { headers, protocols };
 }

@@ -1,6 +1,7 @@
 // How the Node.js programs (listener proxy and agent) connect to the server behind them: undici's connector, and what HTTP
 // asks of a client beyond it. Owns nothing: the socket is undici's.
 import { buildConnector } from "undici";
+import { InterimHeads } from "./interim.ts";
 
 type Connector = buildConnector.connector;
 type Socket = NonNullable<Parameters<buildConnector.Callback>[1]>;
@@ -34,6 +35,65 @@ export function answerBeforeWriteError(socket: Socket): void {
     };
   socket._write = (chunk, encoding, done) => write(chunk, encoding, unlessClosed(done));
   if (writev !== undefined) socket._writev = (chunks, done) => writev(chunks, unlessClosed(done));
+}
+
+/** What the request fails with where the kernel took none of its bytes: no server can have seen any of it. */
+export class NothingSent extends Error {
+  /** The connection had carried a request before: its server closed it between the two. */
+  readonly kept: boolean;
+
+  constructor(kept: boolean, cause: Error) {
+    super(`the connection was closed before the request: ${cause.message}`, { cause });
+    this.kept = kept;
+  }
+}
+
+/**
+ * Breaks the socket with NothingSent where the write of a request's head, with whatever of its body goes along, fails at
+ * once. Node.js tells such an error before the call returns, and only where the kernel took nothing; a write that went on in
+ * part fails later. To be applied before answerBeforeWriteError, which keeps such errors to itself.
+ */
+export function tellNothingSent(socket: Socket): void {
+  const write = socket._write.bind(socket);
+  const writev = socket._writev?.bind(socket);
+  let heads = 0;
+  const watch = (first: unknown, done: Done, begin: (done: Done) => void): void => {
+    if (!isHead(first)) return begin(done);
+    heads++;
+    let atOnce = true;
+    begin((error) => {
+      if (error && atOnce) socket.destroy(new NothingSent(heads > 1, error));
+      else done(error);
+    });
+    atOnce = false;
+  };
+  socket._write = (chunk, encoding, done) => watch(chunk, done, (told) => write(chunk, encoding, told));
+  if (writev === undefined) return;
+  socket._writev = (chunks, done) => watch(chunks[0]?.chunk, done, (told) => writev(chunks, told));
+}
+
+type Done = (error?: Error | null) => void;
+
+/** undici writes heads as text; of the rest only a chunk's size and the end of a chunked body are, behind a line's end. */
+const isHead = (chunk: unknown): boolean => typeof chunk === "string" && !chunk.startsWith("\r");
+
+/** A "100 Continue" that nobody asked for is left out of what undici reads: interim.ts. */
+export function skipContinue(socket: Socket): void {
+  const interim = new InterimHeads();
+  const write = socket.write.bind(socket) as (...args: unknown[]) => boolean;
+  const read = socket.read.bind(socket) as (size?: number) => Buffer | null;
+  socket.write = (...args: unknown[]): boolean => {
+    if (isHead(args[0])) interim.expect();
+    return write(...args);
+  };
+  socket.read = (size?: number): Buffer | null => {
+    for (;;) {
+      const chunk = read(size);
+      if (chunk === null || interim.over) return chunk;
+      const passed = interim.pass(chunk);
+      if (passed.length > 0) return passed;
+    }
+  };
 }
 
 /** Ends with a reset when undici breaks it off: workerd takes an end alone for a half-close. */

@@ -420,6 +420,84 @@ describe("WebSocket", () => {
     await connection.until(() => connection.session.open === 0);
   });
 
+  test.each([
+    ["none of those that were offered", ["chat, other"], undefined],
+    ["another one", ["chat"], "superchat"],
+    ["one, and none was offered", [], "chat"],
+    ["one of two that are the same", ["chat,chat"], "chat"],
+  ])("a server that chooses %s: the client judges, and messages pass", async (_name, offered, chosen) => {
+    const seen: (string | undefined)[] = [];
+    const { port, server } = await serveHttp((_request, response) => response.end());
+    const sockets = new WebSocketServer({ noServer: true });
+    server.on("upgrade", (request, socket, head) => {
+      seen.push(request.headers["sec-websocket-protocol"]);
+      delete request.headers["sec-websocket-protocol"];
+      sockets.handleUpgrade(request, socket, head, (accepted) =>
+        accepted.on("message", (data, binary) => accepted.send(data, { binary })),
+      );
+    });
+    sockets.on("headers", (headers) => {
+      if (chosen !== undefined) headers.push(`Sec-WebSocket-Protocol: ${chosen}`);
+    });
+    backends.update(plan([port]));
+    dialEdge();
+    const connection = await edge.connection();
+    const headers = ["host", "web.test", ...offered.flatMap((each) => ["Sec-WebSocket-Protocol", each])];
+    const id = connection.open({ websocket: true, headers });
+    const stream = connection.stream(id);
+    await connection.until(() => stream.head !== undefined);
+    expect(stream.head?.status).toBe(101);
+    expect(stream.head?.headers.includes("Sec-WebSocket-Protocol")).toBe(chosen !== undefined);
+    expect(seen).toEqual([offered[0]]);
+    connection.session.sendMessage(id, "hello");
+    connection.flush();
+    await connection.until(() => stream.messages.length > 0 || stream.reset !== undefined);
+    expect(stream.messages).toEqual(["hello"]);
+  });
+
+  test("a handshake's bytes pass as they came, both ways", async () => {
+    const bytes = "caf\xe9 \xe5\xa4\xa9";
+    const heads: string[][] = [];
+    const targets: (string | undefined)[] = [];
+    const { port, server } = await serveHttp((_request, response) => response.end());
+    const sockets = new WebSocketServer({ noServer: true });
+    server.on("upgrade", (request, socket, head) => {
+      heads.push(request.rawHeaders);
+      targets.push(request.url);
+      sockets.handleUpgrade(request, socket, head, () => {});
+    });
+    sockets.on("headers", (headers) => headers.push("X-Back: ö 天"));
+    backends.update(plan([port]));
+    dialEdge();
+    const connection = await edge.connection();
+    const target = '/a/../b?x=%2e{"q"}#f';
+    const id = connection.open({
+      websocket: true,
+      target,
+      headers: ["Host", "web.test", "X-One", bytes, "X-One", "2"],
+    });
+    const stream = connection.stream(id);
+    await connection.until(() => stream.head !== undefined || stream.reset !== undefined);
+    expect(targets).toEqual([target]);
+    expect(heads[0]?.slice(0, 6)).toEqual(["Host", "web.test", "X-One", bytes, "X-One", "2"]);
+    expect(stream.head?.headers).toEqual(["X-Back", "\xc3\xb6 \xe5\xa4\xa9"]);
+  });
+
+  test("a host that is gone is left after two seconds, for the next", async () => {
+    const silent = await serveSilently();
+    const { port, server } = await serveHttp((_request, response) => response.end());
+    const sockets = new WebSocketServer({ server });
+    sockets.on("connection", () => {});
+    await silent.vanish();
+    backends.update(plan([silent.port, port]));
+    dialEdge();
+    const connection = await edge.connection();
+    const streams = [1, 2].map(() => connection.stream(connection.open({ websocket: true })));
+    await connection.until(() => streams.every((stream) => stream.head !== undefined || stream.reset !== undefined));
+    expect(streams.map((stream) => stream.head?.status)).toEqual([101, 101]);
+    silent.comeBack();
+  });
+
   test("a refusal is relayed, body and all", async () => {
     await withSocketServer({ refuse: 403 });
     const connection = await edge.connection();

@@ -1,0 +1,69 @@
+// To which endpoint a request goes next, and what giving up means: src/wire/repeat.ts, on the node. Owns the order of
+// endpoints of one request; dials nothing.
+import { type RequestHead, Reset } from "../../src/wire/messages.ts";
+import { AGENT_SIGHTINGS, isIdempotentMethod, UNSENT_MAX } from "../../src/wire/repeat.ts";
+import type { EndpointState } from "../dataplane/userspace/endpoints.ts";
+
+export class Tries {
+  readonly #order: Iterator<EndpointState>;
+  readonly #sightingsMost: number;
+  readonly #idempotent: boolean;
+  /** Times that the request was given to an endpoint, or was about to be. */
+  #made = 0;
+  /** Those of them that an endpoint may have seen. */
+  #sightings = 0;
+
+  constructor(order: Iterable<EndpointState>, head: RequestHead) {
+    this.#order = order[Symbol.iterator]();
+    this.#sightingsMost = Math.min(head.sightings, AGENT_SIGHTINGS);
+    this.#idempotent = isIdempotentMethod(head.method) || hasIdempotencyKey(head.headers);
+  }
+
+  /** The next endpoint, or `instead` of it; undefined: there is none, or the rules allow no more. */
+  next(instead?: EndpointState): EndpointState | undefined {
+    if (this.#made >= UNSENT_MAX || (this.#sightings > 0 && !this.mayRepeat)) return undefined;
+    const endpoint = instead ?? this.#following();
+    if (endpoint !== undefined) this.#made++;
+    return endpoint;
+  }
+
+  /** An endpoint other than those before, kept for a next(instead). */
+  reserve(): EndpointState | undefined {
+    return this.#made < UNSENT_MAX ? this.#following() : undefined;
+  }
+
+  /** From here on the endpoint may see it. */
+  seen(): void {
+    this.#sightings++;
+  }
+
+  /** It is proved after all that the last one saw nothing. */
+  unseen(): void {
+    this.#sightings--;
+  }
+
+  /** Whether one that was seen may be sent to another endpoint, if its body is still whole. */
+  get mayRepeat(): boolean {
+    return this.#idempotent && this.#sightings < this.#sightingsMost;
+  }
+
+  /** What it means that nobody answered. */
+  get outcome(): Reset {
+    if (this.#sightings > 0) return Reset.BROKE;
+    return this.#made === 0 ? Reset.NO_ENDPOINT : Reset.NOT_SENT;
+  }
+
+  #following(): EndpointState | undefined {
+    const { done, value } = this.#order.next();
+    return done === true ? undefined : value;
+  }
+}
+
+/** Whoever sends one asks the server to recognise the second copy. */
+function hasIdempotencyKey(headers: readonly string[]): boolean {
+  for (let i = 0; i < headers.length; i += 2) {
+    const name = headers[i] as string;
+    if (name.length === 15 && name.toLowerCase() === "idempotency-key") return true;
+  }
+  return false;
+}
