@@ -86,7 +86,8 @@ export function createForwarder(edge: URL, secret: string, options: ForwarderOpt
     }
     const { path, target, host } = head;
     const facts = { ...askerOf(socket.remoteAddress, raw, trustedProxies), secret, port, target, host };
-    new Exchange(services, { req, socket, response, connection }, { path, headers: requestHeaders(raw, facts) });
+    const client = { req, socket, response, connection };
+    new Exchange(services, client, { path, headers: requestHeaders(raw, facts) }).begin();
   };
 
   /** What the parser, or the clock, says of a client's connection. */

@@ -85,10 +85,7 @@ describe("heads", () => {
 
   test("what is not HTTP gets a 400 and does no harm", async () => {
     const port = await beforeHandler((_, res) => res.end("fine"));
-    for (const bytes of [
-      "GARBAGE\r\n\r\n",
-      "GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
-    ])
+    for (const bytes of ["GARBAGE\r\n\r\n", "GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n"])
       expect((await raw(port, bytes)).text).toMatch(/^HTTP\/1.1 400 /);
     expect((await buffer(await get(port))).toString()).toBe("fine");
   });

@@ -65,7 +65,16 @@ describe("response: the Worker's byte strings", () => {
   const listing = (...lines: string[]): string => Buffer.from(JSON.stringify(lines), "utf8").toString("latin1");
 
   test("take the place of all lines of their names", () => {
-    const raw = ["X-A", "1", "Set-Cookie", "?", "x-postern-raw", listing("set-cookie", "\xe9", "set-cookie", "b"), "set-cookie", "?"];
+    const raw = [
+      "X-A",
+      "1",
+      "Set-Cookie",
+      "?",
+      "x-postern-raw",
+      listing("set-cookie", "\xe9", "set-cookie", "b"),
+      "set-cookie",
+      "?",
+    ];
     expect(responseHeaders(raw)).toEqual(["set-cookie", "\xe9", "set-cookie", "b", "X-A", "1"]);
   });
 

@@ -83,7 +83,8 @@ export class Connections {
     const source = sourceOf(socket.remoteAddress ?? "", this.#trusts);
     const before = source === undefined ? 0 : (this.#bySource.get(source) ?? 0);
     if (this.#count >= this.#limits.connections) return `${this.#count} connections are open, which is the limit`;
-    if (before >= this.#limits.perSource) return `${source} has ${before} connections open, which is the limit of one source`;
+    if (before >= this.#limits.perSource)
+      return `${source} has ${before} connections open, which is the limit of one source`;
     const connection = new Connection();
     this.#of.set(socket, connection);
     this.#count++;

@@ -88,7 +88,6 @@ export class Exchange implements Dispatcher.DispatchHandler, Occupant {
   #askedAt: number;
   #watch: NodeJS.Timeout | undefined;
 
-  /** Begins at once. */
   constructor(
     services: Services,
     { req, socket, response, connection }: ClientSide,
@@ -105,6 +104,11 @@ export class Exchange implements Dispatcher.DispatchHandler, Occupant {
     const { path, headers } = request;
     const method = req.method as Dispatcher.HttpMethod;
     this.#options = this.#isUpgrade ? { path, method, headers, upgrade: "websocket" } : { path, method, headers };
+  }
+
+  begin(): void {
+    const response = this.#response;
+    const socket = this.#socket;
     if (response === undefined) {
       socket.on("error", () => socket.destroy());
       socket.on("drain", this.#resume);
@@ -113,8 +117,8 @@ export class Exchange implements Dispatcher.DispatchHandler, Occupant {
       response.on("drain", this.#resume);
       response.once("close", this.#closed);
     }
-    connection.occupy(this);
-    const { "transfer-encoding": coding, "content-length": length } = req.headers;
+    this.#connection.occupy(this);
+    const { "transfer-encoding": coding, "content-length": length } = this.#req.headers;
     if (!this.#isUpgrade && (coding !== undefined || Number(length) > 0)) this.#sendWithBody();
     else this.#send();
   }
@@ -280,7 +284,8 @@ export class Exchange implements Dispatcher.DispatchHandler, Occupant {
     if (!this.#begun) {
       if (performance.now() < this.#deadline && code !== "UND_ERR_DESTROYED" && code !== "UND_ERR_CLOSED")
         setTimeout(() => this.#guarded(() => this.#send()), AGAIN_MS);
-      else this.#fail("edge-away", "The load balancer's own process cannot be reached. The request was not sent.", error);
+      else
+        this.#fail("edge-away", "The load balancer's own process cannot be reached. The request was not sent.", error);
       return;
     }
     if (code === "UND_ERR_HEADERS_OVERFLOW") {
@@ -326,7 +331,11 @@ export class Exchange implements Dispatcher.DispatchHandler, Occupant {
     if (this.#over) return;
     this.#over = true;
     this.#head = undefined;
-    const { method, headers, socket: { localPort } } = this.#req;
+    const {
+      method,
+      headers,
+      socket: { localPort },
+    } = this.#req;
     const requestId = randomUUID();
     const { fault, limits } = this.#services;
     if (cause !== undefined) fault(`request ${requestId} at port ${localPort}: ${reason}: ${wordsFor(cause)}`);
@@ -342,7 +351,6 @@ export class Exchange implements Dispatcher.DispatchHandler, Occupant {
     const { lingerMs } = this.#services.limits;
     const socket = this.#socket;
     const connection = this.#connection;
-    const { destroySoon } = socket;
     // node:http destroys with this a connection that is not kept: unread bytes would reset the answer away.
     socket.destroySoon = () => socket.end();
     connection.broken = true;
@@ -351,7 +359,7 @@ export class Exchange implements Dispatcher.DispatchHandler, Occupant {
       const done = () => {
         clearTimeout(timer);
         connection.broken = false;
-        socket.destroySoon = destroySoon;
+        Reflect.deleteProperty(socket, "destroySoon");
         if (socket.writableEnded) socket.destroy();
       };
       this.#req.once("end", done).once("close", done);

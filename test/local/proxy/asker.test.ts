@@ -48,7 +48,12 @@ test("the Worker is told", async () => {
       "X-Forwarded-User: ada\r\n\r\n",
   );
   const lines = (await head).split("\r\n");
-  for (const line of ["x-postern-client: 203.0.113.9", "x-postern-proto: https", "x-postern-trusted: 1", "X-Forwarded-User: ada"])
+  for (const line of [
+    "x-postern-client: 203.0.113.9",
+    "x-postern-proto: https",
+    "x-postern-trusted: 1",
+    "X-Forwarded-User: ada",
+  ])
     expect(lines).toContain(line);
   expect(await head).not.toContain("X-Forwarded-Proto");
 });

@@ -1,7 +1,13 @@
 // A listener proxy between raw sockets and a server in place of the edge, all real.
 import { once } from "node:events";
 import { createServer, type IncomingMessage, request, type RequestListener, type Server } from "node:http";
-import { type AddressInfo, connect, createServer as createTcpServer, type Server as TcpServer, type Socket } from "node:net";
+import {
+  type AddressInfo,
+  connect,
+  createServer as createTcpServer,
+  type Server as TcpServer,
+  type Socket,
+} from "node:net";
 import { afterEach } from "vitest";
 import { createForwarder, type Forwarder, type ForwarderOptions } from "../../../src/local/forwarder.ts";
 

@@ -43,7 +43,7 @@ describe.each(values)("an answer's (%s)", (_, value) => {
     for (const name of names)
       for (const first of [true, false]) {
         const line = `${name}: ${value}\r\n`;
-        const [lines, end] = first ? [`${line}`, rest] : ["", rest.replace("\r\n\r\n", `\r\n${line}\r\n`)];
+        const [lines, end] = first ? [line, rest] : ["", rest.replace("\r\n\r\n", `\r\n${line}\r\n`)];
         // Of "\r\n" alone there is one line end to replace.
         const tail = first || end !== rest ? end : `${line}${rest}`;
         const [port] = await beforeBytes(`HTTP/1.1 ${status}\r\n${lines}${tail}`, "keep");
@@ -101,9 +101,13 @@ describe.each(values)("an answer's (%s)", (_, value) => {
 test("an answer whose head cannot be passed on is a 502 of its own, with nothing of the answer's", async () => {
   for (const framing of ["Content-Length: 3\r\n\r\nabc", "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"]) {
     const lines: string[] = [];
-    const [port] = await beforeBytes(`HTTP/1.1 200 Fine\r\nSet-Cookie: a\r\nx-postern-raw: nonsense\r\n${framing}`, "keep", {
-      log: (line) => lines.push(line),
-    });
+    const [port] = await beforeBytes(
+      `HTTP/1.1 200 Fine\r\nSet-Cookie: a\r\nx-postern-raw: nonsense\r\n${framing}`,
+      "keep",
+      {
+        log: (line) => lines.push(line),
+      },
+    );
     const { text } = await raw(port, `GET / HTTP/1.1\r\n${HOST}\r\n`);
     expect(text).toMatch(/^HTTP\/1.1 502 Bad Gateway\r\n[\s\S]*"bad-gateway-answer"/);
     expect(text).not.toMatch(/Set-Cookie|Fine|abc/);

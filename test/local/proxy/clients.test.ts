@@ -31,8 +31,8 @@ describe("an answer to a request with a body that breaks", () => {
 
   test.each(
     bodies.flatMap(([body, request]) =>
-      (["Content-Length: 10\r\n\r\nhello", "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n"] as const).flatMap((rest) =>
-        (["end", "reset"] as const).map((how) => [body, how, request, rest] as const),
+      (["Content-Length: 10\r\n\r\nhello", "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n"] as const).flatMap(
+        (rest) => (["end", "reset"] as const).map((how) => [body, how, request, rest] as const),
       ),
     ),
   )("because the edge cuts it (%s, %s): the client sees a reset", async (_, how, request, rest) => {

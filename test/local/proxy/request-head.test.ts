@@ -64,16 +64,50 @@ describe("targets", () => {
 });
 
 describe("Host", () => {
-  test.each(["a", "Shop.Localhost:8888", "a_b-c.test:80", "127.0.0.1:1", "[::1]:80", "[2001:db8::1]", "a.test.", "a:", "xn--bcher-kva.test"])(
-    "%s is one",
-    (value) => {
-      expect(check("/", "GET", 80, ["hOsT", value])).toEqual({ path: "/" });
-    },
-  );
+  test.each([
+    "a",
+    "Shop.Localhost:8888",
+    "a_b-c.test:80",
+    "127.0.0.1:1",
+    "[::1]:80",
+    "[2001:db8::1]",
+    "a.test.",
+    "a:",
+    "xn--bcher-kva.test",
+  ])("%s is one", (value) => {
+    expect(check("/", "GET", 80, ["hOsT", value])).toEqual({ path: "/" });
+  });
 
   test.each([
-    ...["", "a,b", "a b", '"a"', "a:+80", "a:84616", "a:80:80", "a:x", "a/b", "a?b", "a@b", "a#b", "[::1", "[fe80::1%25lo]"],
-    ...["[::zz]", "[1.2.3.4]", "a\\b", "a%41", "caf\xe9", "a.256", "1.2.3.4.5", "xn--", "a..b".repeat(80), "a\tb", "a<b"],
+    ...[
+      "",
+      "a,b",
+      "a b",
+      '"a"',
+      "a:+80",
+      "a:84616",
+      "a:80:80",
+      "a:x",
+      "a/b",
+      "a?b",
+      "a@b",
+      "a#b",
+      "[::1",
+      "[fe80::1%25lo]",
+    ],
+    ...[
+      "[::zz]",
+      "[1.2.3.4]",
+      "a\\b",
+      "a%41",
+      "caf\xe9",
+      "a.256",
+      "1.2.3.4.5",
+      "xn--",
+      "a..b".repeat(80),
+      "a\tb",
+      "a<b",
+    ],
   ])("%j is none", (value) => {
     expect(check("/", "GET", 80, ["Host", value])).toMatchObject({ reason: "bad-request" });
   });
@@ -92,7 +126,9 @@ test.each(["0.9", "2.0", "1.2", "3.0"])("HTTP/%s is not served", (version) => {
 test("the only transfer coding is chunked", () => {
   expect(check("/", "POST", 80, [...host, "Transfer-Encoding", "Chunked"])).toEqual({ path: "/" });
   for (const coding of ["gzip, chunked", "gzip", "identity"])
-    expect(check("/", "POST", 80, [...host, "Transfer-Encoding", coding])).toMatchObject({ reason: "unsupported-request" });
+    expect(check("/", "POST", 80, [...host, "Transfer-Encoding", coding])).toMatchObject({
+      reason: "unsupported-request",
+    });
 });
 
 describe("on the wire", () => {
@@ -122,7 +158,10 @@ describe("on the wire", () => {
     const { text } = await raw(port, bytes);
     const [head = "", body = ""] = text.split("\r\n\r\n");
     expect(head.slice(0, 13)).toBe(`HTTP/1.1 ${status} `);
-    expect(JSON.parse(body)).toMatchObject({ status: Number(status), requestId: expect.stringMatching(/^[0-9a-f-]{36}$/) });
+    expect(JSON.parse(body)).toMatchObject({
+      status: Number(status),
+      requestId: expect.stringMatching(/^[0-9a-f-]{36}$/),
+    });
     expect(asked).toBe(0);
     expect((await raw(port, "GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")).text).toContain("fine");
   });
