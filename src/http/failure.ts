@@ -29,6 +29,24 @@ const failures = {
     meaning: "This is the edge's inner port, which answers its own listeners alone.",
     owner: "Ask a listener's port: the one that kubectl get service shows.",
   },
+  "unsupported-version": {
+    status: 505,
+    title: "HTTP version not supported",
+    meaning: "This port speaks HTTP/1.0 and HTTP/1.1. HTTP/2 without TLS (also gRPC) and HTTP/0.9 are not served.",
+    owner: "Let the client use HTTP/1.1. gRPC needs a proxy in front that speaks it, or gRPC-Web.",
+  },
+  "unsupported-request": {
+    status: 501,
+    title: "Not supported",
+    meaning: "The request asks for something that this load balancer does not do.",
+    owner: "The detail says what: CONNECT, or a transfer coding other than chunked. No server was asked.",
+  },
+  "expectation-failed": {
+    status: 417,
+    title: "Expectation failed",
+    meaning: "The request expects something other than 100-continue.",
+    owner: "Let the client leave the Expect header out. No server was asked.",
+  },
   "request-timeout": {
     status: 408,
     title: "Request too slow",
@@ -65,7 +83,8 @@ const failures = {
     status: 431,
     title: "Headers too large",
     meaning: "The request's headers are larger than the load balancer accepts.",
-    owner: "All names and values together may have about 250 KiB; oversized cookies are the usual cause.",
+    owner:
+      "All names and values together may have about 250 KiB, 64 KiB at an edge of one's own; oversized cookies are the usual cause.",
   },
   "body-too-large": {
     status: 413,
@@ -143,20 +162,30 @@ export function failure(
   request: { readonly method: string; readonly headers: Headers },
   { detail, requestId = idOf(request.headers) }: FailureOptions = {},
 ): Response {
+  const { status, headers, body } = failureParts(reason, request.headers.get("accept") ?? "", requestId, detail);
+  return new Response(request.method === "HEAD" ? null : body, { status, headers });
+}
+
+/** What failure() answers, for who writes answers by himself: the listener proxy. */
+export function failureParts(
+  reason: FailureReason,
+  accept: string,
+  requestId: string,
+  detail?: string,
+): { readonly status: number; readonly headers: Record<string, string>; readonly body: string } {
   const found: Failure = failures[reason];
-  const html = request.headers.get("accept")?.includes("text/html") ?? false;
-  const headers = new Headers({
+  const html = accept.includes("text/html");
+  const headers: Record<string, string> = {
     "content-type": html ? "text/html; charset=utf-8" : "application/problem+json",
     "cache-control": "no-store",
     "x-content-type-options": "nosniff",
     "x-postern-reason": reason,
     "x-postern-request-id": requestId,
-  });
-  if (html) headers.set("content-security-policy", "default-src 'none'; style-src 'unsafe-inline'");
-  if (found.retryAfter !== undefined) headers.set("retry-after", String(found.retryAfter));
-  const body =
-    request.method === "HEAD" ? null : (html ? page : problem)(reason, found, detail ?? found.meaning, requestId);
-  return new Response(body, { status: found.status, headers });
+  };
+  if (html) headers["content-security-policy"] = "default-src 'none'; style-src 'unsafe-inline'";
+  if (found.retryAfter !== undefined) headers["retry-after"] = String(found.retryAfter);
+  const body = (html ? page : problem)(reason, found, detail ?? found.meaning, requestId);
+  return { status: found.status, headers, body };
 }
 
 /** CF-Ray is the platform's word where no listener proxy stands in front; behind one it is the client's. */

@@ -1,21 +1,31 @@
-// The listener forwarder: HTTP from a listener port to the edge's one port, as the front of a cloud load balancer
-// would do it. Streams both ways under back-pressure; a break on one side breaks the other at once, and a cut answer
-// never looks whole. Must not route or time out: the Worker decides. While the edge restarts, requests wait for it, and
-// idempotent ones that broke off without an answer are sent again. Holds connections only, nothing survives.
+// The listener proxy: HTTP from a listener port to the edge's one port, as the front of a cloud load balancer would do it.
+// Must not route: the Worker decides. Refuses what is no HTTP that the Worker could be told. While the edge restarts, requests
+// wait for it, and what was lost with its process is asked again (src/wire/repeat.ts). No client, and no answer, ends more than its
+// own exchange. Holds connections only, nothing survives.
 //
 // Client: undici's dispatch. Measured against node:http's client before the same server, 1 KiB answers, 32 connections,
 // one core: 15.1k against 13.5k requests a second (the server alone: 42k); 1 MiB answers: the same, 0.42 GB/s.
-import { createServer, type IncomingMessage, type Server, ServerResponse } from "node:http";
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import type { Socket } from "node:net";
 import type { Duplex } from "node:stream";
-import { setTimeout as delay } from "node:timers/promises";
-import { buildConnector, type Dispatcher, Pool } from "undici";
+import { Pool } from "undici";
+import type { FailureReason } from "../http/failure.ts";
 import type { ADMIN_LISTENER } from "../http/forwarded.ts";
-import { type ForwarderFacts, requestHeaders, responseHeaders } from "./headers.ts";
+import { answerBeforeWriteError, connector, resetWhenBroken } from "../net/connector.ts";
+import { requestHeaders } from "./headers.ts";
+import { askerOf } from "./proxy/asker.ts";
+import { Connections } from "./proxy/connections.ts";
+import { EdgeProcess } from "./proxy/edge-process.ts";
+import { ANSWER_HEAD_MAX, Exchange, type Services } from "./proxy/exchange.ts";
+import { faultLog, wordsFor } from "./proxy/faults.ts";
+import { type Limits, limits as defaultLimits } from "./proxy/limits.ts";
+import { refuse } from "./proxy/refusal.ts";
+import { checkHead } from "./proxy/request-head.ts";
 
 export interface Forwarder {
   /** An HTTP server, not listening yet, for the Service port `port` (or the admin host) opened at `opened`. The caller closes it. */
   server(port: number | typeof ADMIN_LISTENER, opened: number): Server;
-  /** The edge is down: what comes now waits for `up`, until `patienceMs` are over. */
+  /** The edge's process has ended: what comes now waits for `up`, until `patienceMs` are over. */
   pause(up: Promise<void>): void;
   /** Breaks every exchange in flight. */
   close(): Promise<void>;
@@ -27,234 +37,174 @@ export interface ForwarderOptions {
    * words. "reset": a closed connection without a byte, as a load balancer of packets would.
    */
   readonly refuse?: "answer" | "reset";
-  /** For how long a request may wait for an edge that restarts; 0: not at all. */
+  /** For how long a request may wait for an edge that restarts; 0: not at all, and nothing is asked again. */
   readonly patienceMs?: number;
+  /** Whether the peer at this address is a proxy whose X-Forwarded-For and -Proto are believed; absent: nobody is. */
+  readonly trustedProxies?: (address: string) => boolean;
+  /** Takes a line for people when something broke: at most one a second. */
+  readonly log?: (line: string) => void;
+  /** For tests: others than the defaults. */
+  readonly limits?: Partial<Limits>;
 }
 
-const AGAIN_MS = 100;
-/** For how long the head of an answer of known length waits for its body: one that breaks off meanwhile is no answer yet. */
-const BODY_MS = 100;
+const REQUEST_HEAD_MAX = 64 * 1024;
 
 /** `secret` proves to the Worker that the client's address comes from here. */
-export function createForwarder(
-  edge: URL,
-  secret: string,
-  { refuse = "answer", patienceMs = 0 }: ForwarderOptions = {},
-): Forwarder {
+export function createForwarder(edge: URL, secret: string, options: ForwarderOptions = {}): Forwarder {
+  const { refuse: refusing = "answer", patienceMs = 0, trustedProxies, log = () => {} } = options;
+  const limits: Limits = { ...defaultLimits, ...options.limits };
+  const { headMs, lingerMs } = limits;
+  const fault = faultLog(log);
+  const process = new EdgeProcess(patienceMs, limits.wordMs);
+  const connections = new Connections(limits, trustedProxies);
   // One exchange a connection: a stream that lasts for hours must not hold up another. No time-outs, no limits: 1,000
   // silent event streams are legitimate, and ending them is the Worker's and the agent's business.
   const pool = new Pool(edge, {
     pipelining: 1,
     headersTimeout: 0,
     bodyTimeout: 0,
-    connect: resetting(buildConnector({})),
+    maxHeaderSize: ANSWER_HEAD_MAX,
+    connect: connector({}, answerBeforeWriteError, resetWhenBroken),
   });
-  let paused: Promise<unknown> | undefined;
-  /** `response` is where the answer goes, and `socket` is whose it becomes, if it is an upgrade. */
-  const exchange = (options: Dispatcher.DispatchOptions, response: ServerResponse, socket?: Duplex): void => {
-    const deadline = performance.now() + patienceMs;
-    const repeatable = options.body == null && idempotent.has(options.method);
-    const send = () => pool.dispatch(options, handler);
-    const handler = new Exchange(response, socket, refuse === "reset", () => {
-      const again = repeatable && performance.now() < deadline && !response.destroyed;
-      if (again) setTimeout(send, AGAIN_MS);
-      return again;
-    });
-    if (paused === undefined) send();
-    else void paused.then(send);
+  const services: Services = { pool, edge: process, limits, patienceMs, resets: refusing === "reset", fault };
+
+  /** Judges the head and begins the exchange, when it is this request's turn on its connection. */
+  const handle = (
+    port: number | typeof ADMIN_LISTENER,
+    req: IncomingMessage,
+    socket: Socket,
+    response: ServerResponse | undefined,
+  ): void => {
+    const connection = connections.of(socket);
+    if (connection === undefined || socket.writableEnded || socket.destroyed) return;
+    const { method = "", url = "", httpVersion: version, rawHeaders: raw, headers } = req;
+    const head = checkHead({ method, url, version }, raw, port);
+    if ("reason" in head) {
+      refuse(socket, { ...head, method, accept: headers.accept }, lingerMs);
+      req.resume();
+      return;
+    }
+    const { path, target, host } = head;
+    const facts = { ...askerOf(socket.remoteAddress, raw, trustedProxies), secret, port, target, host };
+    const client = { req, socket, response, connection };
+    new Exchange(services, client, { path, headers: requestHeaders(raw, facts) }).begin();
   };
+
+  /** What the parser, or the clock, says of a client's connection. */
+  const refuseUnread = (error: NodeJS.ErrnoException & { reason?: string }, socket: Socket): void => {
+    const connection = connections.of(socket);
+    const refusal = refusalFor(error, socket);
+    if (connection === undefined || refusal === undefined || !socket.writable) {
+      socket.destroy();
+      return;
+    }
+    if (connection.broken) return;
+    connection.broken = true;
+    const { occupant } = connection;
+    if (occupant?.requestIsWhole === false) occupant.requestBroke(...refusal);
+    else connection.take(() => refuse(socket, { reason: refusal[0], detail: refusal[1] }, lingerMs));
+  };
+
   return {
-    server(port, opened) {
-      const facts = (req: IncomingMessage): ForwarderFacts => ({ secret, client: clientOf(req), port, opened });
+    server(port) {
       const server = createServer(
         {
-          maxHeaderSize: 64 * 1024,
+          maxHeaderSize: REQUEST_HEAD_MAX,
+          headersTimeout: headMs,
+          // Of the whole request, whose body may take hours.
           requestTimeout: 0,
+          connectionsCheckingInterval: Math.min(5_000, headMs / 4),
           keepAliveTimeout: 75_000,
+          // Judged here, with an answer that says so.
+          requireHostHeader: false,
           // `Upgrade: h2c` and the like are offers that may be ignored: those requests are served as they are.
           shouldUpgradeCallback: (req) => req.headers.upgrade?.toLowerCase() === "websocket",
         },
         (req, res) => {
-          const hasBody = req.headers["transfer-encoding"] !== undefined || Number(req.headers["content-length"]) > 0;
-          const headers = requestHeaders(req.rawHeaders, facts(req));
-          exchange({ ...target(req), body: hasBody ? req : null, headers }, res);
+          const { socket } = req;
+          const connection = connections.of(socket);
+          if (connection === undefined) return;
+          if (connection.waiting >= limits.pipelined) {
+            fault(`a client has ${limits.pipelined} requests waiting on one connection, which is the limit`);
+            socket.resetAndDestroy();
+            return;
+          }
+          connection.take(() => guarded(socket, () => handle(port, req, socket, res)));
         },
       );
-      server.on("upgrade", (req, socket, head) => {
+      const guarded = (socket: Duplex, step: () => void): void => {
+        try {
+          step();
+        } catch (error) {
+          fault(`a request at port ${String(port)}: ${wordsFor(error)}`);
+          socket.destroy();
+        }
+      };
+      // A client that half-closes after its request is answered: an internal of node:http, but there since 0.x.
+      Object.assign(server, { httpAllowHalfOpen: true });
+      server.on("connection", (socket) => {
+        const refusal = connections.admit(socket);
+        if (refusal === undefined) return;
+        fault(refusal);
+        socket.resetAndDestroy();
+      });
+      server.on("upgrade", (req, duplex, head) => {
+        const socket = duplex as Socket;
+        const connection = connections.of(socket);
+        // One that comes before the answers to what was asked before it: node:http has let go of their socket.
+        if (connection === undefined || connection.busy) {
+          socket.destroy();
+          return;
+        }
         socket.unshift(head);
-        const headers = requestHeaders(req.rawHeaders, facts(req));
-        exchange({ ...target(req), upgrade: "websocket", headers }, refusalOn(req, socket), socket);
+        connection.take(() => guarded(socket, () => handle(port, req, socket, undefined)));
+      });
+      server.on("connect", (req, socket) => {
+        socket.on("error", () => socket.destroy());
+        const detail = "CONNECT asks for a proxy, which this is not.";
+        guarded(socket, () => refuse(socket, { reason: "unsupported-request", detail, method: "GET" }, lingerMs));
+        socket.resume();
+        if (connections.of(req.socket)?.busy !== false) socket.destroy();
+      });
+      server.on("checkExpectation", (req, res) => {
+        const { method, headers, socket } = req;
+        const refusal = { reason: "expectation-failed", method, accept: headers.accept } as const;
+        connections.of(socket)?.take(() => refuse(res.socket ?? socket, refusal, lingerMs));
+        req.resume();
+      });
+      server.on("clientError", (error, socket) => {
+        guarded(socket, () => refuseUnread(error, socket as Socket));
+      });
+      server.once("listening", () => {
+        server.on("error", (error) => fault(`port ${String(port)}: ${wordsFor(error)}`));
       });
       return server;
     },
-    pause(up) {
-      const over = Promise.race([up, delay(patienceMs, undefined, { ref: false })]).finally(() => {
-        if (paused === over) paused = undefined;
-      });
-      paused = over;
-    },
+    pause: (up) => process.ended(up),
     close: () => pool.destroy(),
   };
 }
 
-/** Connections that end with a reset when undici breaks them off: workerd takes an end alone for a half-close. */
-function resetting(connect: buildConnector.connector): buildConnector.connector {
-  return (options, callback) =>
-    connect(options, (...[error, socket]) => {
-      if (error) return callback(error, null);
-      const destroy = socket.destroy.bind(socket);
-      socket.destroy = (reason) => {
-        socket.destroy = destroy;
-        return reason ? socket.resetAndDestroy() : destroy();
-      };
-      callback(null, socket);
-    });
-}
-
-function target(req: IncomingMessage): { path: string; method: Dispatcher.HttpMethod } {
-  return { path: req.url ?? "/", method: req.method as Dispatcher.HttpMethod };
-}
-
-/** 127.0.0.1, not ::ffff:127.0.0.1. */
-function clientOf(req: IncomingMessage): string {
-  return req.socket.remoteAddress?.replace(/^::ffff:/, "") ?? "";
-}
-
-/** Where the answer to an upgrade that is refused goes: node:http has let go of the socket, so it is framed anew. */
-function refusalOn(req: IncomingMessage, socket: Duplex): ServerResponse {
-  const response = new ServerResponse(req);
-  response.shouldKeepAlive = false;
-  response.assignSocket(req.socket);
-  response.once("finish", () => socket.end());
-  return response;
-}
-
-const idempotent: ReadonlySet<string> = new Set(["GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"]);
-
-/** Refused by the Worker (src/http/failure.ts) before any server had it; a server cannot say so: the Worker drops its word. */
-const nothingThere: ReadonlySet<string> = new Set([
-  "no-such-listener",
-  "source-refused",
-  "no-endpoints",
-  "no-eligible-nodes",
-  "no-available-node",
-  "not-programmed",
-]);
-
-/** One request and its answer. Owns `response` until it is finished or broken, and `socket` if it is an upgrade. */
-class Exchange implements Dispatcher.DispatchHandler {
-  readonly #response: ServerResponse;
-  readonly #socket: Duplex | undefined;
-  readonly #resets: boolean;
-  readonly #again: () => boolean;
-  #controller: Dispatcher.DispatchController | undefined;
-  /** Writes the head. Undefined: there is none, or it is written, and the exchange cannot be sent again. */
-  #head: (() => void) | undefined;
-
-  /** `again`: called after a break without an answer; true where it will be sent once more. */
-  constructor(response: ServerResponse, socket: Duplex | undefined, resets: boolean, again: () => boolean) {
-    this.#response = response;
-    this.#socket = socket;
-    this.#resets = resets;
-    this.#again = again;
-    response.on("drain", () => this.#controller?.resume());
-    response.once("close", () => {
-      if (!response.writableFinished) this.#controller?.abort(new Error("the client is gone"));
-    });
-    socket?.on("error", () => socket.destroy());
-  }
-
-  onRequestStart(controller: Dispatcher.DispatchController): void {
-    this.#controller = controller;
-    if (this.#response.destroyed) controller.abort(new Error("the client is gone"));
-  }
-
-  onRequestUpgrade(controller: Dispatcher.DispatchController, status: number, _: unknown, upstream: Duplex): void {
-    const socket = this.#socket;
-    if (socket === undefined) throw new Error("the edge switched protocols unasked");
-    this.#controller = undefined;
-    this.#response.detachSocket(this.#response.req.socket);
-    const headers = responseHeaders(rawHeadersOf(controller));
-    let head = `HTTP/1.1 ${status} Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n`;
-    for (let i = 0; i + 1 < headers.length; i += 2) head += `${headers[i]}: ${headers[i + 1]}\r\n`;
-    socket.write(`${head}\r\n`, "latin1");
-    join(socket, upstream);
-  }
-
-  onResponseStart(
-    controller: Dispatcher.DispatchController,
-    status: number,
-    headers: Record<string, string | string[] | undefined>,
-    statusMessage = "",
-  ): void {
-    if (status < 200) return;
-    const response = this.#response;
-    if (this.#resets && nothingThere.has(String(headers["x-postern-reason"]))) {
-      response.req.socket.resetAndDestroy();
-      return;
-    }
-    const raw = responseHeaders(rawHeadersOf(controller));
-    const head = () => {
-      this.#head = undefined;
-      response.sendDate = false;
-      response.writeHead(status, statusMessage, raw);
-    };
-    this.#head = head;
-    const flush = () => {
-      if (this.#head !== head) return;
-      try {
-        head();
-        response.flushHeaders();
-      } catch (error) {
-        // Nobody else would catch it here.
-        controller.abort(error as Error);
-      }
-    };
-    // A small answer leaves as one packet; the head of a stream that is still silent must not wait for its first byte.
-    const bodyIsNear = headers["content-length"] !== undefined;
-    setImmediate(() => {
-      if (bodyIsNear && this.#head === head) setTimeout(flush, BODY_MS);
-      else flush();
-    });
-  }
-
-  onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
-    this.#head?.();
-    if (!this.#response.write(chunk)) controller.pause();
-  }
-
-  onResponseEnd(): void {
-    this.#head?.();
-    this.#response.end();
-  }
-
-  onResponseError(_: Dispatcher.DispatchController, error: Error): void {
-    const response = this.#response;
-    this.#head = undefined;
-    // A reset, because the end of a connection alone would look like the whole of an answer without a length.
-    if (response.headersSent) response.req.socket.resetAndDestroy();
-    else if ("code" in error && error.code === "UND_ERR_INVALID_ARG") refuse(response, 400, "This is not HTTP.");
-    else if (!this.#again()) refuse(response, 502, "The local edge broke off: see its log.");
-  }
-}
-
-function rawHeadersOf(controller: Dispatcher.DispatchController): string[] {
-  const raw = controller.rawHeaders;
-  if (!Array.isArray(raw)) throw new Error("undici hands over raw headers as an array");
-  return raw.map((part) => (typeof part === "string" ? part : part.toString("latin1")));
-}
-
-function refuse(response: ServerResponse, status: number, why: string): void {
-  response.writeHead(status, { "content-type": "text/plain; charset=utf-8", connection: "close" }).end(`${why}\n`);
-}
-
-function join(one: Duplex, other: Duplex): void {
-  for (const [from, to] of [
-    [one, other],
-    [other, one],
-  ] as const) {
-    from.pipe(to);
-    from.on("error", () => from.destroy());
-    from.once("close", () => to.destroy());
+/** Undefined: there is nobody to answer. */
+function refusalFor(
+  error: NodeJS.ErrnoException & { reason?: string },
+  socket: Socket,
+): [FailureReason, string | undefined] | undefined {
+  switch (error.code) {
+    case "HPE_HEADER_OVERFLOW":
+      return ["headers-too-large", `The request's head is larger than ${REQUEST_HEAD_MAX / 1024} KiB.`];
+    case "ERR_HTTP_REQUEST_TIMEOUT":
+      return socket.bytesRead === 0 ? undefined : ["request-timeout", undefined];
+    case "HPE_INVALID_VERSION":
+    case "HPE_PAUSED_H2_UPGRADE":
+      return ["unsupported-version", undefined];
+    case "HPE_INVALID_URL":
+      return ["bad-request", "The request target has a character that no URL may have."];
+    case "HPE_INVALID_EOF_STATE":
+      return ["bad-request", "The connection was closed before the request was whole."];
+    default:
+      return error.code?.startsWith("HPE_") === true
+        ? ["bad-request", `The request is not valid HTTP/1.1: ${error.reason ?? error.code}.`]
+        : undefined;
   }
 }

@@ -1,93 +1,12 @@
 // The forwarder between a real client and a real server (in place of the edge), on real sockets.
 import { once } from "node:events";
-import { createServer, request, type IncomingMessage, type RequestListener, type Server } from "node:http";
-import {
-  type AddressInfo,
-  connect,
-  createServer as createTcpServer,
-  type Server as TcpServer,
-  type Socket,
-} from "node:net";
+import { createServer, type IncomingMessage, request, type Server, type ServerResponse } from "node:http";
+import { connect, createServer as createTcpServer, type Socket } from "node:net";
 import { buffer } from "node:stream/consumers";
 import { gzipSync } from "node:zlib";
-import { afterEach, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { WebSocket, WebSocketServer } from "ws";
-import { createForwarder, type ForwarderOptions } from "../../src/local/forwarder.ts";
-
-const cleanup: (() => unknown)[] = [];
-afterEach(async () => {
-  for (const step of cleanup.splice(0).toReversed()) await step();
-});
-
-async function listen(server: TcpServer): Promise<number> {
-  server.listen(0, "127.0.0.1");
-  await once(server, "listening");
-  cleanup.push(() => {
-    server.close();
-    if ("closeAllConnections" in server) (server as Server).closeAllConnections();
-  });
-  return (server.address() as AddressInfo).port;
-}
-
-/** The port of a forwarder in front of `upstream`. */
-async function before(upstream: TcpServer, options: ForwarderOptions = {}): Promise<number> {
-  const { port } = await forwarding(await listen(upstream), options);
-  return port;
-}
-
-async function forwarding(edge: number, options: ForwarderOptions) {
-  const forwarder = createForwarder(new URL(`http://127.0.0.1:${edge}`), "s3cret", options);
-  cleanup.push(() => forwarder.close());
-  return { forwarder, port: await listen(forwarder.server(8888, 8888)) };
-}
-
-type Handler = (...exchange: Parameters<RequestListener>) => unknown;
-const beforeHandler = (handler: Handler) => before(createServer((req, res) => void handler(req, res)));
-
-/** A server that answers each connection's first head with these bytes, and says what it got. */
-async function beforeBytes(
-  answer: string,
-  then: "keep" | "end" | "reset" = "keep",
-): Promise<[number, Promise<string>]> {
-  const { promise, resolve } = Promise.withResolvers<string>();
-  const port = await before(
-    createTcpServer((socket) => {
-      socket.on("error", () => {});
-      socket.once("data", (head) => {
-        resolve(head.toString("latin1"));
-        socket.write(answer, "latin1", () => {
-          if (then === "end") socket.end();
-          if (then === "reset") socket.resetAndDestroy();
-        });
-      });
-    }),
-  );
-  return [port, promise];
-}
-
-/** Sends raw bytes; resolves with all that came back once the forwarder closed, and whether it was broken. */
-async function raw(port: number, bytes: string): Promise<{ text: string; broken: boolean }> {
-  const socket = connect(port, "127.0.0.1");
-  socket.write(bytes, "latin1");
-  let text = "";
-  let broken = false;
-  socket.on("data", (chunk) => {
-    text += chunk.toString("latin1");
-  });
-  socket.on("error", () => {
-    broken = true;
-  });
-  await new Promise((resolve) => socket.once("close", resolve));
-  return { text, broken };
-}
-
-async function get(port: number, options: object = {}): Promise<IncomingMessage> {
-  const req = request({ port, host: "127.0.0.1", agent: false, ...options });
-  req.on("error", () => {});
-  req.end();
-  const [res] = (await once(req, "response")) as [IncomingMessage];
-  return res;
-}
+import { before, beforeBytes, beforeHandler, cleanup, forwarding, get, listen, raw } from "./proxy/between.ts";
 
 describe("heads", () => {
   test("a request crosses byte for byte, but for our own headers", async () => {
@@ -104,6 +23,7 @@ describe("heads", () => {
       "X-Two: 2",
       "x-one: \xe9",
       "X-Two: 1",
+      'x-postern-raw: ["x-one","\xc3\xa9"]',
       "x-postern-forwarder: s3cret",
       "x-postern-client: 127.0.0.1",
       "x-postern-port: 8888",
@@ -165,23 +85,23 @@ describe("heads", () => {
 
   test("what is not HTTP gets a 400 and does no harm", async () => {
     const port = await beforeHandler((_, res) => res.end("fine"));
-    for (const bytes of [
-      "GARBAGE\r\n\r\n",
-      "OPTIONS * HTTP/1.1\r\nHost: h\r\n\r\n",
-      "GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
-    ])
+    for (const bytes of ["GARBAGE\r\n\r\n", "GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n"])
       expect((await raw(port, bytes)).text).toMatch(/^HTTP\/1.1 400 /);
     expect((await buffer(await get(port))).toString()).toBe("fine");
   });
 
-  test("no edge is a 502 that says where to look", async () => {
+  test("no edge is a 502 that says so", async () => {
     const gone = createTcpServer();
     const port = await before(gone);
     gone.close();
     await once(gone, "close");
     const res = await get(port);
     expect(res.statusCode).toBe(502);
-    expect((await buffer(res)).toString()).toContain("see its log");
+    expect(JSON.parse((await buffer(res)).toString())).toMatchObject({
+      reason: "edge-away",
+      detail: expect.stringContaining("The request was not sent"),
+      remedy: expect.stringContaining("terminal"),
+    });
   });
 });
 
@@ -421,30 +341,48 @@ describe("an edge that restarts", () => {
     return server;
   };
 
-  test("a request that broke off without an answer is sent again, if it may be", async () => {
-    let asked = 0;
-    const port = await before(
-      createServer((req, res) => (++asked === 1 ? void req.socket.destroy() : void res.end(`${req.method} ${asked}`))),
-      PATIENCE,
-    );
+  /** A proxy in front of this edge, whose owner says at `ends()` that its process ended (and is up again at once). */
+  const beforeMortal = async (handle: (req: IncomingMessage, res: ServerResponse, ends: () => void) => void) => {
+    let ends = () => {};
+    const edge = await listen(createServer((req, res) => handle(req, res, () => ends())));
+    const { forwarder, port } = await forwarding(edge, PATIENCE);
+    ends = () => forwarder.pause(Promise.resolve());
+    return port;
+  };
+
+  test("a request that was lost with the edge's process is sent again, once, if it may be", async () => {
+    let asked: (string | undefined)[] = [];
+    const port = await beforeMortal((req, res, ends) => {
+      asked.push(req.headers["x-postern-again"] as string | undefined);
+      if (req.url === "/twice" || asked.length === 1) {
+        req.socket.destroy();
+        // The owner knows it a moment later than the socket.
+        setTimeout(ends, 50);
+      } else res.end(`${req.method} ${asked.length}`);
+    });
     expect((await buffer(await get(port))).toString()).toBe("GET 2");
-    asked = 0;
+    expect(asked).toEqual([undefined, "1"]);
+    asked = [];
     expect((await get(port, { method: "POST" })).statusCode).toBe(502);
-    expect(asked).toBe(1);
+    expect(asked).toHaveLength(1);
+    asked = [];
+    expect((await get(port, { path: "/twice" })).statusCode).toBe(502);
+    expect(asked).toHaveLength(2);
   });
 
   test("so is one of whose answer there was the head alone; a head whose body comes later is passed on", async () => {
     let asked = 0;
-    const port = await before(
-      createServer((req, res) => {
-        asked++;
-        res.setHeader("content-length", 5).flushHeaders();
-        if (req.url === "/breaks" && asked === 1) req.socket.destroySoon();
-        else if (req.url === "/begins") req.socket.write("he", () => req.socket.destroySoon());
-        else if (req.url !== "/waits") res.end("whole");
-      }),
-      PATIENCE,
-    );
+    const port = await beforeMortal((req, res, ends) => {
+      asked++;
+      res.setHeader("content-length", 5).flushHeaders();
+      if (req.url === "/breaks" && asked === 1) {
+        ends();
+        req.socket.destroySoon();
+      } else if (req.url === "/begins") {
+        ends();
+        req.socket.write("he", () => req.socket.destroySoon());
+      } else if (req.url !== "/waits") res.end("whole");
+    });
     expect((await buffer(await get(port, { path: "/breaks" }))).toString()).toBe("whole");
     expect(asked).toBe(2);
     const waiting = await get(port, { path: "/waits" });
@@ -453,6 +391,43 @@ describe("an edge that restarts", () => {
     asked = 0;
     await expect(get(port, { path: "/begins" }).then(buffer)).rejects.toThrow();
     expect(asked).toBe(1);
+  });
+
+  test.each([
+    ["no answer", ""],
+    ["a head without its body", "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n"],
+    ["a head that is too large", `HTTP/1.1 200 OK\r\nX: ${"x".repeat(300_000)}\r\n\r\n`],
+    ["no HTTP", "SSH-2.0-OpenSSH\r\n"],
+    ["an unasked 101", "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n"],
+  ])("what an edge that is up breaks off with %s is never sent again", async (_, bytes) => {
+    for (const method of ["GET", "DELETE", "PUT"]) {
+      let asked = 0;
+      const lines: string[] = [];
+      const port = await before(
+        createTcpServer((socket) => {
+          socket.on("error", () => {});
+          socket.once("data", () => {
+            asked++;
+            socket.end(bytes, "latin1");
+          });
+        }),
+        { ...PATIENCE, limits: { wordMs: 20 }, log: (line) => lines.push(line) },
+      );
+      const res = await get(port, { method });
+      expect(res.statusCode).toBe(502);
+      const { requestId } = JSON.parse((await buffer(res)).toString()) as { requestId: string };
+      expect(asked).toBe(1);
+      // The log says why.
+      expect(lines).toEqual([expect.stringContaining(requestId)]);
+    }
+  });
+
+  test("an answer's head may have 256 KiB", async () => {
+    const port = await beforeHandler((_, res) => {
+      res.setHeader("x-long", "x".repeat(200_000)).end("whole");
+    });
+    const res = await get(port, { maxHeaderSize: 300_000 });
+    expect([res.statusCode, res.headers["x-long"]?.length]).toEqual([200, 200_000]);
   });
 
   test("requests wait while it is down, with their bodies", async () => {
