@@ -5,7 +5,7 @@
 import type { KubeService } from "../source/resources.ts";
 import type { Observed } from "../source/source.ts";
 import { wantsExposure } from "./annotations.ts";
-import { compileRanges, parseAddress, parseRange } from "./ranges.ts";
+import { compileRanges, parseAddress, parseRange } from "../../src/wire/ranges.ts";
 
 export const CLASS = "postern.dev/edge";
 
@@ -52,7 +52,7 @@ export function matchesSuffix(name: string, allow: readonly string[]): boolean {
 /** Whether an ExternalName may be dialled at this address. Compiled once per plan: `observed` says what is the cluster's own. */
 export function addressGuard(observed: Observed, allow: readonly string[]): (name: string, address: string) => boolean {
   const ranges = allow.filter((entry) => parseRange(entry) !== undefined);
-  const isListed = ranges.length === 0 ? () => false : compileRanges(ranges);
+  const isListed = ranges.length === 0 ? () => false : (compileRanges(ranges)?.include ?? (() => true));
   const own = new Set<string>();
   for (const { status } of observed.nodes) for (const { address } of status.addresses) own.add(canonical(address));
   for (const { spec } of observed.services) for (const address of spec.clusterIPs) own.add(canonical(address));

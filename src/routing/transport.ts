@@ -3,7 +3,7 @@
 import type { SnapshotNode, SnapshotService } from "../wire/snapshot.ts";
 import type { Conditions } from "./conditions.ts";
 import type { ServicePort } from "./ports.ts";
-import { compileRanges } from "./ranges.ts";
+import { compileRanges } from "../wire/ranges.ts";
 import type { Route, RouteNode } from "./table.ts";
 
 /** `eligible`: nodes that the route could use by tunnel; by direct, those of them with an address. */
