@@ -28,16 +28,26 @@ export function requestHeaders(headers: Headers, facts: RequestFacts): string[] 
   return flat;
 }
 
-/** The same for a `fetch` of ours, which writes Host itself: the client's is in X-Forwarded-Host alone. */
+/**
+ * The same for a `fetch` of ours, which writes Host itself: the client's is in X-Forwarded-Host alone. A copy from which names
+ * are taken: values that nobody reads keep their bytes, also those that are no text.
+ */
 export function directRequestHeaders(headers: Headers, facts: RequestFacts): Headers {
-  const flat = requestHeaders(headers, facts);
-  const result = new Headers();
-  for (let i = 0; i < flat.length; i += 2) {
-    const name = flat[i] as string;
-    if (name !== "host") result.append(name, flat[i + 1] as string);
-  }
+  const result = new Headers(headers);
+  headers.forEach((_, name) => {
+    if (oursToSay(name)) result.delete(name);
+  });
+  const connection = headers.get("connection") ?? "";
+  if (namesHeaders(connection)) for (const name of listed(connection)) result.delete(name);
+  result.delete("host");
+  if (facts.acceptEncoding !== undefined) result.delete("accept-encoding");
+  // Of no headers at all only what the edge says is left.
+  const ours = requestHeaders(NONE, facts);
+  for (let i = 0; i < ours.length; i += 2) result.append(ours[i] as string, ours[i + 1] as string);
   return result;
 }
+
+const NONE = new Headers();
 
 /** The answer's headers as the client gets them; undefined: no legal HTTP, so the answer counts as broken. */
 export function responseHeaders(flat: readonly string[]): Headers | undefined {
@@ -60,11 +70,15 @@ export function responseHeaders(flat: readonly string[]): Headers | undefined {
   return result;
 }
 
-/** The answer's headers of a `fetch` of ours. A Headers holds nothing illegal. */
+/** The answer's headers of a `fetch` of ours: a copy as well. */
 export function directResponseHeaders(headers: Headers): Headers {
-  const flat: string[] = [];
-  headers.forEach((value, name) => flat.push(name, value));
-  return responseHeaders(flat) ?? new Headers();
+  const result = new Headers(headers);
+  headers.forEach((_, name) => {
+    if (staysAtTheEdge(name)) result.delete(name);
+  });
+  const connection = headers.get("connection") ?? "";
+  if (namesHeaders(connection)) for (const name of listed(connection)) result.delete(name);
+  return result;
 }
 
 function passing(headers: Headers, facts: RequestFacts): string[] {
@@ -145,7 +159,7 @@ const hopByHopOfResponse = new Set([
 const isConnection = (name: string): boolean => name.length === 10 && (name.charCodeAt(0) | 0x20) === 0x63;
 
 /** False for the everyday values of Connection, which name no header that would otherwise pass. */
-function namesHeaders(connection: string): boolean {
+export function namesHeaders(connection: string): boolean {
   switch (connection) {
     case "":
     case "keep-alive":
