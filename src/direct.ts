@@ -180,7 +180,7 @@ export class Direct {
       sightings: direct.again ? 1 : direct.sightings,
       repeatable: idempotent && !(body instanceof ReadableStream),
       hedgeMs: mayHedge ? HEDGE_MS : undefined,
-      answeredSince: (node, since) => node.state.answeredAt >= since,
+      answeredSince: (node, since) => node.state.answeredAt > since,
       budget: () => budget.retry(now()),
       now,
       later,

@@ -20,7 +20,8 @@ export interface DirectTry {
  */
 export function passesAsItCame({ method, body }: Request, target: string): boolean {
   if (body !== null && (method === "GET" || method === "HEAD")) return false;
-  if (!target.startsWith("/")) return false;
+  // A fetch drops what follows a "#", though its URL has it.
+  if (!target.startsWith("/") || target.includes("#")) return false;
   if (!SUSPECT.test(target)) return true;
   const url = `http://h${target}`;
   return URL.canParse(url) && new URL(url).href === url;

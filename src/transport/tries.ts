@@ -14,7 +14,7 @@ export interface Tries<N> {
   readonly repeatable: boolean;
   /** Another node may be asked beside the first after so long without an answer, ms; undefined: never. */
   readonly hedgeMs: number | undefined;
-  /** Whether a node has answered anybody since then: it is alive, and the request merely slow. */
+  /** Whether a node has answered anybody after `since`: it is alive, and the request merely slow. */
   readonly answeredSince: (node: N, since: number) => boolean;
   /** Takes one retry; false: none is left. */
   readonly budget: () => boolean;
@@ -64,8 +64,8 @@ export async function firstAnswer<N>(tries: Tries<N>): Promise<Tried<N>> {
   for (;;) {
     const outcome = await (hedgeMs === undefined ? Promise.race(pending) : within(hedgeMs, pending, tries.later));
     if (outcome === "silent") {
-      // Where it answers others meanwhile it is alive, and this request merely slow: no second copy of it.
-      if (answeredSince(latest.node, latest.at)) continue;
+      // Where it has answered others since the last look it is alive, and this request merely slow: no second copy of it.
+      if (answeredSince(latest.node, now() - (hedgeMs ?? 0))) continue;
       hedgeMs = undefined;
       if (another() !== undefined) silent = latest;
       continue;
