@@ -3,7 +3,7 @@
 import { Direct, type DirectOutcome } from "./direct.ts";
 import type { Env } from "./env.ts";
 import { failure } from "./http/failure.ts";
-import { ADMIN_LISTENER, type Forwarded, targetOf } from "./http/forwarded.ts";
+import { ADMIN_LISTENER, FORWARDED, type Forwarded, targetOf } from "./http/forwarded.ts";
 import { GENERATION_HEADER, UNSENT_HEADER } from "./http/internal.ts";
 import { isIdempotent } from "./http/retry.ts";
 import { type DialRules, dialRules } from "./routing/dial.ts";
@@ -11,7 +11,7 @@ import { type Door, sourceAllowed } from "./routing/match.ts";
 import { type Candidate, Tables } from "./tables.ts";
 import { directAnswer, directExchange } from "./transport/direct.ts";
 import { clientHash } from "./wire/hash.ts";
-import { AGENT_SIGHTINGS, DIRECT_SIGHTINGS, EDGE_SIGHTINGS, SIGHTINGS_MAX } from "./wire/repeat.ts";
+import { DIRECT_SIGHTINGS } from "./wire/repeat.ts";
 
 const tables = new Tables();
 const direct = new Direct({
@@ -89,26 +89,31 @@ async function serve(arrival: Arrival, candidates: readonly Candidate[]): Promis
   let response: Response | undefined;
   for (const [clusters, lastResort] of [[ordered(candidates, Math.random), false] as const, [untried, true] as const])
     for (const candidate of clusters) {
-      if (seen > 0 && seen + mostSightings(candidate, seen) > SIGHTINGS_MAX) continue;
-      const served = await serveBy(arrival, copyOf(arrival), candidate, DIRECT_SIGHTINGS - seen, lastResort);
+      if (seen >= DIRECT_SIGHTINGS && candidate.match.route.transport === "direct") continue;
+      const mine = seen > 0 ? asRepeat(copyOf(arrival)) : copyOf(arrival);
+      const served = await serveBy(arrival, mine, candidate, DIRECT_SIGHTINGS - seen, lastResort);
       response = served.response;
       if (served.seen === "final") return response;
       if (served.seen === "untried") untried.push(candidate);
       if (typeof served.seen === "number") seen += served.seen;
-      if (seen > 0 && (!repeatable || seen >= DIRECT_SIGHTINGS)) return response;
+      if (seen > 0 && !repeatable) return response;
       // A large body that one cluster has begun to read is gone for the next.
       if (request.bodyUsed && arrival.bytes === undefined) return response;
     }
   return response as Response;
 }
 
+/** For a TunnelObject: so that it and the agent send it once. */
+function asRepeat(request: Request): Request {
+  // A copy keeps the bytes of values that are no text.
+  const headers = new Headers(request.headers);
+  headers.set(FORWARDED.again, "1");
+  return new Request(request, { headers });
+}
+
 /** The request, with its body from the beginning where that was read. */
 const copyOf = ({ request, bytes }: Arrival): Request =>
   bytes === undefined ? request : new Request(request, { body: bytes });
-
-/** How often backends may see a request that this cluster gets after `seen` others. */
-const mostSightings = ({ match: { route } }: Candidate, seen: number): number =>
-  route.transport === "direct" ? DIRECT_SIGHTINGS - seen : AGENT_SIGHTINGS * EDGE_SIGHTINGS;
 
 async function serveBy(
   arrival: Arrival,

@@ -11,7 +11,7 @@
 //    - by transport direct a fetch failed, and no agent is there that could tell more: the edge, on the next node, and on the
 //      one after it (three sightings: with two of three nodes down the third is still found). A GET or HEAD that is without
 //      an answer for a while is sent to one more node beside the first, once, as one of the three. What is left of the three
-//      may be spent on another cluster that serves the same hostname, as long as the sum stays within SIGHTINGS_MAX.
+//      may be spent on another cluster that serves the same hostname by direct; one that serves it by tunnel gets it once.
 //    - the edge's own process was lost (edges of one's own only): the listener proxy, and says so: then the edge and the
 //      agent repeat nothing.
 // 4. An answer that is not HTTP, that is too large, or that took too long (504) is an answer: it is never repeated.
