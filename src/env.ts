@@ -19,4 +19,8 @@ export interface Env {
   readonly FORWARDER_SECRET?: string;
   /** Seconds between probes of direct nodes; default 60 (the free plan pays for each alarm), local edges 2. */
   readonly PROBE_SECONDS?: string;
+  /** "any": transport direct may dial loopback and every port too. For `npm start` and tests, where all clusters are one's own. */
+  readonly DIRECT_ADDRESSES?: "any";
+  /** NodePorts that transport direct may dial; default "30000-32767", which is Kubernetes'. */
+  readonly NODE_PORTS?: string;
 }

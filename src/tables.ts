@@ -1,7 +1,8 @@
 // What this isolate knows of the deployment: the directory (hostname -> clusters) and those clusters' tables, with when each
 // was last checked. Plain data in globals: never a stub, a promise or a stream of some request.
 // Freshness (WORKERS.md): served from what was checked at most 5 s ago, renewed in the background from 3 s on; beyond 5 s,
-// and before any 404, one bounded refresh; while the objects cannot be reached, 60 s at most.
+// and before any 404, one bounded refresh; while the objects cannot be reached, 60 s at most. Each thing is asked for by one
+// request at a time: the others look whether its answer has come, since workerd ties a promise to the request that made it.
 import type { Env } from "./env.ts";
 import type { DirectoryEntry, Member, ProbeState } from "./objects/contract.ts";
 import { type Door, hostnameOf, index, type Match, match, type TableIndex } from "./routing/match.ts";
@@ -11,32 +12,49 @@ const RENEW_MS = 3_000;
 const STALE_MS = 60_000;
 /** A refresh that takes longer is given up; what is known serves on. */
 const REFRESH_MS = 2_000;
-/** After a refresh so recent, a miss is a miss. */
+/** After a refresh so recent, a miss is a miss, and what failed is not asked again. */
 const MISS_MS = 1_000;
+/** How often a request looks whether what another one asked for has come, ms. */
+const LOOK_MS = 10;
 
-export interface ClusterTable {
+/** One thing that an object is asked for. */
+interface Fact {
+  /** When the last answer was asked for, epoch ms: what changed while it was on its way is not in it. */
+  checkedAt: number;
+  /** When it was last asked for, epoch ms. */
+  askedAt: number;
+  /** The answer to that has not come, nor failed. */
+  underWay: boolean;
+  /** When it was last found that no answer came, epoch ms. */
+  failedAt: number;
+  /** Somebody who knows says that it has changed since. */
+  outdated: boolean;
+}
+
+export interface ClusterTable extends Fact {
   readonly name: string;
   index: TableIndex | undefined;
   generation: number;
   probes: ProbeState;
-  /** Epoch ms of the last answer that confirmed it. */
-  checkedAt: number;
 }
 
 /** A cluster that can serve a request, with the listener in its table. */
 export interface Candidate {
   readonly member: Member;
   readonly table: ClusterTable;
+  /** Of which `match` is; the table may have a newer one meanwhile. */
+  readonly index: TableIndex;
   readonly shards: number;
   readonly match: Match;
 }
+
+const unchecked = (): Fact => ({ checkedAt: 0, askedAt: 0, underWay: false, failedAt: 0, outdated: false });
 
 export class Tables {
   #version = -1;
   #entries = new Map<string, DirectoryEntry>();
   #shards: Readonly<Record<string, number>> = {};
-  #checkedAt = 0;
-  #renewingSince = 0;
+  readonly #directory = unchecked();
   readonly #clusters = new Map<string, ClusterTable>();
 
   /** Clusters that serve this door, as far as is known; empty: none. */
@@ -46,101 +64,167 @@ export class Tables {
     const found: Candidate[] = [];
     for (const member of entry.members) {
       const table = this.#clusters.get(member.cluster);
-      const listener = table?.index === undefined ? undefined : match(table.index, door);
-      if (table !== undefined && listener !== undefined)
-        found.push({ member, table, shards: this.#shards[member.cluster] ?? 1, match: listener });
+      if (table?.index === undefined) continue;
+      const listener = match(table.index, door);
+      if (listener === undefined) continue;
+      found.push({ member, table, index: table.index, shards: this.#shards[member.cluster] ?? 1, match: listener });
     }
     return found;
   }
 
-  /** How old the oldest fact is that find() rests on, ms. */
-  age(candidates: readonly Candidate[], now: number): number {
-    let oldest = this.#checkedAt;
-    for (const { table } of candidates) oldest = Math.min(oldest, table.checkedAt);
-    return now - oldest;
+  /**
+   * What to do about freshness before serving what find() gave for `host`: "serve", "renew" (serve, and refresh beside it; said
+   * to one request of many), "wait".
+   */
+  plan(host: string, candidates: readonly Candidate[], now: number): "serve" | "renew" | "wait" {
+    const facts = this.#facts(host);
+    // A listener that has nothing behind it may just have got something: that is worth a look, as a miss is.
+    const limit = candidates.every(({ match }) => match.route.unavailable !== undefined) ? MISS_MS : FRESH_MS;
+    let due = false;
+    let patient = candidates.length > 0;
+    let wait = false;
+    for (const fact of facts) {
+      const age = now - fact.checkedAt;
+      due ||= isDue(fact, now);
+      wait ||= age > limit;
+      // What nobody got a moment ago is not waited for by each request: what is known serves until it is too old.
+      patient &&= age <= limit || (age <= STALE_MS && failedLately(fact, now));
+    }
+    if (wait && !patient) return "wait";
+    return due ? "renew" : "serve";
+  }
+
+  /** True where even stale facts must not serve `host` any more. */
+  expired(host: string, now: number): boolean {
+    return now - oldest(this.#facts(host)) > STALE_MS;
   }
 
   /**
-   * What to do about freshness before serving: "serve", "renew" (serve, and refresh beside it; said once for many), "wait".
+   * Asks the objects that `host` depends on, or waits for the answers that other requests have asked for. Never throws; false
+   * where one of them did not answer in time.
    */
-  plan(candidates: readonly Candidate[], now: number): "serve" | "renew" | "wait" {
-    const age = this.age(candidates, now);
-    if (candidates.length === 0) return age <= MISS_MS ? "serve" : "wait";
-    if (age > FRESH_MS) return "wait";
-    // A listener that has nothing behind it may just have got something: that is worth a look.
-    if (candidates.every(({ match }) => match.route.unavailable !== undefined))
-      return age <= MISS_MS ? "serve" : "wait";
-    if (age <= RENEW_MS || now - this.#renewingSince < REFRESH_MS) return "serve";
-    this.#renewingSince = now;
-    return "renew";
-  }
-
-  /** True where even stale facts must not serve any more. */
-  expired(candidates: readonly Candidate[], now: number): boolean {
-    return this.age(candidates, now) > STALE_MS;
-  }
-
-  /** Asks the objects that `host` depends on. Never throws; false where they did not answer in time. */
-  async refresh(env: Env, host: string): Promise<boolean> {
+  async refresh(env: Env, ctx: Pick<ExecutionContext, "waitUntil">, host: string): Promise<boolean> {
     try {
-      return await Promise.race([this.#refresh(env, host).then(() => true), after(REFRESH_MS)]);
+      return await Promise.race([this.#refresh(env, ctx, host), after(REFRESH_MS).then(() => this.#giveUp(host))]);
     } catch {
       return false;
     }
   }
 
-  async #refresh(env: Env, host: string): Promise<void> {
-    // The moment of asking counts: what changed while the answer was on its way is not in it.
+  #giveUp(host: string): false {
     const now = Date.now();
+    for (const fact of this.#facts(host)) if (fact.underWay && !isUnderWay(fact, now)) fact.failedAt = now;
+    return false;
+  }
+
+  async #refresh(env: Env, ctx: Pick<ExecutionContext, "waitUntil">, host: string): Promise<boolean> {
+    const table = (cluster: string): Promise<boolean> =>
+      this.#once(ctx, this.#table(cluster), (known) => this.#askTable(env, known));
+    const before = new Set(this.#members(host));
+    const directory = this.#once(ctx, this.#directory, () => this.#askDirectory(env));
+    const tables = [...before].map(table);
+    const checked = [await directory];
+    for (const cluster of this.#members(host)) if (!before.has(cluster)) tables.push(table(cluster));
+    checked.push(...(await Promise.all(tables)));
+    return checked.every(Boolean);
+  }
+
+  /** By this request, or, where another one is at it, by that one. */
+  async #once<F extends Fact>(
+    ctx: Pick<ExecutionContext, "waitUntil">,
+    fact: F,
+    ask: (fact: F) => Promise<void>,
+  ): Promise<boolean> {
+    const now = Date.now();
+    if (!isUnderWay(fact, now)) {
+      const asked = this.#ask(fact, now, ask);
+      // Others wait for it: it must not end with a client that leaves.
+      ctx.waitUntil(asked);
+      return await asked;
+    }
+    const { askedAt } = fact;
+    for (let waited = 0; waited < REFRESH_MS && fact.underWay && fact.askedAt === askedAt; waited += LOOK_MS)
+      await after(LOOK_MS);
+    return fact.checkedAt >= askedAt;
+  }
+
+  async #ask<F extends Fact>(fact: F, now: number, ask: (fact: F) => Promise<void>): Promise<boolean> {
+    fact.askedAt = now;
+    fact.underWay = true;
+    fact.outdated = false;
+    try {
+      await ask(fact);
+      fact.checkedAt = Math.max(fact.checkedAt, now);
+      return true;
+    } catch {
+      fact.failedAt = Date.now();
+      return false;
+    } finally {
+      // One that was given up as lost may end after the next has begun.
+      if (fact.askedAt === now) fact.underWay = false;
+    }
+  }
+
+  async #askDirectory(env: Env): Promise<void> {
     const known = this.#version;
-    const before = this.#entry(host)?.members ?? [];
-    const directory = env.GATEWAY.getByName("gateway").directory(known < 0 ? undefined : known);
-    const tables = before.map((member) => this.#refreshTable(env, member.cluster));
-    const { version, entries, shards } = await directory;
-    if (entries !== undefined && version >= this.#version) {
-      this.#version = version;
-      this.#entries = new Map(entries.map((entry) => [entry.hostname, entry]));
-      this.#shards = shards ?? {};
-    }
-    const asked = new Set(before.map((member) => member.cluster));
-    for (const member of this.#entry(host)?.members ?? [])
-      if (!asked.has(member.cluster)) tables.push(this.#refreshTable(env, member.cluster));
-    await Promise.all(tables);
-    this.#checkedAt = Math.max(this.#checkedAt, now);
-  }
-
-  async #refreshTable(env: Env, cluster: string): Promise<void> {
-    const now = Date.now();
-    const known = this.#clusters.get(cluster);
-    const answer = await env.CLUSTER.getByName(cluster).table(
-      known === undefined ? undefined : { generation: known.generation, probes: known.probes.version },
+    const { version, entries, shards } = await env.GATEWAY.getByName("gateway").directory(
+      known < 0 ? undefined : known,
     );
-    const table = this.#clusters.get(cluster) ?? {
-      name: cluster,
-      index: undefined,
-      generation: -1,
-      probes: { version: -1, unhealthy: [] },
-      checkedAt: 0,
-    };
-    this.#clusters.set(cluster, table);
-    if (answer.table !== undefined && answer.generation >= table.generation) {
-      table.index = index(answer.table);
-      table.generation = answer.generation;
-    }
-    if (answer.probes !== undefined) table.probes = answer.probes;
-    table.checkedAt = Math.max(table.checkedAt, now);
+    if (entries === undefined || version < this.#version) return;
+    this.#version = version;
+    this.#entries = new Map(entries.map((entry) => [entry.hostname, entry]));
+    this.#shards = shards ?? {};
+    const named = new Set(entries.flatMap(({ members }) => members.map(({ cluster }) => cluster)));
+    for (const cluster of this.#clusters.keys()) if (!named.has(cluster)) this.#clusters.delete(cluster);
   }
 
-  /** A TunnelObject answered: its generation confirms this table, or says that it is old (false). */
+  async #askTable(env: Env, known: ClusterTable): Promise<void> {
+    const answer = await env.CLUSTER.getByName(known.name).table(
+      known.generation < 0 ? undefined : { generation: known.generation, probes: known.probes.version },
+    );
+    if (answer.table !== undefined && answer.generation >= known.generation) {
+      known.index = index(answer.table);
+      known.generation = answer.generation;
+    }
+    if (answer.probes !== undefined) known.probes = answer.probes;
+  }
+
+  #table(cluster: string): ClusterTable {
+    let table = this.#clusters.get(cluster);
+    if (table === undefined) {
+      table = {
+        ...unchecked(),
+        name: cluster,
+        index: undefined,
+        generation: -1,
+        probes: { version: -1, unhealthy: [] },
+      };
+      this.#clusters.set(cluster, table);
+    }
+    return table;
+  }
+
+  /**
+   * A TunnelObject answered: its generation confirms this table, or says that either is old (false): asking the ClusterObject
+   * settles which. Where it is the other one, asking again and again would not.
+   */
   confirm(table: ClusterTable, generation: string | null, askedAt: number): boolean {
     if (generation === null) return true;
     if (generation === String(table.generation)) {
       table.checkedAt = Math.max(table.checkedAt, askedAt);
       return true;
     }
-    // Either side may be the older one; asking the ClusterObject settles it.
-    if (table.checkedAt <= askedAt) table.checkedAt = 0;
-    return false;
+    if (table.askedAt <= askedAt) table.outdated = true;
+    return !isDue(table, Date.now());
+  }
+
+  /** The directory, and the tables of the clusters that serve `host`. */
+  #facts(host: string): readonly Fact[] {
+    return [this.#directory, ...this.#members(host).map((cluster) => this.#table(cluster))];
+  }
+
+  #members(host: string): readonly string[] {
+    return this.#entry(host)?.members.map(({ cluster }) => cluster) ?? [];
   }
 
   #entry(host: string): DirectoryEntry | undefined {
@@ -150,6 +234,18 @@ export class Tables {
   }
 }
 
-function after(ms: number): Promise<false> {
-  return new Promise((resolve) => setTimeout(() => resolve(false), ms));
+const oldest = (facts: readonly Fact[]): number => Math.min(...facts.map(({ checkedAt }) => checkedAt));
+
+/** Where its request was lost, it counts as failed after the time that a refresh may take. */
+const isUnderWay = ({ underWay, askedAt }: Fact, now: number): boolean => underWay && now - askedAt < REFRESH_MS;
+
+const failedLately = ({ failedAt, checkedAt }: Fact, now: number): boolean =>
+  failedAt > checkedAt && now - failedAt <= FRESH_MS;
+
+/** To be asked for in the background, by one request. */
+const isDue = (fact: Fact, now: number): boolean =>
+  !isUnderWay(fact, now) && (now - fact.checkedAt > RENEW_MS || fact.outdated) && now - fact.askedAt > MISS_MS;
+
+function after(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
 }

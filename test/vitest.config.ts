@@ -30,6 +30,7 @@ export default defineConfig({
                 ADMIN_HOST: "admin.test",
                 EDGE_DOMAIN: "edge.test",
                 FORWARDER_SECRET: "test-forwarder-secret",
+                DIRECT_ADDRESSES: "any",
               },
             },
           }),

@@ -9,7 +9,7 @@ import {
   nodeAlgorithms,
 } from "../../src/wire/snapshot.ts";
 import type { KubeNode, KubeService } from "../source/resources.ts";
-import { parseAddress, parseRange } from "./ranges.ts";
+import { parseAddress, parseRange } from "../../src/wire/ranges.ts";
 
 /** A port offered by a Service that lists none of its own (Headless, ExternalName). */
 export interface OfferedPort {

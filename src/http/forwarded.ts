@@ -22,7 +22,10 @@ export const FORWARDED = {
    * On answers of the TunnelObject too, from the Worker to the proxy.
    */
   raw: "x-postern-raw",
-  /** "1": a repeat after the edge's process was lost (src/wire/repeat.ts): it is not repeated again. */
+  /**
+   * "1": a repeat after the edge's process was lost (src/wire/repeat.ts), or of the Worker on another cluster: it is not
+   * repeated again. Believed from clients too, where there is no proxy: they may do without repeats.
+   */
   again: "x-postern-again",
   /** "1": it came through a trusted proxy, whose X-Forwarded-* of its own (a user, a group) may pass. */
   trusted: "x-postern-trusted",
@@ -56,7 +59,7 @@ export function forwarded(
       client: headers.get("cf-connecting-ip") ?? "",
       port: undefined,
       scheme: url.startsWith("https:") ? "https" : "http",
-      again: false,
+      again: headers.has(FORWARDED.again),
       trusted: false,
     };
   const shown = headers.get(FORWARDED.secret);

@@ -39,32 +39,57 @@ export interface Refused {
 
 /** [name, value, name, value, …] for the tunnel, values as byte strings. Host is kept; a WebSocket's handshake headers are the agent's. */
 export function requestHeaders(headers: Headers, facts: RequestFacts): readonly string[] | Refused {
-  return flatRequestHeaders(headers, facts, true);
-}
-
-function flatRequestHeaders(headers: Headers, facts: RequestFacts, bytes: boolean): string[] | Refused {
   const loop = loopMarks(headers, facts);
-  if (loop === undefined)
-    return { reason: "loop", detail: "CDN-Loop says that this request has come through this listener before." };
-  const flat = passing(headers, facts, bytes);
+  if (loop === undefined) return LOOP;
+  const flat = passing(headers, facts);
   if ("reason" in flat) return flat;
-  flat.push("cdn-loop", loop);
-  flat.push("x-forwarded-proto", facts.proto, "x-forwarded-host", facts.host, "x-forwarded-port", String(facts.port));
-  if (facts.client !== "") flat.push("x-forwarded-for", facts.client);
-  flat.push("forwarded", forwarded(facts));
+  flat.push(...said(facts, loop));
   return flat;
 }
 
-/** The same for a `fetch` of ours, which writes text as UTF-8, and Host itself: the client's is in X-Forwarded-Host alone. */
+/**
+ * The same for a `fetch` of ours, which writes Host itself: the client's is in X-Forwarded-Host alone. A copy from which names
+ * are taken: values that nobody reads keep their bytes, also those that are no text.
+ */
 export function directRequestHeaders(headers: Headers, facts: RequestFacts): Headers | Refused {
-  const flat = flatRequestHeaders(headers, facts, false);
-  if ("reason" in flat) return flat;
-  const result = new Headers();
-  for (let i = 0; i < flat.length; i += 2) {
-    const name = flat[i] as string;
-    if (name !== "host") result.append(name, flat[i + 1] as string);
-  }
+  const loop = loopMarks(headers, facts);
+  if (loop === undefined) return LOOP;
+  const { acceptEncoding, trusted = false } = facts;
+  const result = new Headers(headers);
+  headers.forEach((_, name) => {
+    if (oursToSay(name) && !(trusted && saidByProxies(name))) result.delete(name);
+  });
+  const connection = headers.get("connection") ?? "";
+  if (namesHeaders(connection)) for (const name of listed(connection)) result.delete(name);
+  result.delete("host");
+  if (acceptEncoding !== undefined) result.delete("accept-encoding");
+  if (acceptEncoding !== undefined && acceptEncoding !== "") result.set("accept-encoding", acceptEncoding);
+  const ours = said(facts, loop);
+  for (let i = 0; i < ours.length; i += 2) result.append(ours[i] as string, ours[i + 1] as string);
   return result;
+}
+
+const LOOP: Refused = {
+  reason: "loop",
+  detail: "CDN-Loop says that this request has come through this listener before.",
+};
+
+/** What only the edge says. */
+function said(facts: RequestFacts, loop: string): string[] {
+  const { client, proto, host, port } = facts;
+  const flat = [
+    "cdn-loop",
+    loop,
+    "x-forwarded-proto",
+    proto,
+    "x-forwarded-host",
+    host,
+    "x-forwarded-port",
+    String(port),
+  ];
+  if (client !== "") flat.push("x-forwarded-for", client);
+  flat.push("forwarded", forwarded(facts));
+  return flat;
 }
 
 /**
@@ -124,18 +149,18 @@ function linesNamed(flat: readonly string[], names: ReadonlySet<string>, result:
   return lines;
 }
 
-/** The answer's headers of a `fetch` of ours. A Headers holds nothing illegal, and text that needs no translation. */
+/** The answer's headers of a `fetch` of ours: a copy as well. */
 export function directResponseHeaders(headers: Headers): Headers {
-  const result = new Headers();
-  headers.forEach((value, name) => {
-    if (!staysAtTheEdge(name)) result.append(name, value);
+  const result = new Headers(headers);
+  headers.forEach((_, name) => {
+    if (staysAtTheEdge(name)) result.delete(name);
   });
   const connection = headers.get("connection") ?? "";
   if (namesHeaders(connection)) for (const name of listed(connection)) result.delete(name);
   return result;
 }
 
-function passing(headers: Headers, facts: RequestFacts, bytes: boolean): string[] | Refused {
+function passing(headers: Headers, facts: RequestFacts): string[] | Refused {
   const { acceptEncoding, trusted = false } = facts;
   let flat: string[] = [];
   let connection = "";
@@ -148,7 +173,7 @@ function passing(headers: Headers, facts: RequestFacts, bytes: boolean): string[
     else if (isAscii(value)) flat.push(name, value);
     else {
       raw ??= rawLines(facts.raw);
-      const lines = linesOf(value, raw.get(name), bytes);
+      const lines = raw.get(name) ?? linesOf(value);
       if (lines === undefined) lost = name;
       else for (const line of lines) flat.push(name, line);
     }
@@ -161,15 +186,10 @@ function passing(headers: Headers, facts: RequestFacts, bytes: boolean): string[
   return flat;
 }
 
-/** A value that is no ASCII, line by line, as byte strings or as text. undefined: not all of its bytes are there any more. */
-function linesOf(text: string, raw: readonly string[] | undefined, bytes: boolean): readonly string[] | undefined {
-  if (raw !== undefined) {
-    if (bytes) return raw;
-    return raw.every((line) => textOfBytes(line) !== undefined) ? [text] : undefined;
-  }
+/** A value that is no ASCII, as a byte string. undefined: not all of its bytes are there any more. */
+function linesOf(text: string): readonly string[] | undefined {
   // What workerd puts in the place of bytes that are no UTF-8; who sends it in earnest is refused, too.
-  if (text.includes("\ufffd")) return undefined;
-  return [bytes ? bytesOfText(text) : text];
+  return text.includes("\ufffd") ? undefined : [bytesOfText(text)];
 }
 
 /** FORWARDED.raw by name; empty where there is none. */
@@ -291,7 +311,7 @@ const hopByHopOfResponse = new Set([
 const isConnection = (name: string): boolean => name.length === 10 && (name.charCodeAt(0) | 0x20) === 0x63;
 
 /** False for the everyday values of Connection, which name no header that would otherwise pass. */
-function namesHeaders(connection: string): boolean {
+export function namesHeaders(connection: string): boolean {
   switch (connection) {
     case "":
     case "keep-alive":

@@ -10,6 +10,7 @@ export interface EdgeSettings {
     readonly ADMIN_HOST: string;
     readonly ADMIN_TOKEN_SHA256: string;
     readonly LISTENER_PORTS: "any";
+    readonly DIRECT_ADDRESSES: "any";
     readonly FORWARDER_SECRET: string;
     readonly PROBE_SECONDS: string;
   };

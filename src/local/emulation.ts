@@ -136,6 +136,7 @@ export class Emulation {
         ADMIN_HOST: `127.0.0.1:${port}`,
         ADMIN_TOKEN_SHA256: createHash("sha256").update(adminToken).digest("hex"),
         LISTENER_PORTS: "any",
+        DIRECT_ADDRESSES: "any",
         FORWARDER_SECRET: secret,
         PROBE_SECONDS: "2",
       },

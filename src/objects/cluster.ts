@@ -3,6 +3,7 @@
 // A refusal changes nothing: the last good state keeps serving. What was not delivered is repeated by the alarm.
 import { DurableObject } from "cloudflare:workers";
 import type { Env } from "../env.ts";
+import { dialRules } from "../routing/dial.ts";
 import type { Condition, PublishResult, Snapshot, SnapshotEndpoint, SnapshotGeneration } from "../wire/snapshot.ts";
 import { clusterNodes } from "./cluster-nodes.ts";
 import { ClusterStore, clusterMigrations } from "./cluster-store.ts";
@@ -17,7 +18,7 @@ import type {
   TokenRecord,
 } from "./contract.ts";
 import { epochLimit, nextEpoch } from "./epochs.ts";
-import { Prober, probeTargets } from "./probes.ts";
+import { Prober } from "./probes.ts";
 import { prepare } from "./publication.ts";
 import { created, migrate } from "./schema.ts";
 import { Shards } from "./shards.ts";
@@ -63,7 +64,7 @@ export class ClusterObject extends DurableObject<Env> implements ClusterRpc {
     this.#store = new ClusterStore(ctx.storage.sql);
     this.#tokens = new Tokens(ctx.storage);
     this.#shards = new Shards(this.#store, env.TUNNEL);
-    this.#prober = new Prober(this.#store, (Number(env.PROBE_SECONDS) || PROBE_SECONDS) * 1000);
+    this.#prober = new Prober(this.#store, (Number(env.PROBE_SECONDS) || PROBE_SECONDS) * 1000, dialRules(env));
     this.#created = created(ctx.storage.sql);
     if (this.#created) migrate(ctx.storage, clusterMigrations);
   }
@@ -204,7 +205,7 @@ export class ClusterObject extends DurableObject<Env> implements ClusterRpc {
     if (name === undefined) return { nodes: [], silentShards: [] };
     const seen = await this.#shards.nodes(name);
     const table = this.#record() && this.#store.table();
-    const probed = new Set((table ? probeTargets(table) : []).map(({ node }) => node));
+    const probed = new Set((table ? this.#prober.targets(table) : []).map(({ node }) => node));
     const probes = table ? this.#prober.state() : { version: 0, unhealthy: [] };
     return clusterNodes(this.#snapshot()?.nodes ?? [], seen, probed, probes);
   }
@@ -268,6 +269,7 @@ export class ClusterObject extends DurableObject<Env> implements ClusterRpc {
       cluster: name,
       edgeDomain: this.env.EDGE_DOMAIN,
       listenerPorts: this.env.LISTENER_PORTS,
+      dial: dialRules(this.env),
       assigned: this.#store.compiled().assigned,
       claim: (hostnames) => within(GATEWAY_TIMEOUT_MS, gateway.claim(name, hostnames)).catch(() => undefined),
     });

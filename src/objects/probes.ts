@@ -2,14 +2,15 @@
 // whose own pods are broken says nothing about the node.
 // Results are rows of the ClusterObject, not memory: it hibernates between two probes, and two failures in a row must count.
 import { type ThresholdConfig, type ThresholdState, initial, step } from "../health/thresholds.ts";
+import { type DialRules, originOf } from "../routing/dial.ts";
 import type { RoutingTable } from "../routing/table.ts";
 import type { ClusterStore } from "./cluster-store.ts";
 import type { ProbeState } from "./contract.ts";
 
 export interface ProbeTarget {
   readonly node: string;
-  readonly address: string;
-  readonly ports: readonly number[];
+  /** One for each port: "http://10.0.0.1:30080" */
+  readonly origins: readonly string[];
 }
 
 export type ProbeResult = { readonly ok: true } | { readonly ok: false; readonly reason: string };
@@ -28,45 +29,48 @@ const TIMEOUT_MS = 5_000;
 
 const thresholds: ThresholdConfig = { failures: 2, successes: 1 };
 
-/** Each node that a direct route may use, once, with the NodePorts that should answer there. */
-export function probeTargets(table: RoutingTable): ProbeTarget[] {
-  const targets = new Map<number, { node: string; address: string; ports: Set<number> }>();
-  for (const route of table.routes) {
-    if (route.transport !== "direct" || route.nodePort === undefined || route.unavailable !== undefined) continue;
-    for (const { node } of route.nodes) {
-      const { name, address } = table.nodes[node] ?? {};
-      if (name === undefined || address === undefined) continue;
-      const target = targets.get(node) ?? { node: name, address, ports: new Set() };
-      if (target.ports.size < PORTS_PER_NODE) target.ports.add(route.nodePort);
-      targets.set(node, target);
-    }
-  }
-  return [...targets.values()].map((target) => ({ ...target, ports: [...target.ports] }));
-}
-
 export class Prober {
   readonly #store: ClusterStore;
   readonly #intervalMs: number;
+  readonly #dial: DialRules;
   /** Epoch ms; undefined after a restart, when the alarm that is already set says it. */
   #nextAt: number | undefined;
   #cursor = 0;
 
-  constructor(store: ClusterStore, intervalMs: number) {
+  constructor(store: ClusterStore, intervalMs: number, dial: DialRules) {
     this.#store = store;
     this.#intervalMs = intervalMs;
+    this.#dial = dial;
+  }
+
+  /** Each node that a direct route may use, once, with the NodePorts that should answer there. */
+  targets(table: RoutingTable): ProbeTarget[] {
+    const targets = new Map<number, { node: string; origins: Set<string> }>();
+    for (const route of table.routes) {
+      if (route.transport !== "direct" || route.nodePort === undefined || route.unavailable !== undefined) continue;
+      for (const { node } of route.nodes) {
+        const { name, address } = table.nodes[node] ?? {};
+        const origin = address === undefined ? undefined : originOf(address, route.nodePort, this.#dial);
+        if (name === undefined || origin === undefined) continue;
+        const target = targets.get(node) ?? { node: name, origins: new Set() };
+        if (target.origins.size < PORTS_PER_NODE) target.origins.add(origin);
+        targets.set(node, target);
+      }
+    }
+    return [...targets.values()].map((target) => ({ ...target, origins: [...target.origins] }));
   }
 
   /** Forgets nodes that no direct route uses any more; new ones are probed at once. */
   follow(before: RoutingTable | undefined, after: RoutingTable): void {
-    const had = new Set((before === undefined ? [] : probeTargets(before)).map(({ node }) => node));
-    const targets = probeTargets(after);
+    const had = new Set((before === undefined ? [] : this.targets(before)).map(({ node }) => node));
+    const targets = this.targets(after);
     if (targets.some(({ node }) => !had.has(node))) this.#nextAt = 0;
     const kept = new Set(targets.map(({ node }) => node));
     for (const node of this.#store.probes().keys()) if (!kept.has(node)) this.#store.setProbe(node, undefined);
   }
 
   due(table: RoutingTable | undefined, now: number): number | undefined {
-    if (table === undefined || probeTargets(table).length === 0) return undefined;
+    if (table === undefined || this.targets(table).length === 0) return undefined;
     return this.#nextAt ?? now + this.#intervalMs;
   }
 
@@ -74,7 +78,7 @@ export class Prober {
   async run(table: RoutingTable, now: number): Promise<ReadonlyMap<string, ProbeResult>> {
     const results = new Map<string, ProbeResult>();
     if (this.#nextAt !== undefined && now < this.#nextAt) return results;
-    const targets = probeTargets(table);
+    const targets = this.targets(table);
     if (this.#cursor >= targets.length) this.#cursor = 0;
     const round = targets.slice(this.#cursor, this.#cursor + NODES_PER_ROUND);
     this.#cursor += round.length;
@@ -91,7 +95,7 @@ export class Prober {
   /** `table` as it is now: a node that lost its direct routes while it was probed is forgotten. */
   record(results: ReadonlyMap<string, ProbeResult>, table: RoutingTable): void {
     const rows = this.#store.probes();
-    for (const { node } of probeTargets(table)) {
+    for (const { node } of this.targets(table)) {
       const result = results.get(node);
       const row = rows.get(node);
       // A node that is simply well has no row.
@@ -113,19 +117,18 @@ export class Prober {
   }
 }
 
-async function attempt({ address, ports }: ProbeTarget): Promise<ProbeResult> {
-  const host = address.includes(":") ? `[${address}]` : address;
+async function attempt({ origins }: ProbeTarget): Promise<ProbeResult> {
   let reason = "no NodePort to probe";
-  for (const port of ports) {
+  for (const origin of origins) {
     // Not AbortSignal.timeout: its timer would keep the object awake, and billed, after the answer.
     const patience = new AbortController();
     const timer = setTimeout(() => patience.abort(), TIMEOUT_MS);
     try {
-      const response = await fetch(`http://${host}:${port}/`, { redirect: "manual", signal: patience.signal });
+      const response = await fetch(`${origin}/`, { redirect: "manual", signal: patience.signal });
       await response.body?.cancel();
       return { ok: true };
     } catch {
-      reason = `${patience.signal.aborted ? "no answer in time" : "connection failed"} on port ${port}`;
+      reason = `${patience.signal.aborted ? "no answer in time" : "connection failed"} on port ${origin.slice(origin.lastIndexOf(":") + 1)}`;
     } finally {
       clearTimeout(timer);
     }

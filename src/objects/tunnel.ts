@@ -89,9 +89,14 @@ export class TunnelObject extends DurableObject<Env> implements TunnelRpc, LinkO
     // Only the control API forwards dials, and no tenant's request gets here by its host or its port.
     if (port === undefined ? host === this.env.ADMIN_HOST : port === ADMIN_LISTENER) return this.#dial(request);
     if (this.#table === undefined) await this.#loadTable();
-    const table = this.#table;
     const door = { host, scheme, port: port === ADMIN_LISTENER ? undefined : port };
-    const found = table === undefined ? undefined : match(table.index, door);
+    let found = this.#table === undefined ? undefined : match(this.#table.index, door);
+    if (found === undefined) {
+      // The Worker's table has it. This one may be behind, and whoever says no here has begun to read the request's body.
+      await this.#loadTable().catch(() => {});
+      found = this.#table === undefined ? undefined : match(this.#table.index, door);
+    }
+    const table = this.#table;
     if (table === undefined || found === undefined) return this.#notHere(request);
     const now = Date.now();
     if (now - this.#silentChecked >= SILENT_CHECK_MS) this.#dropSilent(now);
@@ -145,7 +150,8 @@ export class TunnelObject extends DurableObject<Env> implements TunnelRpc, LinkO
       try {
         const cluster = this.#cluster();
         if (cluster === undefined) return;
-        const { table } = await this.env.CLUSTER.getByName(cluster).table();
+        const known = this.#table === undefined ? {} : { generation: Number(this.#table.generation) };
+        const { table } = await this.env.CLUSTER.getByName(cluster).table(known);
         if (table !== undefined) await this.setTable(table);
       } finally {
         this.#loading = undefined;

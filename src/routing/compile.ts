@@ -4,6 +4,7 @@
 // This file puts together; the rules are in names.ts, ports.ts, nodes.ts and transport.ts.
 import type { Condition, Snapshot, SnapshotNode, SnapshotService } from "../wire/snapshot.ts";
 import { Conditions } from "./conditions.ts";
+import type { DialRules } from "./dial.ts";
 import { defaultLabels, type NamesContext, serviceHostnames } from "./names.ts";
 import { routeNodes } from "./nodes.ts";
 import { listenerPorts, type ServicePort } from "./ports.ts";
@@ -13,6 +14,8 @@ import { transportOf } from "./transport.ts";
 export interface CompileContext extends NamesContext {
   /** "standard": only ports that a Cloudflare zone accepts. */
   readonly listenerPorts: "standard" | "any";
+  /** What transport direct may dial. */
+  readonly dial: DialRules;
 }
 
 export interface Compiled {
@@ -98,7 +101,7 @@ function compileService(
       owned.set(`${hostname}:${port}`, key);
       let route = routeOf.get(to.port);
       if (route === undefined) {
-        route = routes.push(compileRoute(service, to, nodes, conditions)) - 1;
+        route = routes.push(compileRoute(service, to, nodes, context.dial, conditions)) - 1;
         routeOf.set(to.port, route);
       }
       listeners.push({ hostname, port, tls, route });
@@ -113,6 +116,7 @@ function compileRoute(
   service: SnapshotService,
   to: ServicePort,
   nodes: readonly SnapshotNode[],
+  dial: DialRules,
   conditions: Conditions,
 ): Route {
   const found = routeNodes(service, to.port, nodes);
@@ -121,7 +125,7 @@ function compileRoute(
   return {
     service: keyOf(service),
     port: to.port,
-    ...transportOf(service, to, found.nodes, nodes, conditions),
+    ...transportOf(service, to, found.nodes, nodes, dial, conditions),
     algorithm: service.algorithm,
     affinity: service.affinitySeconds !== undefined,
     sourceRanges: [...service.sourceRanges],

@@ -1,6 +1,6 @@
 // Host header and port → listener, client → allowed or not. The index is built once for each generation of a table; a request costs
 // one Map look-up, and nothing more where a Service lists no source ranges. Changes nothing, and keeps no state.
-import { compileRanges, type SourceRanges } from "./ranges.ts";
+import { compileRanges, type SourceRanges } from "../wire/ranges.ts";
 import type { Route, RoutingTable } from "./table.ts";
 
 export interface TableIndex {

@@ -7,8 +7,11 @@
 //    Idempotency-Key, its body can be sent from the beginning again, and no part of an answer has been passed on.
 // 3. Who saw the failure repeats, once, and nobody repeats a repeat (RFC 9110 §9.2.2):
 //    - an endpoint broke: the agent, on another endpoint (two sightings). The edge takes the agent's "broke" as final.
-//    - a node was lost with the request (its tunnel broke or fell silent; by transport direct, its fetch failed): the edge,
-//      on another node.
+//    - a node was lost with the request (its tunnel broke or fell silent): the edge, on another node.
+//    - by transport direct a fetch failed, and no agent is there that could tell more: the edge, on the next node, and on the
+//      one after it (three sightings: with two of three nodes down the third is still found). A GET or HEAD that is without
+//      an answer for a while is sent to one more node beside the first, once, as one of the three. What is left of the three
+//      may be spent on another cluster that serves the same hostname by direct; one that serves it by tunnel gets it once.
 //    - the edge's own process was lost (edges of one's own only): the listener proxy, and says so: then the edge and the
 //      agent repeat nothing.
 // 4. An answer that is not HTTP, that is too large, or that took too long (504) is an answer: it is never repeated.
@@ -22,6 +25,8 @@ export const SIGHTINGS_MAX = 5;
 export const AGENT_SIGHTINGS = 2;
 /** Nodes to which the edge may send a request that may have been seen: the first, and one repeat. */
 export const EDGE_SIGHTINGS = 2;
+/** Nodes to which the edge may send such a request by transport direct, hedges and other clusters included. */
+export const DIRECT_SIGHTINGS = 3;
 /** Tries of a request that no backend saw, at each layer. */
 export const UNSENT_MAX = 5;
 

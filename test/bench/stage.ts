@@ -68,6 +68,7 @@ export async function startStage(options: StageOptions): Promise<Stage> {
           ADMIN_HOST: admin,
           ADMIN_TOKEN_SHA256: createHash("sha256").update(adminToken).digest("hex"),
           LISTENER_PORTS: "any",
+          DIRECT_ADDRESSES: "any",
         },
       }),
       options.inspector,

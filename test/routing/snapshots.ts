@@ -1,5 +1,6 @@
 // Snapshots for the tests of compile: a Service, an endpoint, a node with what matters given and the rest ordinary.
 import { compile, type CompileContext, type Compiled } from "../../src/routing/compile.ts";
+import { dialRules } from "../../src/routing/dial.ts";
 import type { Condition, SnapshotEndpoint, SnapshotNode, SnapshotService } from "../../src/wire/snapshot.ts";
 
 export function service(name: string, more: Partial<SnapshotService> = {}): SnapshotService {
@@ -59,7 +60,15 @@ export function compiled(
 ): Compiled {
   return compile(
     { version: 1, nodes: [...nodes], services: [...services] },
-    { cluster: "home", edgeDomain: "edge.test", listenerPorts: "any", assigned: {}, refused: new Map(), ...context },
+    {
+      cluster: "home",
+      edgeDomain: "edge.test",
+      listenerPorts: "any",
+      dial: dialRules({ ADMIN_HOST: "admin.test", LISTENER_PORTS: "any" }),
+      assigned: {},
+      refused: new Map(),
+      ...context,
+    },
   );
 }
 

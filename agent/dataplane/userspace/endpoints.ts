@@ -4,7 +4,7 @@
 import type { Balancer } from "../../../src/wire/balancer.ts";
 import { hash32 } from "../../../src/wire/hash.ts";
 import type { ForwardingPlan, PlanEndpoint, PlanPort, PlanService } from "../../plan/plan.ts";
-import { compileRanges } from "../../plan/ranges.ts";
+import { compileRanges } from "../../../src/wire/ranges.ts";
 import { Affinity } from "./affinity.ts";
 import { createEndpointBalancer } from "./balance/index.ts";
 import { Random } from "./balance/random.ts";
@@ -168,7 +168,7 @@ class ServicePort implements Backend {
     if (port.refusal !== undefined) this.refusal = port.refusal;
     if (plan.externalName !== undefined) this.externalName = plan.externalName;
     this.endpoints = endpoints;
-    this.sourceAllowed = compileRanges(plan.sourceRanges);
+    this.sourceAllowed = compileRanges(plan.sourceRanges)?.include ?? (() => true);
     this.#random = random;
     const same = before !== undefined && before.#plan.algorithm === plan.algorithm;
     // What userspace cannot do is dealt at random, and a condition of the Service says so.

@@ -7,6 +7,7 @@ import type { AddressInfo } from "node:net";
 import { buffer } from "node:stream/consumers";
 import { gunzipSync } from "node:zlib";
 import { compareGenerations, readSnapshot } from "../../../src/objects/snapshot-input.ts";
+import { dialRules } from "../../../src/routing/dial.ts";
 import { compile } from "../../../src/routing/compile.ts";
 import type { Snapshot, SnapshotGeneration } from "../../../src/wire/snapshot.ts";
 
@@ -98,7 +99,8 @@ export class Edge {
 
   #compile() {
     const refused = new Map([...this.owned].map((name) => [name, { reason: "owned", message: `${name} is taken` }]));
-    const context = { cluster: "home", edgeDomain: "edge.test", listenerPorts: "standard" } as const;
+    const dial = dialRules({ ADMIN_HOST: "admin.test", LISTENER_PORTS: "standard" });
+    const context = { cluster: "home", edgeDomain: "edge.test", listenerPorts: "standard", dial } as const;
     const compiled = compile(this.#snapshot, { ...context, assigned: this.#assigned, refused });
     this.#assigned = compiled.assigned;
     return compiled;

@@ -1,13 +1,12 @@
-// Source ranges, with a naive oracle: addresses as strings of bits, a range as a prefix of them.
+// Source ranges: the one table of cases for edge and node, and a naive oracle: addresses as strings of bits, a range as a
+// prefix of them.
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { sourceAllowed } from "../../src/routing/match.ts";
-import { compileRanges } from "../../src/routing/ranges.ts";
+import { compileRanges, parseRange } from "../../src/wire/ranges.ts";
 
-const allowed = (ranges: string[], client: string): boolean =>
-  sourceAllowed({ sources: compileRanges(ranges) }, client);
+const allowed = (ranges: string[], client: string): boolean => compileRanges(ranges)?.include(client) ?? true;
 
-describe("sourceAllowed", () => {
+describe("source ranges", () => {
   test.each<[string[], string, boolean]>([
     // No range: everybody, even who has no address.
     [[], "192.0.2.1", true],
@@ -23,15 +22,34 @@ describe("sourceAllowed", () => {
     [["2001:db8::/32"], "192.0.2.1", false],
     [["2001:db8::/32"], "2001:db8:ffff::1", true],
     [["2001:db8::/32"], "2001:db9::1", false],
-    // A /0 of either family is everybody.
+    [["192.0.2.1/32"], "::1", false],
+    [["::/128"], "192.0.2.1", false],
+    // A list of nothing but a /0 is everybody.
     [["0.0.0.0/0"], "2001:db8::1", true],
     [["::/0"], "192.0.2.1", true],
+    [["0.0.0.0/0", "::/0"], "", true],
+    [["::ffff:0:0/96"], "2001:db8::1", true],
     [["10.0.0.0/8", "0.0.0.0/0"], "", true],
+    // A /0 of one family says nothing of the other's own ranges.
+    [["10.0.0.0/8", "::/0"], "192.0.2.1", false],
+    [["10.0.0.0/8", "::/0"], "10.1.2.3", true],
+    [["10.0.0.0/8", "::/0"], "2001:db8::1", true],
+    [["10.0.0.0/8", "::/0"], "::ffff:192.0.2.1", false],
+    [["10.0.0.0/8", "::/0"], "", false],
+    [["0.0.0.0/0", "2001:db8::/32"], "2001:db9::1", false],
+    [["0.0.0.0/0", "2001:db8::/32"], "::1", false],
+    [["0.0.0.0/0", "2001:db8::/32"], "2001:db8::1", true],
+    [["0.0.0.0/0", "2001:db8::/32"], "192.0.2.1", true],
+    [["10.0.0.0/8", "2001:db8::/32"], "192.0.2.1", false],
+    [["10.0.0.0/8", "192.0.0.0/0", "2001:db8::/32"], "198.51.100.1", true],
     // IPv4 in IPv6's clothes, on either side.
     [["192.0.2.0/24"], "::ffff:192.0.2.5", true],
     [["192.0.2.0/24"], "::ffff:c000:205", true],
     [["::ffff:192.0.2.0/120"], "192.0.2.5", true],
     [["::ffff:192.0.2.0/120"], "192.0.3.5", false],
+    [["::ffff:192.0.2.0/120"], "::ffff:192.0.2.5", true],
+    [["::ffff:192.0.2.0/120", "::/0"], "192.0.3.5", false],
+    [["::ffff:0:0/90"], "192.0.2.5", false],
     [["2001:db8::/32"], "::ffff:192.0.2.5", false],
     // Fails closed.
     [["10.0.0.0/8"], "", false],
@@ -41,8 +59,19 @@ describe("sourceAllowed", () => {
     [["nonsense"], "192.0.2.1", false],
     [["192.0.2.0/33"], "192.0.2.1", false],
     [["192.0.2.0"], "192.0.2.0", false],
+    [["10/8"], "10.0.0.1", false],
+    [["010.0.0.0/8"], "8.0.0.1", false],
+    [["0x0a000000/8"], "10.0.0.1", false],
+    [["10.0.0.0/8"], "0x0a000001", false],
+    [["10.0.0.0/8"], "10.1", false],
+    [["10.0.0.0/8/8"], "10.0.0.1", false],
+    [[""], "", false],
   ])("%j, client %s: %s", (ranges, client, expected) => {
     expect(allowed(ranges, client)).toBe(expected);
+  });
+
+  test.each(["192.0.2.1", "10/8", "10.0.0.0/33", "2001:db8::/129", "a/8", ""])("%j is no range", (text) => {
+    expect(parseRange(text)).toBeUndefined();
   });
 
   const v4 = fc.array(fc.nat(255), { minLength: 4, maxLength: 4 });
