@@ -77,8 +77,9 @@ const unknown = (c: Context<ControlEnv>): Response =>
     remedy: "make a new one: POST /api/v1/clusters/{cluster}/install-code",
   });
 
-/** As agents shall dial it. Plain http stays plain on the machine or network of an edge of one's own only. */
+/** As agents shall dial it: as the edge's owner says. Else plain http stays plain on the machine or network of an edge of one's own only. */
 function edgeUrl(c: Context<ControlEnv>): string {
+  if (c.env.PUBLIC_URL !== undefined) return c.env.PUBLIC_URL;
   const host = c.env.ADMIN_HOST;
   const plain = new URL(c.req.url).protocol === "http:" && isNearby(new URL(`http://${host}`).hostname);
   return `${plain ? "http" : "https"}://${host}`;

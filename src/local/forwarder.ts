@@ -29,6 +29,10 @@ export interface ForwarderOptions {
   readonly refuse?: "answer" | "reset";
   /** For how long a request may wait for an edge that restarts; 0: not at all. */
   readonly patienceMs?: number;
+  /** Whether the connection's other end is a proxy whose word on client and scheme is believed; absent: nobody is. */
+  readonly trustedProxies?: (address: string) => boolean;
+  /** Why an exchange broke, for the log that a 502 points to. */
+  readonly log?: (line: string) => void;
 }
 
 const AGAIN_MS = 100;

@@ -3,6 +3,7 @@
 // A refusal changes nothing: the last good state keeps serving. What was not delivered is repeated by the alarm.
 import { DurableObject } from "cloudflare:workers";
 import type { Env } from "../env.ts";
+import type { ListenerSettings } from "../routing/ports.ts";
 import type { Condition, PublishResult, Snapshot, SnapshotEndpoint, SnapshotGeneration } from "../wire/snapshot.ts";
 import { clusterNodes } from "./cluster-nodes.ts";
 import { ClusterStore, clusterMigrations } from "./cluster-store.ts";
@@ -54,6 +55,9 @@ export class ClusterObject extends DurableObject<Env> implements ClusterRpc {
     this.#prober = new Prober(this.#store, (Number(env.PROBE_SECONDS) || PROBE_SECONDS) * 1000);
     this.#created = created(ctx.storage.sql);
     if (this.#created) migrate(ctx.storage, clusterMigrations);
+    // The edge's owner has changed what it opens: tables and conditions must not tell of what was.
+    if (this.#record() !== undefined && this.#store.settings() !== this.#settings())
+      ctx.waitUntil(this.recompile().catch((error) => console.error("the tables of changed settings wait", error)));
   }
 
   async create(cluster: ClusterRecord): Promise<{ token: string }> {
@@ -237,7 +241,7 @@ export class ClusterObject extends DurableObject<Env> implements ClusterRpc {
     const compiled = await prepare(snapshot, {
       cluster: name,
       edgeDomain: this.env.EDGE_DOMAIN,
-      listenerPorts: this.env.LISTENER_PORTS,
+      listeners: this.#listeners(),
       assigned: this.#store.compiled().assigned,
       claim: (hostnames) => within(GATEWAY_TIMEOUT_MS, gateway.claim(name, hostnames)).catch(() => undefined),
     });
@@ -256,12 +260,24 @@ export class ClusterObject extends DurableObject<Env> implements ClusterRpc {
         this.#store.setSnapshotGeneration(fresh.generation);
       }
       this.#store.setCompiled({ services, assigned });
+      this.#store.setSettings(this.#settings());
       this.#store.setTable(table, Date.now());
     });
     const after = this.#store.table();
     if (after !== undefined) this.#prober.follow(before, after);
     await this.#deliver();
     return true;
+  }
+
+  #listeners(): ListenerSettings {
+    const { LISTENER_PORTS: listenerPorts, LISTENER_PORTS_MOST: most, LISTENER_TLS } = this.env;
+    const listenerPortsMost = most === undefined ? undefined : Number(most);
+    return { listenerPorts, listenerPortsMost, listenerTls: LISTENER_TLS !== "none" };
+  }
+
+  /** What of the environment is compiled into tables. */
+  #settings(): string {
+    return JSON.stringify([this.env.EDGE_DOMAIN, this.#listeners()]);
   }
 
   #result(generation: SnapshotGeneration, changed: boolean): PublishResult {

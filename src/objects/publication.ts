@@ -1,6 +1,7 @@
 // From a snapshot to what the cluster serves: compile, ask the directory for the hostnames, compile again without those it
 // refused. Stores nothing: what comes back is written by the ClusterObject in one transaction.
 import { compile } from "../routing/compile.ts";
+import type { ListenerSettings } from "../routing/ports.ts";
 import type { Snapshot } from "../wire/snapshot.ts";
 import type { Compiled } from "./cluster-store.ts";
 import type { GatewayRpc } from "./contract.ts";
@@ -11,7 +12,7 @@ type Refused = Map<string, Pick<Claimed["refused"][number], "reason" | "message"
 export interface PublicationContext {
   readonly cluster: string;
   readonly edgeDomain: string;
-  readonly listenerPorts: "standard" | "any";
+  readonly listeners: ListenerSettings;
   readonly assigned: Compiled["assigned"];
   /** undefined: the directory did not answer. */
   readonly claim: (hostnames: readonly string[]) => Promise<Claimed | undefined>;
@@ -22,10 +23,10 @@ const ROUNDS = 4;
 
 /** undefined: the directory did not answer, and nothing may change. */
 export async function prepare(snapshot: Snapshot, context: PublicationContext) {
-  const { cluster, edgeDomain, listenerPorts, assigned, claim } = context;
+  const { cluster, edgeDomain, listeners, assigned, claim } = context;
   let refused: Refused = new Map();
   for (let round = 1; ; round++) {
-    const compiled = compile(snapshot, { cluster, edgeDomain, listenerPorts, assigned, refused });
+    const compiled = compile(snapshot, { cluster, edgeDomain, ...listeners, assigned, refused });
     const answer = await claim(compiled.claims);
     if (answer === undefined) return undefined;
     // A default name that was refused is not claimed again: what was said of it stands.

@@ -63,11 +63,13 @@ export async function startStage(options: StageOptions): Promise<Stage> {
       workerdConfig("postern.js", {
         listen: `127.0.0.1:${ports.postern}`,
         storage: join(folder, "state"),
+        loopback: true,
         bindings: {
           EDGE_DOMAIN: "bench.test",
           ADMIN_HOST: admin,
           ADMIN_TOKEN_SHA256: createHash("sha256").update(adminToken).digest("hex"),
           LISTENER_PORTS: "any",
+          DIRECT_ADDRESSES: "any",
         },
       }),
       options.inspector,
