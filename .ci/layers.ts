@@ -33,7 +33,8 @@ const layers: Record<string, Layer> = {
   "src/console/": { values: ["src/control/"], types: ["src/env.ts", contract] },
   // What both Node.js programs (listener proxy and agent) do with sockets.
   "src/net/": { values: [] },
-  "src/local/": { values: ["src/wire/", "src/http/", "src/net/"] },
+  // Which ports the owner offers is one rule for the table and for the sockets.
+  "src/local/": { values: ["src/wire/", "src/http/", "src/net/", "src/routing/port-ranges.ts"] },
   // Binds all of the agent; the lines below bind its folders further.
   "agent/": { values: ["src/wire/", "src/net/"] },
   "agent/kube/": { values: [] },

@@ -13,13 +13,19 @@ export interface Env {
   readonly ADMIN_HOST: string;
   /** Hex SHA-256 of the admin's bearer token; a secret in production. */
   readonly ADMIN_TOKEN_SHA256: string;
-  /** "standard": only ports that a Cloudflare zone accepts; "any": local edges. */
-  readonly LISTENER_PORTS: "standard" | "any";
+  /** "standard": only ports that a Cloudflare zone accepts; "any"; or a list that is offered: "80,8000-8999". */
+  readonly LISTENER_PORTS: string;
+  /** How many ports one cluster may have; absent: any number. */
+  readonly LISTENER_PORTS_MOST?: string;
+  /** "none": this edge ends no TLS, so it has no HTTPS listener. Absent: Cloudflare, which does. */
+  readonly LISTENER_TLS?: "none";
+  /** Local edges only: the admin host's URL as agents dial it, where that is not ADMIN_HOST's own (behind a TLS proxy). */
+  readonly PUBLIC_URL?: string;
   /** Local edges only: what the listener forwarder must present so that its client address is believed. */
   readonly FORWARDER_SECRET?: string;
   /** Seconds between probes of direct nodes; default 60 (the free plan pays for each alarm), local edges 2. */
   readonly PROBE_SECONDS?: string;
-  /** "any": transport direct may dial loopback and every port too. For `npm start` and tests, where all clusters are one's own. */
+  /** "any": transport direct may dial loopback and every port too. For `npm start`, tests, and where the owner says --direct-loopback: all clusters are one's own. */
   readonly DIRECT_ADDRESSES?: "any";
   /** NodePorts that transport direct may dial; default "30000-32767", which is Kubernetes'. */
   readonly NODE_PORTS?: string;

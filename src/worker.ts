@@ -18,6 +18,13 @@ export default {
     if (from === undefined) return failure("not-a-listener", request, { requestId: crypto.randomUUID() });
     const { port } = from;
     const admin = port === undefined ? request.headers.get("host") === env.ADMIN_HOST : port === ADMIN_LISTENER;
-    return admin ? control.fetch(request, env, ctx) : proxy(request, from, env, ctx);
+    return admin ? control.fetch(asItCame(request, from.scheme), env, ctx) : proxy(request, from, env, ctx);
   },
 } satisfies ExportedHandler<Env>;
+
+/** The admin host tells https from http, and behind a TLS proxy the URL does not say so. */
+function asItCame(request: Request, scheme: "http" | "https"): Request {
+  return scheme === "https" && request.url.startsWith("http:")
+    ? new Request(`https:${request.url.slice("http:".length)}`, request)
+    : request;
+}

@@ -82,10 +82,11 @@ const unknown = (c: Context<ControlEnv>): Response =>
   });
 
 /**
- * As agents shall dial it: the setting, or, where a trusted proxy stands in front, what that proxy was asked for. Plain http
+ * As agents shall dial it: as the edge's owner says; else the admin host, or, where a trusted proxy stands in front, what that proxy was asked for. Plain http
  * stays plain on the machine or network of an edge of one's own only.
  */
 function edgeUrl(c: Context<ControlEnv>): string {
+  if (c.env.PUBLIC_URL !== undefined) return c.env.PUBLIC_URL;
   const { scheme, trusted } = c.get("from");
   const asked = trusted ? (c.req.header("host") ?? "") : "";
   const host = /^[\w.:[\]-]+$/.test(asked) && URL.canParse(`http://${asked}`) ? asked : c.env.ADMIN_HOST;

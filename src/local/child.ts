@@ -1,15 +1,16 @@
 // One child process: its start, its output, its end. Each leads a process group of its own, so that Ctrl-C in the
 // terminal reaches the supervisor alone (which stops things in order) and so that a child's own children end with it.
-// Kills only groups that it started. Its output goes to a file in the run folder.
+// Kills only groups that it started. Its output goes to a file of bounded size, and so does how it ended.
 import { type ChildProcess, spawn } from "node:child_process";
-import { createWriteStream } from "node:fs";
 import { relative } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
+import { LogFile } from "./log-file.ts";
 
 /** After SIGTERM; workerd, for one, survives it while a stream is open. */
 const GRACE_MS = 3_000;
 const LAST_LINES = 20;
+const LAST_LINE_MAX = 500;
 const root = fileURLToPath(new URL("../..", import.meta.url));
 const tether = fileURLToPath(new URL("tether.ts", import.meta.url));
 
@@ -22,7 +23,7 @@ export interface ChildOptions {
   readonly env?: Readonly<Record<string, string>>;
   readonly log: string;
   /** Each line that it prints. */
-  readonly onLine?: (line: string) => void;
+  readonly onLine?: (line: string, on: "stdout" | "stderr") => void;
 }
 
 export class Child {
@@ -47,18 +48,22 @@ export class Child {
       env: { ...process.env, ...options.env },
     });
     this.#process = child;
+    // What fails after the start (a message to one that is gone) shows as its end; what fails at it is thrown below.
+    child.on("error", () => {});
     const { pid } = child;
     if (pid === undefined)
       throw new Error(`${options.name} could not be started: ${process.execPath} ${args.join(" ")}`);
     this.pid = pid;
-    const log = createWriteStream(options.log, { mode: 0o600 });
-    for (const stream of [child.stdout, child.stderr]) {
+    const log = new LogFile(options.log);
+    log.note(`${options.name} started (pid ${pid})`);
+    for (const on of ["stdout", "stderr"] as const) {
+      const stream = child[on];
       if (!stream) continue;
       createInterface({ input: stream }).on("line", (line) => {
-        log.write(`${line}\n`);
-        this.#lines.push(line);
+        log.write(line);
+        this.#lines.push(line.slice(0, LAST_LINE_MAX));
         if (this.#lines.length > LAST_LINES) this.#lines.shift();
-        options.onLine?.(line);
+        options.onLine?.(line, on);
       });
     }
     // "close", not "exit": only then all of its last lines have arrived. But what it left behind may hold the pipes.
@@ -66,8 +71,10 @@ export class Child {
     this.exited = new Promise((resolve) => {
       child.once("close", (code, signal) => {
         this.ended = true;
-        log.end();
-        resolve(signal ? `was killed (${signal})` : `ended with code ${code}`);
+        const how = signal ? `was killed (${signal})` : `ended with code ${code}`;
+        log.note(`${options.name} ${how}`);
+        log.close();
+        resolve(how);
       });
     });
   }

@@ -94,6 +94,15 @@ export class ClusterStore {
     putDocument(this.#sql, "compiled", JSON.stringify(compiled));
   }
 
+  /** What the edge was set to when the table was compiled. */
+  settings(): string | undefined {
+    return getDocument(this.#sql, "settings");
+  }
+
+  setSettings(settings: string): void {
+    putDocument(this.#sql, "settings", settings);
+  }
+
   generation(): number {
     return this.#sql.exec<{ generation: number }>("SELECT generation FROM cluster").one().generation;
   }

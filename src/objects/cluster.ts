@@ -4,6 +4,7 @@
 import { DurableObject } from "cloudflare:workers";
 import type { Env } from "../env.ts";
 import { dialRules } from "../routing/dial.ts";
+import type { ListenerSettings } from "../routing/ports.ts";
 import type { Condition, PublishResult, Snapshot, SnapshotEndpoint, SnapshotGeneration } from "../wire/snapshot.ts";
 import { clusterNodes } from "./cluster-nodes.ts";
 import { ClusterStore, clusterMigrations } from "./cluster-store.ts";
@@ -67,6 +68,9 @@ export class ClusterObject extends DurableObject<Env> implements ClusterRpc {
     this.#prober = new Prober(this.#store, (Number(env.PROBE_SECONDS) || PROBE_SECONDS) * 1000, dialRules(env));
     this.#created = created(ctx.storage.sql);
     if (this.#created) migrate(ctx.storage, clusterMigrations);
+    // The edge's owner has changed what it opens: tables and conditions must not tell of what was.
+    if (this.#record() !== undefined && this.#store.settings() !== this.#settings())
+      ctx.waitUntil(this.recompile().catch((error) => console.error("the tables of changed settings wait", error)));
   }
 
   async create(cluster: ClusterRecord): Promise<{ token: string }> {
@@ -268,8 +272,8 @@ export class ClusterObject extends DurableObject<Env> implements ClusterRpc {
     const compiled = await prepare(snapshot, {
       cluster: name,
       edgeDomain: this.env.EDGE_DOMAIN,
-      listenerPorts: this.env.LISTENER_PORTS,
       dial: dialRules(this.env),
+      listeners: this.#listeners(),
       assigned: this.#store.compiled().assigned,
       claim: (hostnames) => within(GATEWAY_TIMEOUT_MS, gateway.claim(name, hostnames)).catch(() => undefined),
     });
@@ -288,12 +292,24 @@ export class ClusterObject extends DurableObject<Env> implements ClusterRpc {
         this.#store.setSnapshotGeneration(fresh.generation);
       }
       this.#store.setCompiled({ services, assigned });
+      this.#store.setSettings(this.#settings());
       this.#store.setTable(table, Date.now());
     });
     const after = this.#store.table();
     if (after !== undefined) this.#prober.follow(before, after);
     await this.#deliver();
     return true;
+  }
+
+  #listeners(): ListenerSettings {
+    const { LISTENER_PORTS: listenerPorts, LISTENER_PORTS_MOST: most, LISTENER_TLS } = this.env;
+    const listenerPortsMost = most === undefined ? undefined : Number(most);
+    return { listenerPorts, listenerPortsMost, listenerTls: LISTENER_TLS !== "none" };
+  }
+
+  /** What of the environment is compiled into tables. */
+  #settings(): string {
+    return JSON.stringify([this.env.EDGE_DOMAIN, this.#listeners()]);
   }
 
   #result(generation: SnapshotGeneration, changed: boolean): PublishResult {

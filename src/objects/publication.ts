@@ -2,6 +2,7 @@
 // refused. Stores nothing: what comes back is written by the ClusterObject in one transaction.
 import { compile } from "../routing/compile.ts";
 import type { DialRules } from "../routing/dial.ts";
+import type { ListenerSettings } from "../routing/ports.ts";
 import type { Snapshot } from "../wire/snapshot.ts";
 import type { Compiled } from "./cluster-store.ts";
 import type { GatewayRpc } from "./contract.ts";
@@ -12,8 +13,8 @@ type Refused = Map<string, Pick<Claimed["refused"][number], "reason" | "message"
 export interface PublicationContext {
   readonly cluster: string;
   readonly edgeDomain: string;
-  readonly listenerPorts: "standard" | "any";
   readonly dial: DialRules;
+  readonly listeners: ListenerSettings;
   readonly assigned: Compiled["assigned"];
   /** undefined: the directory did not answer. */
   readonly claim: (hostnames: readonly string[]) => Promise<Claimed | undefined>;
@@ -24,10 +25,10 @@ const ROUNDS = 4;
 
 /** undefined: the directory did not answer, and nothing may change. */
 export async function prepare(snapshot: Snapshot, context: PublicationContext) {
-  const { claim, ...given } = context;
+  const { claim, listeners, ...given } = context;
   let refused: Refused = new Map();
   for (let round = 1; ; round++) {
-    const compiled = compile(snapshot, { ...given, refused });
+    const compiled = compile(snapshot, { ...given, ...listeners, refused });
     const answer = await claim(compiled.claims);
     if (answer === undefined) return undefined;
     // A default name that was refused is not claimed again: what was said of it stands.

@@ -7,13 +7,11 @@ import { Conditions } from "./conditions.ts";
 import type { DialRules } from "./dial.ts";
 import { defaultLabels, type NamesContext, serviceHostnames } from "./names.ts";
 import { routeNodes } from "./nodes.ts";
-import { listenerPorts, type ServicePort } from "./ports.ts";
+import { ListenerPorts, type ListenerSettings, type ServicePort } from "./ports.ts";
 import type { Listener, Route, RoutingTable, TableNode } from "./table.ts";
 import { transportOf } from "./transport.ts";
 
-export interface CompileContext extends NamesContext {
-  /** "standard": only ports that a Cloudflare zone accepts. */
-  readonly listenerPorts: "standard" | "any";
+export interface CompileContext extends NamesContext, ListenerSettings {
   /** What transport direct may dial. */
   readonly dial: DialRules;
 }
@@ -41,8 +39,9 @@ export function compile(snapshot: Snapshot, context: CompileContext): Compiled {
   const owners = new Map([...labels].map(([uid, label]) => [`${label}.${context.edgeDomain}`, uid]));
   /** "hostname:port" → "namespace/name". */
   const owned = new Map<string, string>();
+  const offered = new ListenerPorts(context);
   const services = oldestFirst.map((service) =>
-    compileService(service, labels.get(service.uid), owners, owned, nodes, context),
+    compileService(service, labels.get(service.uid), owners, owned, offered, nodes, context),
   );
   services.sort((a, b) => compareText(a.key, b.key));
 
@@ -74,19 +73,20 @@ interface CompiledService {
   readonly conditions: Condition[];
 }
 
-/** Enters what it gets into `owned`. */
+/** Enters what it gets into `owned` and `offered`. */
 function compileService(
   service: SnapshotService,
   label: string | undefined,
   owners: ReadonlyMap<string, string>,
   owned: Map<string, string>,
+  offered: ListenerPorts,
   nodes: readonly SnapshotNode[],
   context: CompileContext,
 ): CompiledService {
   const key = keyOf(service);
   const conditions = new Conditions(service.conditions);
   const names = serviceHostnames(service, label, owners, context, conditions);
-  const ports = listenerPorts(service, context.listenerPorts, conditions);
+  const ports = offered.of(service, conditions);
   const routes: Route[] = [];
   const routeOf = new Map<number, number>();
   const listeners: Listener[] = [];
@@ -162,6 +162,13 @@ function programmed(
       status: "False",
       reason: "NoHostname",
       message: "No hostname and port is left for it: see HostnameConflict.",
+    };
+  if (conditions.has("PortNotOffered"))
+    return {
+      type,
+      status: "False",
+      reason: "PortNotOffered",
+      message: "The edge opens none of its ports: see PortNotOffered.",
     };
   const reason = conditions.has("UDPNotSupported") || conditions.has("SCTPNotSupported") ? "NoTCPPort" : "NoPort";
   return { type, status: "False", reason, message: "It has no TCP port: the edge carries HTTP over TCP only." };

@@ -19,7 +19,8 @@ export interface DialRules {
 /** Of src/env.ts. */
 export interface DialSettings {
   readonly ADMIN_HOST: string;
-  readonly LISTENER_PORTS: "standard" | "any";
+  /** "standard": Cloudflare. */
+  readonly LISTENER_PORTS: string;
   readonly DIRECT_ADDRESSES?: "any";
   readonly NODE_PORTS?: string;
 }
@@ -36,7 +37,7 @@ export function dialRules({
   const range = /^(\d{1,5})-(\d{1,5})$/.exec(ports ?? "");
   return {
     any: DIRECT_ADDRESSES === "any",
-    addresses: LISTENER_PORTS === "any",
+    addresses: LISTENER_PORTS !== "standard",
     adminName: ADMIN_HOST.toLowerCase()
       .replace(/:\d+$/, "")
       .replace(/^\[|\]$/g, ""),

@@ -63,6 +63,7 @@ export async function startStage(options: StageOptions): Promise<Stage> {
       workerdConfig("postern.js", {
         listen: `127.0.0.1:${ports.postern}`,
         storage: join(folder, "state"),
+        loopback: true,
         bindings: {
           EDGE_DOMAIN: "bench.test",
           ADMIN_HOST: admin,

@@ -1,9 +1,11 @@
 // Joining by one `kubectl apply`: what an install code gives, how often, how long, and who may make and withdraw what came of
 // it. Time is moved by the clock that the objects read.
-import { evictAllDurableObjects, runInDurableObject } from "cloudflare:test";
+import { createExecutionContext, evictAllDurableObjects, runInDurableObject } from "cloudflare:test";
 import { env, exports } from "cloudflare:workers";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { parseAllDocuments } from "yaml";
+import type { Env } from "../../src/env.ts";
+import worker from "../../src/worker.ts";
 import { installManifest, isNearby } from "../../src/control/install-manifest.ts";
 import {
   ADMIN,
@@ -143,6 +145,28 @@ describe("an install code", () => {
     for (let attempt = 0; attempt < 6; attempt++)
       expect(await refused(await get(plain))).toEqual([400, "https-needed"]);
     await install(url);
+  });
+
+  it("comes behind a TLS proxy that the listener proxy trusts, under the URL that the edge's owner gave", async () => {
+    const own: Env = { ...env, ADMIN_HOST: "postern.example.net", PUBLIC_URL: "https://postern.example.net" };
+    const ask = async (method: string, path: string, headers: Record<string, string>) => {
+      const context = createExecutionContext();
+      return await worker.fetch(
+        new Request(`http://postern.example.net${path}`, { method, headers: { ...byAdminPort, ...headers } }),
+        own,
+        context,
+      );
+    };
+    const made = await ask("POST", `${at}/install-code`, { authorization: `Bearer ${ADMIN}` });
+    const { url, command } = await made.json<Code>();
+    expect(command).toMatch(/^kubectl apply -f https:\/\/postern\.example\.net\/install\/psi_home_/);
+    const { pathname } = new URL(url);
+    expect(await refused(await ask("GET", pathname, {}))).toEqual([400, "https-needed"]);
+    const manifest = await ask("GET", pathname, { "x-postern-proto": "https" });
+    expect([manifest.status, await manifest.text()]).toEqual([
+      200,
+      expect.stringContaining('POSTERN_EDGE: "https://postern.example.net"'),
+    ]);
   });
 
   it.each([

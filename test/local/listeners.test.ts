@@ -1,6 +1,6 @@
 // Listener ports on real sockets: what opens, closes, and gets out of the way.
 import { once } from "node:events";
-import { createServer } from "node:http";
+import { createServer, type Server } from "node:http";
 import { type AddressInfo, connect, createServer as createTcpServer } from "node:net";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { createForwarder, type Forwarder } from "../../src/local/forwarder.ts";
@@ -86,4 +86,47 @@ test("a port below 1024 that needs rights opens 8000 higher, and says so", async
   expect(listeners.at(997)).toBe(8997);
   expect(await refused(8997)).toBe(false);
   expect(said).toEqual(["Port 997 needs rights that this user lacks: it is open as 8997."]);
+
+  // A Service that comes later with the very port that stands in.
+  await listeners.reconcile(new Set([997, 8997]));
+  expect(said.slice(1)).toEqual([
+    expect.stringContaining(
+      "Port 8997 cannot be opened, so its Service cannot be reached: port 8997 stands in for port 997",
+    ),
+  ]);
+  listeners.close();
+
+  // Both at once: it is the Service's that has it.
+  said = [];
+  await listeners.reconcile(new Set([997, 8997]));
+  expect([listeners.at(997), listeners.at(8997), [...listeners.open]]).toEqual([undefined, 8997, [8997]]);
+  expect(said).toEqual([
+    expect.stringMatching(/^Port 997 needs rights .*ip_unprivileged_port_start=997/),
+    "Port 8997 is open.",
+  ]);
+  listeners.close();
+
+  // Nor does a port stand in that the owner does not offer.
+  said = [];
+  listeners = new Listeners(denied, (line) => said.push(line), { mayStandIn: (port) => port !== 8997 });
+  await listeners.reconcile(new Set([997]));
+  expect(listeners.at(997)).toBeUndefined();
+  expect(said).toEqual([expect.stringContaining("needs rights")]);
+});
+
+test("a connection that cannot be accepted is its client's trouble, not the process's", async () => {
+  const servers: Server[] = [];
+  const seen: Forwarder = {
+    ...forwarder,
+    server(port, opened) {
+      const server = forwarder.server(port, opened);
+      servers.push(server);
+      return server;
+    },
+  };
+  listeners = new Listeners(seen, (line) => said.push(line));
+  const port = await freePort();
+  await listeners.reconcile(new Set([port]));
+  for (const server of servers) server.emit("error", Object.assign(new Error("accept EMFILE"), { code: "EMFILE" }));
+  expect(await refused(port)).toBe(false);
 });

@@ -7,6 +7,7 @@ import {
 } from "cloudflare:test";
 import { env } from "cloudflare:workers";
 import { afterEach, describe, expect, it, vi } from "vitest";
+import { ClusterStore } from "../../src/objects/cluster-store.ts";
 import { GatewayObject } from "../../src/objects/gateway.ts";
 import { TunnelObject } from "../../src/objects/tunnel.ts";
 import {
@@ -64,6 +65,21 @@ describe.each([
     });
     expect((await publish("home", token, `${epoch}.1`, snapshotOf())).status).toBe(409);
     expect(await cluster().grantEpoch()).toEqual({ ok: true, epoch: epoch + 1 });
+  });
+
+  it("compiles its table anew where the edge's settings are others than before", async () => {
+    const token = await createCluster("home");
+    await published("home", token, "1.1", snapshotOf(service("web")));
+    const listeners = async () => (await cluster().table()).table?.listeners;
+    const before = await listeners();
+    await runInDurableObject(cluster(), (_, { storage }) => {
+      // As another setting has left it.
+      const store = new ClusterStore(storage.sql);
+      store.setTable({ version: 1, cluster: "home", nodes: [], routes: [], listeners: [] }, Date.now());
+      store.setSettings("others");
+    });
+    await lose();
+    await vi.waitFor(async () => expect(await listeners()).toEqual(before));
   });
 
   it("keeps a Service's default name, whoever else comes", async () => {

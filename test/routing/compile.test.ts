@@ -1,6 +1,7 @@
 // Compile as a whole: what it promises of any snapshot, and ports, transport and conditions as tables.
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
+import type { CompileContext } from "../../src/routing/compile.ts";
 import { index } from "../../src/routing/match.ts";
 import { conditionSchema, hostnameSchema } from "../../src/wire/snapshot.ts";
 import { compiled, conditions, listeners, node, ready, service, tcp, threeNodes, udp, unready } from "./snapshots.ts";
@@ -108,6 +109,62 @@ describe("ports", () => {
     expect(PortNotOffered).toMatchObject({ status: "True", reason: "PortNotOffered" });
     expect(PortNotOffered?.message).toMatch(/ports 3000, 5000\..*80, 8080, 8880, 2052.*443, 8443/);
     expect(Programmed).toMatchObject({ status: "True", message: expect.stringContaining("ports 80, 443") });
+  });
+
+  const own = { listenerPorts: "1-8786,8788-65535", listenerPortsMost: 32, listenerTls: false };
+
+  test.each<[string, Partial<CompileContext>, number[], string[]]>([
+    ["no HTTPS is promised where nothing ends TLS", own, [80, 8080], ["80>80", "8080>8080"]],
+    ["… nor the Service's own port 443", own, [80, 443], ["80>80"]],
+    ["… alone neither", own, [443], []],
+    ["the admin host's port is nobody else's", own, [8787, 8788], ["8788>8788"]],
+    ["only what the owner lists", { ...own, listenerPorts: "80,8000-8999" }, [80, 81, 8500], ["80>80", "8500>8500"]],
+    ["a list, and TLS", { listenerPorts: "80,443" }, [80, 81], ["80>80", "443>80s"]],
+  ])("an edge of one's own: %s", (_name, context, ports, expected) => {
+    const result = compiled([service("web", { ports: ports.map((port) => tcp(port)) })], context);
+    expect(listeners(result).map((each) => each.replace("web-default-home.edge.test:", ""))).toEqual(expected);
+  });
+
+  test("a Service of port 443 alone is not programmed where nothing ends TLS, and the remedy is told", () => {
+    const found = conditions(compiled([service("web", { ports: [tcp(443)] })], own));
+    expect(found["Programmed"]).toMatchObject({ status: "False", reason: "PortNotOffered" });
+    expect(found["PortNotOffered"]).toMatchObject({
+      ports: [443],
+      message: expect.stringMatching(/no certificates.*port 80 \(or 8080\).*TLS proxy.*--trusted-proxy/),
+    });
+  });
+
+  test("beside another port 443 is told for itself, and Programmed names what is served", () => {
+    const found = conditions(compiled([service("web", { ports: [tcp(80), tcp(443), tcp(8787)] })], own));
+    expect(found["Programmed"]?.message).toBe("Served at web-default-home.edge.test on ports 80.");
+    expect(found["PortNotOffered"]).toMatchObject({
+      ports: [443, 8787],
+      message: expect.stringMatching(
+        /port 443\..*does not open port 8787\. Use one of 1-8786, 8788-65535.*--listener-ports/,
+      ),
+    });
+  });
+
+  test("a cluster has no more ports than it may; the oldest Services have them, and ports may be shared", () => {
+    const list = [9003, 9001, 9002, 9001].map((port, i) =>
+      service(`s${i}`, { createdAt: `2026-01-0${i + 1}T00:00:00Z`, ports: [tcp(port)] }),
+    );
+    const result = compiled(list, { ...own, listenerPortsMost: 2 });
+    expect(listeners(result).map((each) => each.replace("-default-home.edge.test", ""))).toEqual([
+      "s0:9003>9003",
+      "s1:9001>9001",
+      "s3:9001>9001",
+    ]);
+    expect(conditions(result, "s2")["PortNotOffered"]).toMatchObject({
+      ports: [9002],
+      message: expect.stringMatching(
+        /opens 2 ports for a cluster.*does not open port 9002.*another Service has.*--listener-ports/,
+      ),
+    });
+  });
+
+  test("a list of ports that is none is the deployment's fault, not a Service's", () => {
+    expect(() => compiled([service("web")], { listenerPorts: "http" })).toThrow(/LISTENER_PORTS must be/);
   });
 
   test("UDP beside TCP is what Kubernetes calls mixed", () => {

@@ -36,6 +36,8 @@ async function main(): Promise<void> {
   }
   const out = options.json ? process.stderr : process.stdout;
   const edge = new Edge(options, (line) => out.write(`${line}\n`));
+  // Its terminal, or what read its output, may go: the edge serves on.
+  for (const stream of [process.stdout, process.stderr]) stream.on("error", () => {});
   let ending = false;
   const end = async (code: number, line: string) => {
     if (ending) return;
@@ -63,7 +65,7 @@ async function main(): Promise<void> {
     };
     process.stdout.write(options.json ? `${JSON.stringify(serving)}\n` : welcome(serving));
   } catch (error) {
-    await end(1, error instanceof Error ? error.message : String(error));
+    if (!ending) await end(1, error instanceof Error ? error.message : String(error));
   }
 }
 

@@ -20,6 +20,8 @@ export interface WorkerdSettings {
   readonly storage: string;
   /** Texts for the Worker: settings and secrets. */
   readonly bindings: Readonly<Record<string, string>>;
+  /** The Worker may dial this machine itself, where things listen that are nobody else's business. */
+  readonly loopback: boolean;
 }
 
 /** The bundle, as one ES module. */
@@ -40,7 +42,7 @@ export async function bundleWorker(): Promise<string> {
 }
 
 /** For `workerd serve`: a configuration beside which the bundle lies as `module`. */
-export function workerdConfig(module: string, { listen, storage, bindings }: WorkerdSettings): string {
+export function workerdConfig(module: string, { listen, storage, bindings, loopback }: WorkerdSettings): string {
   const worker = workerSchema.parse(readConfig({ config: join(root, "wrangler.toml") }, { hideWarnings: true }));
   const objects = worker.durable_objects.bindings;
   const namespaces = objects.map(
@@ -53,7 +55,7 @@ export function workerdConfig(module: string, { listen, storage, bindings }: Wor
   return `using Workerd = import "/workerd/workerd.capnp";
 const config :Workerd.Config = (
   services = [ (name = "main", worker = .postern), (name = "disk", disk = (path = ${quoted(storage)}, writable = true)),
-    (name = "internet", network = (allow = ["public", "private", "local"])) ],
+    (name = "internet", network = (allow = [${["public", "private", ...(loopback ? ["local"] : [])].map(quoted).join(", ")}])) ],
   sockets = [ (name = "http", address = ${quoted(listen)}, http = (), service = "main") ] );
 const postern :Workerd.Worker = ( modules = [ (name = "postern.js", esModule = embed ${quoted(module)}) ],
   compatibilityDate = ${quoted(worker.compatibility_date)}, compatibilityFlags = [ ${worker.compatibility_flags.map(quoted).join(", ")} ],
