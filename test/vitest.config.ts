@@ -61,6 +61,8 @@ export default defineConfig({
           testTimeout: 120_000,
           hookTimeout: 180_000,
           fileParallelism: false,
+          // Rows mostly wait.
+          maxConcurrency: 16,
         },
       },
     ],

@@ -39,11 +39,10 @@ const methods: Row[] = [
     "MKCOL",
     "REPORT",
     "SEARCH",
-    "M-SEARCH",
     "PURGE",
     "LOCK",
   ].map((method): Row => ({ name: `method ${method}`, request: http(`${method} /m`), expect: same })),
-  ...["TRACE", "QUERY", "FOO", "get", "Get"].map(
+  ...["TRACE", "QUERY", "M-SEARCH", "FOO", "get", "Get"].map(
     (method): Row => ({
       name: `method ${method}: as it came, or refused`,
       request: http(`${method} /m`),
@@ -229,7 +228,7 @@ const targets: Row[] = [
     ["long, 8,000", `/${"p".repeat(8_000)}`],
     ["long, 30,000", `/?${"q".repeat(30_000)}`],
     ["root only", "/"],
-    ["a query with a URL", "/go?to=http://a.example/b?c#"],
+    ["a query with a URL", "/go?to=http://a.example/b?c"],
   ].map(([name = "", text = ""]) => target(name, text)),
   ...[
     ["raw UTF-8", utf8("/größe?q=日本")],
@@ -417,7 +416,11 @@ const connections: Row[] = [
     request: `${http("GET /p1")}${sized("POST /p2", "abc")}${http("GET /p3")}`,
     methods: ["GET", "POST", "GET"],
     backend: echo,
-    expect: same,
+    // Which of them the servers see first is nobody's promise: they may be on several connections.
+    expect: both(
+      sameAnswer,
+      check("the server", ({ seen }) => (seen.length === 3 ? undefined : `saw ${seen.length} requests`)),
+    ),
   },
   {
     name: "one after the other on a connection",

@@ -36,7 +36,9 @@ function socketServer(more = "", { waitMs = 0, together = false } = {}): Behavio
           // One short frame a packet is all that these rows send.
           if (bytes.length < 6 || bytes[0] !== 0x81) return;
           const mask = bytes.subarray(2, 6);
-          const text = Buffer.from(bytes.subarray(6, 6 + ((bytes[1] ?? 0) & 0x7f)).map((byte, i) => byte ^ (mask[i & 3] ?? 0)));
+          const text = Buffer.from(
+            bytes.subarray(6, 6 + ((bytes[1] ?? 0) & 0x7f)).map((byte, i) => byte ^ (mask[i & 3] ?? 0)),
+          );
           socket.write(frame(text.toString("latin1")));
         });
       }, waitMs);
@@ -49,12 +51,12 @@ const talk =
   (text: string, withinMs = 10_000) =>
   async (wire: Wire, send: (text: string) => void) => {
     send(text);
-    const heard = (what: string) => wire.until(() => wire.extra.includes(what) || wire.end !== "open", withinMs);
+    const heard = (what: string, ms: number) => wire.until(() => wire.extra.includes(what) || wire.end !== "open", ms);
     const head = await wire.head(0, withinMs);
     if (head?.status !== 101) return;
-    await heard("hello");
+    if (!(await heard("hello", 3_000))) return;
     wire.send(masked("are you there"));
-    await heard("are you there");
+    await heard("are you there", 3_000);
   };
 
 const switched = (more?: (answer: Answer, plain: Answer) => string | undefined) =>
@@ -205,7 +207,7 @@ export const upgradeRows: readonly Row[] = [
     answers("426 Upgrade Required\nSec-WebSocket-Version: 12\nContent-Length: 0"),
     check("it", ({ answers: [a] }) => (a?.status === 426 ? undefined : `is ${a?.status}`)),
   ),
-  ...["000", "099", "199", "600", "999"].map((status) =>
+  ...["000", "099", "199"].map((status) =>
     ws(`answered ${status}: 502 (S3)`, [], answers(`${status} X\nContent-Length: 0`, "", true), told(502), {
       withinMs: 20_000,
     }),

@@ -272,7 +272,9 @@ export class Wire implements Disposable {
 
   /** The next final answer, whole or as much as came until the connection ended or time was up; undefined: not even a head. */
   async answer(withinMs = 10_000): Promise<Answer | undefined> {
-    await this.#until(() => this.#answers.length > 0 || this.end !== "open" || this.#closed, withinMs);
+    // A 101 has no end of its own.
+    const there = () => this.#answers.length > 0 || (this.#current !== undefined && statusOf(this.#current) === 101);
+    await this.#until(() => there() || this.end !== "open" || this.#closed, withinMs);
     return this.#answers.shift() ?? (this.#current === undefined ? undefined : this.#answer(false));
   }
 
