@@ -23,8 +23,6 @@ const HEAD_MS = 95_000;
 let backend: Backend;
 let bystander: Witness;
 let edge: EdgeProgram;
-/** Why no proxy can be trusted; undefined: this edge has the option. */
-let noTrust: string | undefined;
 let servers: number[];
 /** Connections that never finish a head, by what they do, and when each was ended. */
 let slow: Map<string, Promise<number>>;
@@ -54,13 +52,8 @@ beforeAll(async () => {
     ranged("near", [`${STRANGER}/32`]),
     ranged("far", ["203.0.113.0/24"]),
   ];
-  const start = async (...args: string[]) =>
-    startEdge(services, { address: ADDRESS, nodes: 1, args: ["--address", "::1", ...args] });
-  edge = await start("--trusted-proxy", `${PROXY}/32`).catch(async (error: unknown) => {
-    if (!/Unknown option '--trusted-proxy'/.test(String(error))) throw error;
-    noTrust = "npm run edge knows no --trusted-proxy";
-    return start();
-  });
+  const args = ["--address", "::1", "--trusted-proxy", `${PROXY}/32`];
+  edge = await startEdge(services, { address: ADDRESS, nodes: 1, args });
   servers = edge.servers();
   bystander.watch(edge.door("other"));
   // They take a minute: in the background of all the rest.
@@ -124,7 +117,6 @@ const reason = (answer: Answer | undefined) => valuesOf(answer?.fields ?? [], "x
 
 describe("a door", () => {
   test.for(["one", "two", "dir"])("of %s serves its Service", async (name) => {
-    if (name === "dir" && edge.noDirect !== undefined) return;
     const { answer, seen } = await ask(edge.door(name));
     expect([answer?.status, seen?.target]).toEqual([200, "/d"]);
   });
@@ -232,7 +224,6 @@ const LIES = [
 
 describe("whom the edge believes", () => {
   test.for(["one", "dir"])("by %s: no client (S16)", async (name) => {
-    if (name === "dir" && edge.noDirect !== undefined) return;
     const door = edge.door(name);
     const { answer, seen } = await ask(door, LIES, { from: STRANGER });
     expect([answer?.status, seen?.target]).toEqual([200, "/d"]);
@@ -254,9 +245,8 @@ describe("whom the edge believes", () => {
   });
 
   test("the proxy that was named, and nobody else (F19)", async () => {
-    expect(noTrust).toBeUndefined();
     const told = ["X-Forwarded-For: 203.0.113.9", "X-Forwarded-Proto: https", "X-Forwarded-User: alice"];
-    for (const name of edge.noDirect === undefined ? ["one", "dir"] : ["one"]) {
+    for (const name of ["one", "dir"]) {
       const { seen } = await ask(edge.door(name), told, { from: PROXY });
       const first = (wanted: string) =>
         valuesOf(seen?.fields ?? [], wanted)
@@ -274,7 +264,6 @@ describe("whom the edge believes", () => {
   });
 
   test("of a trusted proxy's list the last that is no proxy counts (F19)", async () => {
-    expect(noTrust).toBeUndefined();
     const status = async (list: string, from: string) =>
       (await ask(edge.door("far"), [`X-Forwarded-For: ${list}`], { from })).answer?.status;
     expect(await status("203.0.113.9", PROXY)).toBe(200);

@@ -148,7 +148,7 @@ beforeAll(async () => {
   servers = [...edge.servers(), ...edge.agents.values()];
   // Warm: pools have their connections.
   await Promise.all(
-    transports().flatMap((service) => Array.from({ length: 16 }, async () => statusAt(edge.door(service)))),
+    transports.flatMap((service) => Array.from({ length: 16 }, async () => statusAt(edge.door(service)))),
   );
   before = new Map(servers.map((pid) => [pid, fdsOf(pid)]));
   connections = backend.connections;
@@ -160,7 +160,7 @@ afterAll(async () => {
   backend?.close();
 });
 
-const transports = () => (edge.noDirect === undefined ? ["tun", "dir"] : ["tun"]);
+const transports = ["tun", "dir"];
 
 async function leave(service: string, { bytes, until }: Point, id: string, how: "FIN" | "RST"): Promise<void> {
   const door = edge.door(service);
@@ -182,13 +182,13 @@ describe("clients leave", () => {
       `l${index}`,
       point.backend ?? { answer: (socket) => void socket.write(response("HTTP/1.1 200 OK\nContent-Length: 2", "ok")) },
     );
-    for (const service of transports())
+    for (const service of transports)
       for (const how of ["FIN", "RST"] as const)
         await Promise.all(
           Array.from({ length: TIMES }, async (_, i) => leave(service, point, `l${index}.${service}.${how}.${i}`, how)),
         );
     expect(servers.filter((pid) => !isAlive(pid))).toEqual([]);
-    for (const service of transports()) expect([service, await statusAt(edge.door(service))]).toEqual([service, 200]);
+    for (const service of transports) expect([service, await statusAt(edge.door(service))]).toEqual([service, 200]);
   });
 });
 

@@ -3,7 +3,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { networkInterfaces, tmpdir } from "node:os";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { setTimeout as delay } from "node:timers/promises";
@@ -119,13 +119,6 @@ function write(folder: string, objects: readonly object[]): void {
   writeFileSync(join(folder, "all.yaml"), objects.map((object) => JSON.stringify(object)).join("\n---\n"));
 }
 
-/** An address of this machine that is not its loopback, which an edge may refuse to dial for a cluster; undefined: none. */
-function ownAddress(): string | undefined {
-  return Object.values(networkInterfaces())
-    .flat()
-    .find((each) => each !== undefined && !each.internal && each.family === "IPv4")?.address;
-}
-
 /** A child and what it said; `line`: the first on stdout. */
 function run(command: string, args: readonly string[]): { child: ChildProcess; said: string[]; line: Promise<string> } {
   const child = spawn(command, args, { cwd: root, stdio: ["ignore", "pipe", "pipe"] });
@@ -227,8 +220,6 @@ export interface EdgeOptions {
 
 export interface EdgeProgram extends Program {
   readonly state: string;
-  /** Why Services cannot be reached by transport direct here; undefined: they can. */
-  readonly noDirect: string | undefined;
   /** The agent of this node, started (again). */
   startAgent(node: string): void;
   /** The whole program anew, on the same state. */
@@ -243,13 +234,11 @@ export async function startEdge(
   const state = join(folder, "state");
   const manifests = join(folder, "manifests");
   mkdirSync(manifests);
-  const own = ownAddress();
   const third = address.split(".")[2];
-  let nodes: Node[] = Array.from({ length: count }, (_, i) => ({
-    name: `n${i + 1}`,
-    address: i === 0 && own !== undefined ? own : `127.51.${third}.${i + 1}`,
-    ...(i === 0 || own === undefined ? { direct: own ?? `127.51.${third}.${i + 1}` } : {}),
-  }));
+  const nodes: Node[] = Array.from({ length: count }, (_, i) => {
+    const at = `127.51.${third}.${i + 1}`;
+    return { name: `n${i + 1}`, address: at, direct: at };
+  });
   const publish = async (wanted: readonly Service[]) =>
     write(
       manifests,
@@ -262,7 +251,7 @@ export async function startEdge(
   const port = await freePort(address);
   const { child, said, line } = run("npm", [
     ...["run", "--silent", "edge", "--", "--address", address, "--port", String(port), "--domain", "localhost"],
-    ...["--state", state, "--join", "home", "--json", ...args],
+    ...["--state", state, "--join", "home", "--json", "--direct-loopback", ...args],
   ]);
   const agents = new Map<string, number>();
   const children = new Map<string, ChildProcess>();
@@ -299,7 +288,7 @@ export async function startEdge(
       agents.set(name, agent.pid as number);
     };
     for (const { name } of nodes) startAgent(name);
-    const program: Omit<EdgeProgram, "noDirect"> = {
+    const program: EdgeProgram = {
       name: "edge",
       state,
       api: { url, token, place: { host: address, port, authority: `${address}:${port}` } },
@@ -322,18 +311,10 @@ export async function startEdge(
         withinMs,
       );
     };
-    let noDirect = await answering("direct", 20_000);
-    let noTunnel = await answering("tunnel", noDirect === undefined ? READY_MS : 10_000);
-    if (noDirect !== undefined && noTunnel !== undefined) {
-      // An edge that refuses the nodes' addresses may refuse the snapshot as a whole.
-      nodes = nodes.map(({ name, address }) => ({ name, address }));
-      await publish(services);
-      noTunnel = await answering("tunnel", READY_MS);
-      noDirect += ` (nodes' addresses: ${own ?? "loopback"})`;
-    }
-    if (noTunnel !== undefined) throw new Error(`the edge does not serve: ${noTunnel}\n${said.slice(-40).join("\n")}`);
+    const unserved = (await answering("tunnel", READY_MS)) ?? (await answering("direct", READY_MS));
+    if (unserved !== undefined) throw new Error(`the edge does not serve: ${unserved}\n${said.slice(-40).join("\n")}`);
     await tunnelsUp(program, nodes.length);
-    return { ...program, noDirect };
+    return program;
   } catch (error) {
     await stop();
     throw error;

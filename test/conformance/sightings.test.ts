@@ -114,7 +114,7 @@ afterAll(async () => {
   backend?.close();
 });
 
-const transports = () => (edge.noDirect === undefined ? ["tun", "dir"] : ["tun"]);
+const transports = ["tun", "dir"];
 
 async function ask(
   service: string,
@@ -136,7 +136,7 @@ test.concurrent.for(breaks.map((each, index) => ({ ...each, index })))(
     const row = `s${index}`;
     backend.on(row, behaviour);
     const problems: string[] = [];
-    for (const service of transports())
+    for (const service of transports)
       for (const [body, headers, bytes] of bodies)
         await Promise.all(
           methods.map(async (method, i) => {
@@ -170,7 +170,7 @@ test.concurrent.for(breaks.map((each, index) => ({ ...each, index })))(
 
 test.concurrent("a POST with an Idempotency-Key is repeated as the others are", async () => {
   backend.on("key", cut("", "reset"));
-  for (const service of transports()) {
+  for (const service of transports) {
     await ask(service, `key.${service}`, "POST", "Idempotency-Key: 1\r\nContent-Length: 5\r\n", "hello");
     expect(backend.seen(`key.${service}`).length).toBeLessThanOrEqual(2);
   }
@@ -181,7 +181,7 @@ test("most requests did arrive, and nothing comes later", async () => {
   // Repeats of the listener proxy were 100 ms apart.
   await delay(500);
   const late = breaks.flatMap(({ name }, index) =>
-    transports().flatMap((service) =>
+    transports.flatMap((service) =>
       bodies.flatMap(([, headers]) =>
         methods.flatMap((method, i) => {
           const count = backend.seen(`s${index}.${service}.${i}.${headers.slice(0, 3)}`).length;

@@ -40,11 +40,6 @@ export class Stage {
     throw start.status === "rejected" ? start.reason : (edge as PromiseRejectedResult).reason;
   }
 
-  /** Why this way is not there; undefined: it is. */
-  missing(mode: Mode): string | undefined {
-    return mode === "edge/direct" ? this.edge.noDirect : undefined;
-  }
-
   door(mode: Mode): Door {
     const [program, transport] = mode.split("/");
     return (program === "start" ? this.start : this.edge).door(transport === "tunnel" ? "tun" : "dir");
@@ -63,12 +58,11 @@ export class Stage {
   /** What became of a row: the plain answer, and each way's. */
   async outcomes(row: Row, index: number): Promise<{ plain: Outcome; ours: ReadonlyMap<Mode, Outcome> }> {
     if (row.backend !== undefined) this.backend.on(String(index), row.backend);
-    const present = modes.filter((mode) => this.missing(mode) === undefined);
     const [plain, ...ours] = await Promise.all([
       this.plain(row, index),
-      ...present.map(async (mode) => this.play(row, index, mode)),
+      ...modes.map(async (mode) => this.play(row, index, mode)),
     ]);
-    return { plain, ours: new Map(present.map((mode, i) => [mode, ours[i] as Outcome])) };
+    return { plain, ours: new Map(modes.map((mode, i) => [mode, ours[i] as Outcome])) };
   }
 
   async stop(): Promise<void> {
