@@ -1,5 +1,6 @@
-// Three projects. node: pure code and the agent; workerd: *.worker.test.ts inside the real runtime; e2e: the program
-// as its user starts it (slow: `npm test` runs it, `npm run check` does not).
+// Four projects. node: pure code and the agent; workerd: *.worker.test.ts inside the real runtime; e2e: the program as its
+// user starts it; conformance: the same, against clients and servers that are odd or hostile (both are slow: `npm test` runs
+// them, `npm run check` does not).
 import { cloudflareTest } from "@cloudflare/vitest-plugin";
 import { defineConfig } from "vitest/config";
 
@@ -13,7 +14,13 @@ export default defineConfig({
         test: {
           name: "node",
           include: ["test/**/*.test.ts"],
-          exclude: ["test/**/*.worker.test.ts", "test/e2e/**", "test/bench/**", "test/cluster/**"],
+          exclude: [
+            "test/**/*.worker.test.ts",
+            "test/e2e/**",
+            "test/conformance/**",
+            "test/bench/**",
+            "test/cluster/**",
+          ],
           // A busy machine is no failure: what a test waits for is an event, this only ends what hangs.
           testTimeout: 60_000,
         },
@@ -45,6 +52,18 @@ export default defineConfig({
           testTimeout: 120_000,
           hookTimeout: 120_000,
           fileParallelism: false,
+        },
+      },
+      {
+        root,
+        test: {
+          name: "conformance",
+          include: ["test/conformance/**/*.test.ts"],
+          testTimeout: 120_000,
+          hookTimeout: 180_000,
+          fileParallelism: false,
+          // Rows mostly wait.
+          maxConcurrency: 16,
         },
       },
     ],

@@ -1,0 +1,83 @@
+// Somebody who has nothing to do with it: a server and its client, in a process of their own, whose requests go through the
+// edge while others misbehave. Prints the worst that they saw. Run by `witness()` below, as `node witness.ts`.
+import { fork } from "node:child_process";
+import { once } from "node:events";
+import { createServer, request } from "node:http";
+import type { AddressInfo } from "node:net";
+import { z } from "zod";
+import type { Door } from "./programs.ts";
+
+const EVERY_MS = 50;
+const readySchema = z.object({ port: z.int() });
+const doorSchema = z.object({ host: z.string(), port: z.int(), authority: z.string() });
+const reportSchema = z.object({ requests: z.int(), worstMs: z.number(), failures: z.array(z.string()) });
+export type Report = z.infer<typeof reportSchema>;
+
+export interface Witness {
+  /** Its server's address is `address`. */
+  readonly port: number;
+  /** Asks there from now on. */
+  watch(door: Door): void;
+  /** What it saw since. */
+  report(): Promise<Report>;
+  stop(): void;
+}
+
+export async function witness(address: string): Promise<Witness> {
+  const child = fork(new URL(import.meta.url), [address], { stdio: ["ignore", "inherit", "inherit", "ipc"] });
+  const [ready] = (await once(child, "message")) as [unknown];
+  return {
+    port: readySchema.parse(ready).port,
+    watch: (door) => void child.send(door),
+    async report() {
+      const answered = once(child, "message");
+      child.send("report");
+      return reportSchema.parse(((await answered) as [unknown])[0]);
+    },
+    stop: () => void child.kill("SIGKILL"),
+  };
+}
+
+async function main(address: string): Promise<void> {
+  const server = createServer((_, res) => void res.end("well"));
+  server.listen(0, address);
+  await once(server, "listening");
+  let door: Door | undefined;
+  let [requests, worstMs] = [0, 0];
+  let failures: string[] = [];
+  const ask = (to: Door): void => {
+    const begun = performance.now();
+    requests++;
+    // What this process itself is late, because the machine is busy, is nobody's stall.
+    let [ticked, late] = [begun, 0];
+    const clock = setInterval(() => {
+      const now = performance.now();
+      late += Math.max(0, now - ticked - 20);
+      ticked = now;
+    }, 20);
+    const done = (failure?: string) => {
+      clearInterval(clock);
+      if (failure !== undefined) failures.push(`${Math.round(performance.now() - begun)} ms: ${failure}`);
+      else worstMs = Math.max(worstMs, performance.now() - begun - late);
+    };
+    request({ host: to.host, port: to.port, agent: false, headers: { host: to.authority } }, (res) => {
+      let text = "";
+      res.setEncoding("utf8").on("data", (part: string) => (text += part));
+      res.on("end", () => done(res.statusCode === 200 ? undefined : `${res.statusCode} ${text.slice(0, 200)}`));
+      res.on("error", (error) => done(String(error)));
+    })
+      .on("error", (error) => done(String(error)))
+      .end();
+  };
+  process.on("message", (message) => {
+    if (message === "report") {
+      process.send?.({ requests, worstMs, failures: failures.slice(0, 20) });
+      [requests, worstMs, failures] = [0, 0, []];
+    } else door = doorSchema.parse(message);
+  });
+  process.once("disconnect", () => process.exit());
+  setInterval(() => door && ask(door), EVERY_MS);
+  process.send?.({ port: (server.address() as AddressInfo).port });
+}
+
+if (process.argv[1] === new URL(import.meta.url).pathname) await main(process.argv[2] ?? "127.0.0.1");
