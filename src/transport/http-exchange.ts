@@ -40,6 +40,8 @@ class HttpExchange implements Exchange {
   #resolve: ((attempt: Attempt) => void) | undefined;
   #writer: WritableStreamDefaultWriter<Uint8Array> | undefined;
   #socket: ClientSocket | undefined;
+  /** The end that goes to the client with the 101. */
+  #unclaimed: WebSocket | undefined;
   #watched = false;
   readonly #onGone = (): void => this.#cancel("the client went away");
 
@@ -142,12 +144,17 @@ class HttpExchange implements Exchange {
 
   /** Nobody will read the answer. */
   discard(reason: string): void {
+    // Its end must be taken to be closed, or the pair stays in memory.
+    this.#unclaimed?.accept();
+    this.#unclaimed?.close(1011, "not handed on");
     this.#cancel(reason);
   }
 
   #upgrade(head: ResponseHead): void {
     this.onWait();
+    if (this.#resolve === undefined) return;
     const pair = new WebSocketPair();
+    this.#unclaimed = pair[0];
     this.#socket = new ClientSocket(this.#link, this.#id, pair[1], this.#memory, (reason) => this.#cancel(reason));
     this.#settle({ ok: true, status: 101, headers: head.headers, body: null, webSocket: pair[0], exchange: this });
   }
