@@ -12,12 +12,7 @@ let home: Cluster;
 let backend: Backend;
 let seen: Stream[];
 let instances = 0;
-/** Nodes that left: their own close event may come late. */
-const left = new Set<TestNode>();
-const leave = ({ node }: Stream): void => {
-  left.add(node);
-  node.leave();
-};
+const leave = ({ node }: Stream): void => node.leave();
 let nodes: TestNode[] = [];
 
 beforeAll(async () => {
@@ -29,7 +24,7 @@ afterAll(async () => {
 });
 
 async function connectAll(): Promise<void> {
-  nodes = nodes.filter((node) => node.closed === undefined && !left.has(node));
+  nodes = nodes.filter((node) => node.closed === undefined && !node.left);
   const names = NAMES.filter((name) => !nodes.some((node) => node.name === name));
   for (const name of names) {
     const serve: Backend = (stream) => {
