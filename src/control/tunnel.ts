@@ -49,6 +49,11 @@ export function tunnelRoutes(app: Api): void {
     const object = c.env.TUNNEL.get(c.env.TUNNEL.idFromName(`${name}/${shard}`));
     const answer = await object.fetch(new Request(c.req.raw, { headers }));
     if (answer.status === 101) return answer;
-    return problem(c, { status: 503, reason: "too-many-connections", detail: await answer.text(), remedy: "try again" });
+    return problem(c, {
+      status: 503,
+      reason: "too-many-connections",
+      detail: await answer.text(),
+      remedy: "try again",
+    });
   });
 }

@@ -89,14 +89,14 @@ describe.each(["PUT", "POST"])("%s: whole or not at all", (method) => {
         const response = await home.fetch({ method, body: chunked(body, chunk) });
         const text = await response.text();
         // Whoever saw an end has seen all of it.
-        for (const stream of streams)
-          if (stream.ended) expect(joined(stream.chunks), `${after}`).toEqual(body);
+        for (const stream of streams) if (stream.ended) expect(joined(stream.chunks), `${after}`).toEqual(body);
         if (response.status === 200) {
           expect(text).toBe("stored");
           expect(joined(streams.at(-1)?.chunks ?? [])).toEqual(body);
         } else expect([502, 503]).toContain(response.status);
         // A body that fits into what is kept survives a node that nobody's backend has seen it through.
-        if (size <= 150_000 && name !== "lost") expect(`${after}: ${response.status} ${text}`).toBe(`${after}: 200 stored`);
+        if (size <= 150_000 && name !== "lost")
+          expect(`${after}: ${response.status} ${text}`).toBe(`${after}: 200 stored`);
         await home.idle();
       }
     });

@@ -36,8 +36,10 @@ async function unharmed(): Promise<void> {
   await evictDurableObject(home.shard);
 }
 
-const head = (status: unknown, headers: unknown = [], flags = 0) => (stream: Stream) =>
-  raw(stream.id, Type.HEAD | flags, [status, headers]);
+const head =
+  (status: unknown, headers: unknown = [], flags = 0) =>
+  (stream: Stream) =>
+    raw(stream.id, Type.HEAD | flags, [status, headers]);
 const ok = (id: number, flags = 0): Uint8Array =>
   raw(id, Type.HEAD | flags, encodeResponseHead({ status: 200, headers: [] }));
 const frames = (count: number, stream: number, flags: number, size = 0): Uint8Array =>
@@ -76,7 +78,11 @@ describe("its connection ends", () => {
       /credit of stream/,
       ({ id }) => [ok(id), ...Array.from({ length: 20 }, () => raw(id, Type.DATA, new Uint8Array(64 * 1024)))],
     ],
-    ["CREDIT without end", /too much/, ({ id }) => [raw(id, Type.CREDIT, 0x7fff_0000), raw(id, Type.CREDIT, 0x7fff_0000)]],
+    [
+      "CREDIT without end",
+      /too much/,
+      ({ id }) => [raw(id, Type.CREDIT, 0x7fff_0000), raw(id, Type.CREDIT, 0x7fff_0000)],
+    ],
     ["one permanent GOAWAY after the other", /GOAWAY/, () => [goAway(true), goAway(true)]],
     ["GOAWAY without end", /GOAWAY/, () => Array.from({ length: 9 }, () => goAway(false))],
     ["a flood of PINGs in one message", /small frames/, () => frames(131_000, 0, Type.PING)],
@@ -173,7 +179,11 @@ describe("its stream ends", () => {
       "502 bad-gateway-answer",
       ({ id }) =>
         encodeFrames([
-          { stream: id, flags: Type.HEAD, payload: encodeResponseHead({ status: 200, headers: ["content-length", "9"] }) },
+          {
+            stream: id,
+            flags: Type.HEAD,
+            payload: encodeResponseHead({ status: 200, headers: ["content-length", "9"] }),
+          },
           { stream: id, flags: Type.DATA | END, payload: new Uint8Array(5) },
         ]),
     ],

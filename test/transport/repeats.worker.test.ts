@@ -36,7 +36,10 @@ async function connectAll(): Promise<void> {
 }
 
 const once = () => 1;
-const resets = (code: Reset): Backend => (stream) => stream.fail(code);
+const resets =
+  (code: Reset): Backend =>
+  (stream) =>
+    stream.fail(code);
 interface Case {
   readonly idempotent: boolean;
   readonly again: boolean;
@@ -57,11 +60,25 @@ const endings: readonly (readonly [string, Backend, (how: Case) => number])[] = 
   ["a code that nobody knows", (stream) => stream.node.session.reset(stream.id, 99 as Reset, ""), once],
   ["a status that is none", (stream) => stream.begin("", { status: 42, end: true }), once],
   ["a head that is not HTTP", (stream) => stream.answer("", { headers: ["a b", "c"] }), once],
-  ["broke after its head", (stream) => { stream.begin("x"); stream.fail(Reset.BROKE); }, once],
+  [
+    "broke after its head",
+    (stream) => {
+      stream.begin("x");
+      stream.fail(Reset.BROKE);
+    },
+    once,
+  ],
   ["an error of its own", (stream) => stream.answer("", { status: 503 }), once],
   // The node is gone, and with it what it knew.
   ["lost", leave, ({ idempotent, again }) => (idempotent && !again ? EDGE_SIGHTINGS : 1)],
-  ["lost after its head", (stream) => { stream.begin("x"); leave(stream); }, once],
+  [
+    "lost after its head",
+    (stream) => {
+      stream.begin("x");
+      leave(stream);
+    },
+    once,
+  ],
 ];
 
 test.each(endings)("%s", async (_name, ending, expected) => {
