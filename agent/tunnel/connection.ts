@@ -74,7 +74,8 @@ export class Connection {
   #scheduled = false;
   #blocked = false;
   #ping: NodeJS.Timeout | undefined;
-  #lastPong = Date.now();
+  /** Ends the connection unless a pong comes first. */
+  #patience: NodeJS.Timeout | undefined;
   #onPong: (() => void) | undefined;
   #onIdle: (() => void) | undefined;
   /** Runs outside any parser's callback: a producer that is told to go on may read its socket at once. */
@@ -141,18 +142,21 @@ export class Connection {
   }
 
   #onOpen(): void {
-    this.#lastPong = Date.now();
-    this.#ping = setInterval(() => {
-      if (Date.now() - this.#lastPong > (PING_SECONDS + PONG_PATIENCE_SECONDS) * 1000) return this.terminate();
-      this.#socket.send("ping");
-    }, PING_SECONDS * 1000);
-    this.#socket.send("ping");
+    this.#ping = setInterval(() => this.#sendPing(), PING_SECONDS * 1000);
+    this.#sendPing();
     this.#flush();
+  }
+
+  /** Each ping is to be answered in its time: the oldest that is not ends the connection. */
+  #sendPing(): void {
+    this.#socket.send("ping");
+    this.#patience ??= setTimeout(() => this.terminate(), PONG_PATIENCE_SECONDS * 1000);
   }
 
   #onMessage(data: Buffer, isBinary: boolean): void {
     if (!isBinary) {
-      this.#lastPong = Date.now();
+      clearTimeout(this.#patience);
+      this.#patience = undefined;
       return;
     }
     for (const event of this.#session.receive(data)) this.#on(event);
@@ -329,6 +333,7 @@ export class Connection {
 
   #onSocketClosed(code: number, reason: string): void {
     clearInterval(this.#ping);
+    clearTimeout(this.#patience);
     this.#session.abandon();
     for (const id of [...this.#servers.keys()]) this.#lost(id);
     this.#onPong?.();

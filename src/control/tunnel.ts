@@ -47,6 +47,13 @@ export function tunnelRoutes(app: Api): void {
     headers.delete("authorization");
     headers.set(DIAL_HEADER, JSON.stringify({ cluster: name, shard, shards, tokenId: principal.tokenId }));
     const object = c.env.TUNNEL.get(c.env.TUNNEL.idFromName(`${name}/${shard}`));
-    return await object.fetch(new Request(c.req.raw, { headers }));
+    const answer = await object.fetch(new Request(c.req.raw, { headers }));
+    if (answer.status === 101) return answer;
+    return problem(c, {
+      status: 503,
+      reason: "too-many-connections",
+      detail: await answer.text(),
+      remedy: "try again",
+    });
   });
 }

@@ -59,10 +59,14 @@ const RENEW_MS = 30_000;
 export class TunnelObject extends DurableObject<Env> implements TunnelRpc, LinkOwner {
   readonly #links = new Map<WebSocket, Link>();
   readonly #dials = new Map<Link, Dial>();
+  /** Those that have not said HELLO, oldest first. */
+  readonly #strangers = new Set<Link>();
+  #strangerTimer: number | undefined;
   /** Connections that are to be renewed, and since when, epoch ms. */
   readonly #exhausted = new Map<Link, number>();
   readonly #shard = new Shard(Math.random, Date.now());
-  readonly #budget: Budget = { held: 0, limit: BUDGET };
+  /** Bytes held for streams, over all connections; 0 where none is open. Not private, so that tests can see it. */
+  readonly memory: Budget = { held: 0, limit: BUDGET };
   /** Twice what one connection has: no number of connections makes more of it. */
   readonly #ration = new Ration(undefined, 2);
   readonly #forwarder: Forwarder;
@@ -77,7 +81,7 @@ export class TunnelObject extends DurableObject<Env> implements TunnelRpc, LinkO
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
     ctx.setWebSocketAutoResponse(new WebSocketRequestResponsePair("ping", "pong"));
-    this.#forwarder = new Forwarder(this.#shard, this.#budget, env.FORWARDER_SECRET, () => this.#sweepWithin(SWEEP_MS));
+    this.#forwarder = new Forwarder(this.#shard, this.memory, env.FORWARDER_SECRET, () => this.#sweepWithin(SWEEP_MS));
     for (const socket of ctx.getWebSockets()) this.#restore(socket);
   }
 
@@ -172,14 +176,13 @@ export class TunnelObject extends DurableObject<Env> implements TunnelRpc, LinkO
     if (dial === null || request.headers.get("upgrade")?.toLowerCase() !== "websocket")
       return new Response("Upgrade: websocket expected", { status: 426 });
     const refusal = refuseDial(dial.tokenId, this.#links.values());
-    // 503: the agent tries again, later each time.
-    if (refusal !== undefined) return new Response(refusal, { status: 503, headers: { "retry-after": "1" } });
+    // The agent tries again, later each time.
+    if (refusal !== undefined) return new Response(refusal, { status: 503 });
     const { 0: client, 1: server } = new WebSocketPair();
     this.ctx.acceptWebSocket(server, [dial.tokenId]);
     const attachment: Attachment = { dial, since: Date.now() };
     server.serializeAttachment(attachment);
     this.#connect(server, attachment);
-    this.#sweepWithin(STRANGER_MS);
     return new Response(null, { status: 101, webSocket: client });
   }
 
@@ -189,7 +192,6 @@ export class TunnelObject extends DurableObject<Env> implements TunnelRpc, LinkO
     const link = this.#connect(socket, attachment);
     const node = link.session.peer?.node;
     if (node !== undefined) this.#shard.join(node, link);
-    else this.#sweepWithin(STRANGER_MS);
     if (link.session.exhausted) this.onExhausted(link);
   }
 
@@ -203,7 +205,7 @@ export class TunnelObject extends DurableObject<Env> implements TunnelRpc, LinkO
         shard: dial.shard,
         shards: dial.shards,
       },
-      budget: this.#budget,
+      budget: this.memory,
       ration: this.#ration,
       onEvicted: (event) => this.#links.get(socket)?.evicted(event),
       ...(restore === undefined ? {} : { restore }),
@@ -211,6 +213,10 @@ export class TunnelObject extends DurableObject<Env> implements TunnelRpc, LinkO
     const link = new Link(this, session, socket, dial.tokenId, since);
     this.#links.set(socket, link);
     this.#dials.set(link, dial);
+    if (link.stranger) {
+      this.#strangers.add(link);
+      this.#strangerTimer ??= setTimeout(() => this.#dropStrangers(), STRANGER_MS);
+    }
     return link;
   }
 
@@ -245,6 +251,7 @@ export class TunnelObject extends DurableObject<Env> implements TunnelRpc, LinkO
     this.#links.delete(socket);
     this.#dials.delete(link);
     this.#exhausted.delete(link);
+    this.#known(link);
     // First out of the order, so that what moves on does not come back here.
     this.#shard.leave(link, Date.now());
     link.close(code, reason);
@@ -262,6 +269,7 @@ export class TunnelObject extends DurableObject<Env> implements TunnelRpc, LinkO
   // ---- what links report -----------------------------------------------------------------------------------------
 
   onHello(link: Link, hello: Hello): void {
+    this.#known(link);
     this.onUnsaved(link);
     for (const replaced of this.#shard.join(hello.node ?? "", link))
       this.#hangUp(replaced, CLOSE_REPLACED, "a newer connection took over");
@@ -318,7 +326,6 @@ export class TunnelObject extends DurableObject<Env> implements TunnelRpc, LinkO
     const now = Date.now();
     this.#dropSilent(now);
     this.#renewExhausted(now);
-    const strangers = this.#dropStrangers(now);
     let open = this.#exhausted.size;
     let waiting = this.#exhausted.size;
     for (const link of this.#links.values()) {
@@ -326,18 +333,26 @@ export class TunnelObject extends DurableObject<Env> implements TunnelRpc, LinkO
       open += link.session.open;
       waiting += link.waiting;
     }
-    if (open + strangers > 0) this.#sweepWithin(waiting > 0 ? SWEEP_MS : SLOW_SWEEP_MS);
+    if (open > 0) this.#sweepWithin(waiting > 0 ? SWEEP_MS : SLOW_SWEEP_MS);
   }
 
-  /** Closes those that had their time to say HELLO; returns how many still have some. */
-  #dropStrangers(now: number): number {
-    let left = 0;
-    for (const link of this.#links.values()) {
-      if (!link.stranger) continue;
-      if (now - link.since >= STRANGER_MS) this.#hangUp(link, CLOSE_VIOLATION, "no HELLO");
-      else left++;
+  /** Closes those that had their time to say HELLO. */
+  #dropStrangers(): void {
+    this.#strangerTimer = undefined;
+    const now = Date.now();
+    for (const link of this.#strangers) {
+      const left = link.since + STRANGER_MS - now;
+      if (left <= 0) this.#hangUp(link, CLOSE_VIOLATION, "no HELLO");
+      else this.#strangerTimer ??= setTimeout(() => this.#dropStrangers(), left);
     }
-    return left;
+  }
+
+  /** It has said HELLO, or is gone. Without strangers no timer runs, so that an idle object can hibernate. */
+  #known(link: Link): void {
+    this.#strangers.delete(link);
+    if (this.#strangers.size > 0) return;
+    clearTimeout(this.#strangerTimer ?? null);
+    this.#strangerTimer = undefined;
   }
 
   #renewExhausted(now: number): void {

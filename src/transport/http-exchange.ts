@@ -40,6 +40,8 @@ class HttpExchange implements Exchange {
   #resolve: ((attempt: Attempt) => void) | undefined;
   #writer: WritableStreamDefaultWriter<Uint8Array> | undefined;
   #socket: ClientSocket | undefined;
+  /** The end that goes to the client with the 101. */
+  #unclaimed: WebSocket | undefined;
   #watched = false;
   readonly #onGone = (): void => this.#cancel("the client went away");
 
@@ -62,21 +64,23 @@ class HttpExchange implements Exchange {
     if (this.#head.method === "HEAD" || status === 204 || status === 205 || status === 304)
       return this.#bodiless(head, body !== undefined, end);
     const length = declaredLength(head.headers);
-    if (end) {
-      const bytes = body?.length ?? 0;
-      if (length !== undefined && length !== bytes)
-        return this.#fail(badAnswer(`${bytes} bytes of body where Content-Length says ${length}`));
+    const bytes = body?.length ?? 0;
+    if (end && length !== undefined && length !== bytes)
+      return this.#fail(badAnswer(`${bytes} bytes of body where Content-Length says ${length}`));
+    if (end && this.#body.ended) {
       this.#link.consumed(this.#id, bytes);
       this.#answer(head, body ?? null);
       return this.#finish();
     }
-    const { readable, writable } = length === undefined ? new IdentityTransformStream() : new FixedLengthStream(length);
+    const known = end ? bytes : length;
+    const { readable, writable } = known === undefined ? new IdentityTransformStream() : new FixedLengthStream(known);
     this.#writer = writable.getWriter();
     this.onWait();
     // The reader's end: the client has gone, or did not want the rest.
     this.#writer.closed.catch(this.#onGone);
     if (body !== undefined) this.#forward(this.#writer, body);
     this.#answer(head, readable);
+    if (end) this.#finish();
   }
 
   /** HTTP gives these answers no body, so what a node sends as one is nobody's. Their end may be in a frame of its own. */
@@ -93,10 +97,7 @@ class HttpExchange implements Exchange {
       if (writer === undefined) return this.onOverdue();
       this.#forward(writer, bytes);
     }
-    if (!end) return;
-    // Fewer bytes than Content-Length promised make close() fail, and so break the client's body.
-    writer?.close().catch(() => {});
-    this.#finish();
+    if (end) this.#finish();
   }
 
   onReset(code: Reset, reason: string, lost: boolean): void {
@@ -142,12 +143,17 @@ class HttpExchange implements Exchange {
 
   /** Nobody will read the answer. */
   discard(reason: string): void {
+    // Its end must be taken to be closed, or the pair stays in memory.
+    this.#unclaimed?.accept();
+    this.#unclaimed?.close(1011, "not handed on");
     this.#cancel(reason);
   }
 
   #upgrade(head: ResponseHead): void {
     this.onWait();
+    if (this.#resolve === undefined) return;
     const pair = new WebSocketPair();
+    this.#unclaimed = pair[0];
     this.#socket = new ClientSocket(this.#link, this.#id, pair[1], this.#memory, (reason) => this.#cancel(reason));
     this.#settle({ ok: true, status: 101, headers: head.headers, body: null, webSocket: pair[0], exchange: this });
   }
@@ -186,11 +192,21 @@ class HttpExchange implements Exchange {
     this.#resolve = undefined;
   }
 
-  /** The answer is complete: what is left of the request is unwanted. */
+  /**
+   * The answer is complete: what is left of the request is unwanted. A client that still sends it has every byte of the
+   * answer at once, and its end when there is nothing left to be lost by.
+   */
   #finish(): void {
+    if (this.#body.ended) this.#closeAnswer();
+    else void this.#body.drain().then(() => this.#closeAnswer());
     if (!this.#body.ended || this.#head.websocket) return this.onOverdue();
     this.#link.done(this.#id);
     this.#unwatch();
+  }
+
+  /** Fewer bytes than Content-Length promised make close() fail, and so break the client's body. */
+  #closeAnswer(): void {
+    this.#writer?.close().catch(() => {});
   }
 
   #unwatch(): void {

@@ -11,6 +11,13 @@ import type { Link } from "./link.ts";
 const WHOLE_MAX = STREAM_WINDOW;
 /** Most that can be written before a node grants credit: its first window, what may queue, and one chunk. */
 const KEPT_MAX = STREAM_WINDOW + STREAM_QUEUE_MAX + STREAM_WINDOW;
+/**
+ * workerd closes the client's connection as soon as an answer is out and the request unread, and the answer may be lost with
+ * it. So what is left is read and thrown away first: as long as some comes each second, and no more than this.
+ */
+const DRAIN_IDLE_MS = 1_000;
+const DRAIN_MS = 60_000;
+const DRAIN_MAX = 128 * 1024 * 1024;
 /** Bytes asked of the client's stream at a time; workerd's default reader gives 4 KiB. */
 const CHUNK = 64 * 1024;
 
@@ -32,6 +39,8 @@ export interface RequestBody {
   resume(): void;
   /** It will not be sent again: gives back what was kept. */
   forget(): void;
+  /** Nobody wants the rest: reads and throws it away. Resolves when no more is to be expected; never rejects. */
+  drain(): Promise<void>;
 }
 
 /** No body at all: most requests. */
@@ -45,6 +54,7 @@ export const noBody: RequestBody = {
   detach: () => {},
   resume: () => {},
   forget: () => {},
+  drain: () => Promise.resolve(),
 };
 
 /**
@@ -92,6 +102,10 @@ class WholeBody implements RequestBody {
     this.#budget.held -= this.#counted;
     this.#counted = 0;
   }
+
+  drain(): Promise<void> {
+    return Promise.resolve();
+  }
 }
 
 interface Sink {
@@ -111,6 +125,7 @@ class StreamedBody implements RequestBody {
   #sink: Sink | undefined;
   #paused = false;
   #reading = false;
+  #pulling: Promise<void> | undefined;
   ended = false;
   broken = false;
 
@@ -130,7 +145,7 @@ class StreamedBody implements RequestBody {
     for (const chunk of this.#kept) this.#paused = !link.session.write(id, chunk, false);
     if (this.ended) link.session.write(id, new Uint8Array(0), true);
     link.flush();
-    void this.#pull();
+    this.#goOn();
   }
 
   detach(): void {
@@ -139,7 +154,7 @@ class StreamedBody implements RequestBody {
 
   resume(): void {
     this.#paused = false;
-    void this.#pull();
+    this.#goOn();
   }
 
   forget(): void {
@@ -148,8 +163,24 @@ class StreamedBody implements RequestBody {
     this.#kept = undefined;
   }
 
+  async drain(): Promise<void> {
+    this.detach();
+    this.forget();
+    // Its read may still be pending.
+    if ((await soon(this.#pulling)) === "idle") return;
+    const until = Date.now() + DRAIN_MS;
+    for (let left = DRAIN_MAX; left > 0 && Date.now() < until && !this.ended && !this.broken; ) {
+      const bytes = await soon(this.#read());
+      if (bytes === "idle") return;
+      left -= bytes.length;
+    }
+  }
+
+  #goOn(): void {
+    if (!this.#reading) this.#pulling = this.#pull();
+  }
+
   async #pull(): Promise<void> {
-    if (this.#reading) return;
     this.#reading = true;
     while (this.#sink !== undefined && !this.#paused && !this.ended && !this.broken) {
       const chunk = await this.#read();
@@ -185,4 +216,15 @@ class StreamedBody implements RequestBody {
     this.#keptBytes += chunk.length;
     this.#budget.held += chunk.length;
   }
+}
+
+/** "idle" where it takes longer than DRAIN_IDLE_MS. */
+function soon<T>(promise: Promise<T> | T): Promise<T | "idle"> {
+  return new Promise((resolve) => {
+    const timer = setTimeout(() => resolve("idle"), DRAIN_IDLE_MS);
+    void Promise.resolve(promise).then((value) => {
+      clearTimeout(timer);
+      resolve(value);
+    });
+  });
 }

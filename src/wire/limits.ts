@@ -52,11 +52,11 @@ export const SUSPECT_MS = 500;
  * Work that a peer may cause without being asked for it, in units of about a microsecond: the burst, and what comes back each
  * second, of one connection; all connections of an object together have twice as much. A peer that causes more is cut off.
  */
-export const WORK_BURST = 100_000;
+export const WORK_BURST = 50_000;
 export const WORK_PER_SECOND = 200_000;
 /** One frame of that kind, one message of nothing else, and so many bytes of a connection frame's payload. */
 export const WORK_FRAME = 1;
-export const WORK_MESSAGE = 10;
+export const WORK_MESSAGE = 20;
 export const WORK_BYTES = 16;
 /** Bytes of body or message below which a frame counts as such work, unless it ends its stream. */
 export const TINY = 256;

@@ -264,3 +264,190 @@ describe("responseHeaders", () => {
     expect([...result.keys()]).toEqual(["set-cookie", "set-cookie"]);
   });
 });
+
+const latin1 = "caf\xe9";
+const utf8 = "\xe5\xa4\xa9";
+
+describe("bytes that are no ASCII, in requests", () => {
+  const raw = (...lines: string[]): string => JSON.stringify(lines);
+  test.each<[string, [string, string][], Partial<RequestFacts>, string[] | Refused["reason"], string | undefined]>([
+    ["UTF-8, as the platform decodes it", [["x-a", "\u5929"]], {}, [utf8], "\u5929"],
+    ["letters below U+0100", [["x-a", "B\u00fc"]], {}, ["B\xc3\xbc"], "B\u00fc"],
+    ["no UTF-8, of which nothing is left", [["x-a", "caf\ufffd"]], {}, "bad-request", undefined],
+    ["no UTF-8, which the proxy kept", [["x-a", "caf\ufffd"]], { raw: raw("x-a", latin1) }, [latin1], undefined],
+    ["UTF-8, which the proxy kept", [["x-a", "\u5929"]], { raw: raw("x-a", utf8) }, [utf8], "\u5929"],
+    [
+      "a real U+FFFD, which the proxy kept",
+      [["x-a", "\ufffd"]],
+      { raw: raw("x-a", "\xef\xbf\xbd") },
+      ["\xef\xbf\xbd"],
+      "\ufffd",
+    ],
+    [
+      "several lines of one name",
+      [["x-a", "1, caf\ufffd"]],
+      { raw: raw("x-a", "1", "x-b", "x", "x-a", latin1) },
+      ["1", latin1],
+      undefined,
+    ],
+    [
+      "what the proxy kept of an ASCII value is not asked for",
+      [["x-a", "plain"]],
+      { raw: raw("x-a", latin1) },
+      ["plain"],
+      "plain",
+    ],
+  ])("%s", (_name, lines, more, expected, direct) => {
+    // Node's Headers refuse what workerd's take: text.
+    const headers = {
+      get: (name: string) => new Map(lines).get(name) ?? null,
+      forEach: (each: (value: string, name: string) => void) => lines.forEach(([name, value]) => each(value, name)),
+    } as unknown as Headers;
+    const result = requestHeaders(headers, { ...facts, ...more });
+    if ("reason" in result) {
+      expect(result).toEqual({ reason: expected, detail: expect.stringContaining("x-a") });
+      expect(directRequestHeaders(headers, { ...facts, ...more })).toMatchObject({ reason: expected });
+      return;
+    }
+    expect(pairs(result).flatMap(([name, value]) => (name === "x-a" ? [value] : []))).toEqual(expected);
+    if (direct === undefined)
+      expect(directRequestHeaders(headers, { ...facts, ...more })).toMatchObject({ reason: "bad-request" });
+  });
+});
+
+describe("bytes that are no ASCII, in answers", () => {
+  test("UTF-8 passes as text where no proxy stands in front; other bytes cannot", () => {
+    expect(responseHeaders(["x-a", latin1], false)).toEqual({
+      reason: "bad-gateway-answer",
+      detail: "The server's answer has a header x-a whose value cannot be passed on.",
+    });
+    expect(passed(responseHeaders(["x-a", "B\xc3\xbc"], false)).get("x-a")).toBe("B\u00fc");
+  });
+
+  test("a proxy gets every line of such a name, as it came, beside a form that any HTTP takes", () => {
+    const lines = ["Set-Cookie", "a=1", "X-A", latin1, "set-cookie", `b=${utf8}`, "x-c", "plain", "x-a", "2"];
+    const headers = passed(responseHeaders(lines, true));
+    expect(JSON.parse(headers.get("x-postern-raw") ?? "")).toEqual([
+      "set-cookie",
+      "a=1",
+      "x-a",
+      latin1,
+      "set-cookie",
+      `b=${utf8}`,
+      "x-a",
+      "2",
+    ]);
+    expect([headers.get("x-a"), headers.get("x-c"), headers.getSetCookie()]).toEqual([
+      "caf?, 2",
+      "plain",
+      ["a=1", "b=???"],
+    ]);
+  });
+
+  test("what is hop-by-hop, or ours, is not in it; and ASCII alone needs none", () => {
+    const hop = passed(responseHeaders(["connection", "x-a", "x-a", latin1, "x-postern-raw", utf8, "x-b", "1"], true));
+    expect([...hop]).toEqual([
+      ["x-b", "1"],
+      ["x-postern-raw", "[]"],
+    ]);
+    expect(passed(responseHeaders(["x-b", "1"], true)).has("x-postern-raw")).toBe(false);
+  });
+
+  test("any byte strings come back from it", () => {
+    const value = fc.string({
+      unit: fc
+        .integer({ min: 0x20, max: 0xff })
+        .filter((c) => c !== 0x7f)
+        .map((c) => String.fromCharCode(c)),
+    });
+    fc.assert(
+      fc.property(
+        fc.array(
+          value.map((text) => `x${text}x`),
+          { minLength: 1 },
+        ),
+        (values) => {
+          const headers = passed(
+            responseHeaders(
+              values.flatMap((each) => ["x-a", each]),
+              true,
+            ),
+          );
+          const raw = headers.get("x-postern-raw");
+          const came = raw === null ? values : (JSON.parse(raw) as string[]).filter((_, i) => i % 2 === 1);
+          expect(came).toEqual(values);
+        },
+      ),
+    );
+  });
+});
+
+describe("loops", () => {
+  const mark = sent({}).get("cdn-loop") ?? "";
+  const refused = (before: string, more: Partial<RequestFacts> = {}) =>
+    "reason" in requestHeaders(new Headers({ "cdn-loop": before }), { ...facts, ...more });
+
+  test("the mark of this listener goes on, after those before", () => {
+    expect(mark).toMatch(/^postern-[0-9a-f]+$/);
+    expect(sent({ "cdn-loop": "cloudflare; loops=1" }).get("cdn-loop")).toBe(`cloudflare; loops=1, ${mark}`);
+  });
+  test.each<[string, string, Partial<RequestFacts>, boolean]>([
+    ["it has been here", mark, {}, true],
+    ["it has been here, and elsewhere before and after", `cloudflare, ${mark},postern-1`, {}, true],
+    ["at another host of this edge", mark, { host: "other.test" }, false],
+    ["at another port", mark, { port: 81 }, false],
+    ["at another edge that serves the same name", mark, { edge: "another" }, false],
+    ["at edges of this kind, many times", Array(15).fill("postern-1").join(", "), {}, false],
+    ["too many times", Array(16).fill("postern-1").join(", "), {}, true],
+    ["a mark that only begins as ours", `${mark}0`, {}, false],
+  ])("%s: refused as it should be", (_name, before, more, expected) => {
+    expect(refused(before, more)).toBe(expected);
+  });
+  test("as a loop, which is 508", () => {
+    expect(requestHeaders(new Headers({ "cdn-loop": mark }), facts)).toMatchObject({ reason: "loop" });
+    expect(directRequestHeaders(new Headers({ "cdn-loop": mark }), facts)).toMatchObject({ reason: "loop" });
+  });
+});
+
+describe("names that a backend may take for ours", () => {
+  test.each([
+    "X_Forwarded_For",
+    "X-Forwarded_For",
+    "x_forwarded-proto",
+    "X_Real_IP",
+    "x.real.ip",
+    "X_Forwarded_User",
+    "Proxy",
+    "Proxy_Authorization",
+    "Transfer_Encoding",
+    "Content_Length",
+    "X_Postern_Client",
+    "CF_Connecting_IP",
+    "true_client_ip",
+  ])("%s ends here, from a trusted proxy, too", (name) => {
+    for (const trusted of [false, true])
+      expect(sent({ [name]: "6.6.6.6" }, { trusted }).has(name.toLowerCase())).toBe(false);
+  });
+  test.each(["x_request_id", "my_header", "x_forwarded", "proxy-x", "x-real-ip-2", "content_type"])(
+    "%s passes",
+    (name) => {
+      expect(sent({ [name]: "1" }).get(name)).toBe("1");
+    },
+  );
+  test("what a trusted proxy says beside the client's address passes, and nothing else", () => {
+    const said = {
+      "x-forwarded-user": "ada",
+      "x-forwarded-for": "6.6.6.6",
+      "x-forwarded-proto": "https",
+      "x-real-ip": "6.6.6.6",
+    };
+    const result = sent(said, { trusted: true });
+    expect([result.get("x-forwarded-user"), result.get("x-forwarded-for"), result.get("x-forwarded-proto")]).toEqual([
+      "ada",
+      "192.0.2.7",
+      "http",
+    ]);
+    expect(result.has("x-real-ip")).toBe(false);
+    expect(sent(said).has("x-forwarded-user")).toBe(false);
+  });
+});

@@ -121,6 +121,8 @@ export class TestNode {
   readonly events: SessionEvent[] = [];
   readonly streams: Stream[] = [];
   closed: { code: number; reason: string } | undefined;
+  /** It called leave(); its own close event comes later. */
+  left = false;
   /** While true, received messages are not read: as if the process were stopped. */
   frozen = false;
   /** What came meanwhile. */
@@ -206,13 +208,14 @@ export class TestNode {
   flush(): void {
     for (;;) {
       const message = this.session.take(64 * 1024);
-      if (message === undefined || this.closed !== undefined) return;
+      if (message === undefined || this.closed !== undefined || this.left) return;
       this.socket.send(message);
     }
   }
 
   /** Leaves as a process does that ends: its socket closes. */
   leave(): void {
+    this.left = true;
     this.socket.close(1000, "leaving");
   }
 
