@@ -2,6 +2,7 @@
 // programmed before the edge is told, so that what the edge routes here is already served. Holds no rules of its own.
 // Nothing survives a restart.
 import { networkInterfaces } from "node:os";
+import { isDeepStrictEqual } from "node:util";
 import type { Logger } from "pino";
 import type { PublishResult } from "../src/wire/snapshot.ts";
 import type { Applied } from "./dataplane/executor.ts";
@@ -60,6 +61,8 @@ export function startAgent(
   const spoken = new Spoken((text) => log.warn(text));
   let observed: Observed | undefined;
   let failures: Applied["problems"] = [];
+  /** "namespace/name" → what of an ExternalName this node leaves out, and why. */
+  let leftOut: ReadonlyMap<string, string> = new Map();
   let stopping = false;
   /** Of the leader alone; there is none where a folder of files is the source, for all agents must publish the same. */
   let listening: Listening | undefined;
@@ -118,7 +121,8 @@ export function startAgent(
       endpoint: `${service} ${address ?? node}`,
       reason: message,
     }));
-    tunnel.report([...broken, ...unopened].map((each) => ({ ...each, reason: each.reason.slice(0, 256) })));
+    const left = [...leftOut].map(([endpoint, reason]) => ({ endpoint, reason }));
+    tunnel.report([...broken, ...unopened, ...left].map((each) => ({ ...each, reason: each.reason.slice(0, 256) })));
     health.problems.set({ about: "endpoints" }, broken.length);
     health.problems.set({ about: "executor" }, failures.length);
   };
@@ -147,10 +151,15 @@ export function startAgent(
   const refused = (latest: Observed) => refusedAddresses(latest, node, planOptions());
   const program = (): void => {
     if (observed === undefined || stopping) return;
+    const found = refused(observed);
     spoken.say(
       "external names",
-      [...refused(observed)].map(([service, why]) => `Service ${service}: ${why}`),
+      [...found].map(([service, why]) => `Service ${service}: ${why}`),
     );
+    if (!isDeepStrictEqual(found, leftOut)) {
+      leftOut = found;
+      report();
+    }
     programmer.want(buildPlan(observed, node, planOptions()));
   };
 

@@ -83,10 +83,14 @@ const mayServe = (name: string, { allowExternalName, clusterDomain }: Eligibilit
  * whoever runs the agents.
  */
 export function refusedAddresses(observed: Observed, node: string, options: PlanOptions): ReadonlyMap<string, string> {
+  const services = observed.services.filter(
+    (service) => exposedAs(service, options) === "ExternalName" && mayServe(service.spec.externalName ?? "", options),
+  );
+  // Mostly there is none, and a context looks at everything.
+  if (services.length === 0) return new Map();
   const context = contextOf(observed, node, options);
-  const refused = observed.services.flatMap((service) => {
+  const refused = services.flatMap((service) => {
     const name = service.spec.externalName ?? "";
-    if (exposedAs(service, options) !== "ExternalName" || !mayServe(name, options)) return [];
     const inside = insideCluster(name, options.clusterDomain);
     const ports = servicePorts(service, serviceSettings(service).offeredPorts);
     const addresses =

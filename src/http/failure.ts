@@ -96,7 +96,8 @@ const failures = {
     status: 502,
     title: "The server broke off",
     meaning: "The server ended the connection before it had answered. The request may have been carried out.",
-    owner: "See the pods' logs and restarts: kubectl get pods; kubectl logs --previous.",
+    owner:
+      "See the pods' logs and restarts: kubectl get pods; kubectl logs --previous. A server that speaks TLS or HTTP/2 alone on this port breaks off as well: let it offer plain HTTP/1.1 and point targetPort there.",
   },
   "bad-gateway-answer": {
     status: 502,

@@ -21,6 +21,8 @@ let folder: string;
 let edge: Server;
 let pod: Server;
 let snapshots: Snapshot[];
+/** Tunnels that were refused. */
+let dials: number;
 let agents: ChildProcess[];
 /** Beside this process' own. */
 let environment: Record<string, string>;
@@ -29,10 +31,11 @@ beforeEach(async () => {
   environment = {};
   folder = await mkdtemp(join(tmpdir(), "postern-agent-"));
   await writeFile(join(folder, "token"), `${token}\n`, { mode: 0o600 });
-  [snapshots, agents] = [[], []];
+  [snapshots, agents, dials] = [[], [], 0];
   edge = createHttpServer((request, response) => {
     void buffer(request).then((body) => {
       const put = request.method === "PUT";
+      if (request.method === "GET") dials++;
       if (put) snapshots.push(JSON.parse(gunzipSync(body).toString()) as Snapshot);
       const result = { generation: { epoch: 1, sequence: 1 }, table: 1, changed: true, services: {} };
       return response.end(JSON.stringify(put ? result : { epoch: 1 }));
@@ -96,6 +99,20 @@ it("serves NodePorts and tells the edge, follows the YAML, and stops as asked", 
       .every((line) => line.startsWith("{")),
   ).toBe(true);
   expect(log).not.toContain(token);
+}, 30_000);
+
+it("dials at once where a publish has reached the edge, however long it would have waited", async () => {
+  // With these dice the wait after the first refusal lasts for a day.
+  environment = { NODE_OPTIONS: "--import=data:text/javascript,Math.random=()=>2e5" };
+  await write(node("n1"));
+  const { agent, ended } = start();
+  await vi.waitFor(() => expect(snapshots).toHaveLength(1), { timeout: 10_000 });
+  await vi.waitFor(() => expect(dials).toBeGreaterThan(0), { timeout: 10_000 });
+  const before = dials;
+  await write(node("n1"), node("n2"));
+  await vi.waitFor(() => expect(dials).toBeGreaterThan(before), { timeout: 10_000 });
+  agent.kill("SIGTERM");
+  expect((await ended)[0]).toBe(0);
 }, 30_000);
 
 it("says what is wrong with the YAML, the node's name, and an environment that it does not obey", async () => {
