@@ -130,8 +130,8 @@ export function shakeHands(
   });
   socket.once("open", () => once(() => outcome.onOpen(socket, accepted)));
   socket.once("unexpected-response", (_request, response) => {
-    if (over) return response.destroy();
-    once(() => outcome.onRefused(response));
+    if (over) response.destroy();
+    else once(() => outcome.onRefused(response));
   });
   socket.on("error", (error) => {
     if (!connected) fail("unsent", error.message);

@@ -51,7 +51,8 @@ export class InterimHeads {
       if (!skip) passed.push(all.subarray(at, end));
       at = end;
     }
-    return passed.length === 1 ? (passed[0] as Buffer) : Buffer.concat(passed);
+    const [only = NOTHING] = passed;
+    return passed.length > 1 ? Buffer.concat(passed) : only;
   }
 }
 
@@ -59,7 +60,7 @@ export class InterimHeads {
 function isInterim(bytes: Buffer, at: number): boolean {
   const length = Math.min(bytes.length - at, START.length);
   for (let i = 0; i < length; i++) {
-    const byte = bytes[at + i] as number;
+    const byte = bytes.readUInt8(at + i);
     // The version's second digit, and the status's; without a phrase the line ends there.
     if (i === 7 || i === 10 || i === 11 ? byte < 0x30 || byte > 0x39 : byte !== START[i] && !(i === 12 && byte === CR))
       return false;

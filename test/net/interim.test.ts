@@ -21,7 +21,7 @@ function pass(chunks: readonly string[]): { read: string; over: boolean } {
 /** Every way to cut it in two, and into single bytes. */
 const cuts = (text: string): string[][] => [
   ...Array.from({ length: text.length + 1 }, (_, i) => [text.slice(0, i), text.slice(i)]),
-  [...text],
+  text.split(""),
 ];
 
 describe("what is read", () => {

@@ -213,7 +213,7 @@ describe("waiting", () => {
     const stream = connection.stream(connection.open({ websocket }));
     await complete(stream);
     expect(stream.reset?.code).toBe(Reset.TIMEOUT);
-    expect(silent.map(({ heads }) => heads.length).sort()).toEqual([0, 1]);
+    expect(silent.reduce((sum, { heads }) => sum + heads.length, 0)).toBe(1);
     await expect.poll(() => node.held).toEqual({ ...nothing, inFlight: [0, 0] });
   });
 
@@ -233,7 +233,7 @@ test("after abuse of every kind nothing is held", { timeout: 120_000 }, async ()
   const acts: Record<string, (request: IncomingMessage, response: ServerResponse) => void> = {
     hang: () => {},
     cut: (request) => request.socket.destroy(),
-    head: (_request, response) => void response.writeHead(200).flushHeaders(),
+    head: (_request, response) => response.writeHead(200).flushHeaders(),
     half: (_request, response) => {
       response.writeHead(200, { "content-length": "1000000" });
       response.write(randomBytes(1000), () => response.socket?.destroy());

@@ -42,7 +42,7 @@ function outcome({ head, body, reset, ended }: Received): string {
   return `${head.status} ${text.length > 20 ? text.length : text}${ended ? "" : ` ${name}`}`;
 }
 
-type Row = readonly [name: string, bytes: string, then: "keep" | "end" | "reset", expected: string, blame?: 1];
+type Row = readonly [name: string, bytes: string, then: "keep" | "end" | "reset", expected: string, blame?: number];
 
 const HEAD = "HTTP/1.1 200 OK\r\n";
 const big = (bytes: number): string => `X-Big: ${"b".repeat(bytes)}\r\n`;
@@ -111,7 +111,7 @@ const rows: readonly Row[] = [
   ["an endless body behind such a head", `${HEAD}${"a:\r\n".repeat(40_000)}\r\nok`, "keep", "TOO_BIG"],
 ];
 
-describe.each(rows)("%s", (_name, bytes, then, expected, blame = 0) => {
+describe.each(rows.map((row) => ({ name: row[0], row })))("$name", ({ row: [, bytes, then, expected, blame = 0] }) => {
   const play = (socket: Socket): void => {
     socket.write(Buffer.from(bytes, "latin1"), () => {
       if (then === "end") socket.end();
@@ -230,7 +230,8 @@ describe("a WebSocket handshake", () => {
       0,
     ],
   ];
-  test.each(wsRows)("%s", async (_name, bytes, then, expected, blame, times = 1) => {
+  test.each(wsRows.map((row) => ({ name: row[0], row })))("$name", async ({ row }) => {
+    const [, bytes, then, expected, blame, times = 1] = row;
     answer = (socket) => {
       if (bytes !== "") socket.write(Buffer.from(bytes, "latin1"));
       if (then === "end") socket.end();

@@ -69,6 +69,10 @@ class RawEdge {
   }
 }
 
+/** A frame with flags in its type. */
+const flagged = (stream: number, type: number, payload: Uint8Array): Uint8Array =>
+  encode(stream, type as Type, payload);
+
 const hello = (parts: Record<string, unknown> = {}): Uint8Array =>
   encode(
     0,
@@ -90,7 +94,7 @@ function open(id: number, parts: Record<string, unknown> = {}, end = true): Uint
     ...parts,
   };
   const list = [kind, service, port, client, method, target, headers, sightings];
-  return encode(id, Type.OPEN | (end ? END : 0), encodeJson(list));
+  return flagged(id, Type.OPEN | (end ? END : 0), encodeJson(list));
 }
 
 const accept = async (): Promise<RawEdge> => new RawEdge((await dials.next()).value[0]);
@@ -172,7 +176,12 @@ const text = (bytes = "hi"): Uint8Array => encode(5, Type.TEXT, Buffer.from(byte
 
 describe("one stream's nonsense", () => {
   /** Frames of stream 5, after "hello" and a slow stream 3; `after`: not before this frame type came for it. */
-  const rows: readonly (readonly [name: string, first: Uint8Array[], after?: Type, then?: Uint8Array[]])[] = [
+  const rows: readonly (readonly [
+    name: string,
+    first: readonly Uint8Array[],
+    after?: Type,
+    then?: readonly Uint8Array[],
+  ])[] = [
     ["TEXT before the 101", [socketTo("/silent"), text()]],
     ["BINARY before the 101", [socketTo("/silent"), encode(5, Type.BINARY, NOTHING)]],
     ["CLOSE before the 101", [socketTo("/silent"), encode(5, Type.CLOSE, encodeClose(1000, ""))]],
@@ -198,7 +207,7 @@ describe("one stream's nonsense", () => {
       "half a message, then CLOSE",
       [socketTo("/socket")],
       Type.HEAD,
-      [encode(5, Type.TEXT | MORE, Buffer.from("a")), encode(5, Type.CLOSE, encodeClose(1000, ""))],
+      [flagged(5, Type.TEXT | MORE, Buffer.from("a")), encode(5, Type.CLOSE, encodeClose(1000, ""))],
     ],
     ["TEXT on HTTP", [open(5, { target: "/silent", method: "POST" }, false), text()]],
     ["DATA on a WebSocket", [socketTo("/silent"), encode(5, Type.DATA, Buffer.from("x"))]],
@@ -230,7 +239,7 @@ describe("one stream's nonsense", () => {
       "a body longer than Content-Length",
       [
         open(5, { method: "POST", target: "/silent", headers: ["host", "a", "content-length", "1"] }, false),
-        encode(5, Type.DATA | END, Buffer.from("abc")),
+        flagged(5, Type.DATA | END, Buffer.from("abc")),
       ],
     ],
     [
@@ -238,7 +247,7 @@ describe("one stream's nonsense", () => {
       [
         open(5, { method: "POST", target: "/silent", headers: ["host", "a", "content-length", "9"] }, false),
         encode(5, Type.DATA, Buffer.from("abc")),
-        encode(5, Type.DATA | END, NOTHING),
+        flagged(5, Type.DATA | END, NOTHING),
       ],
     ],
     ...[-1, 0, 0.5, 1e308].map((sightings) => [`${sightings} sightings`, [open(5, { sightings })]] as const),
@@ -252,17 +261,17 @@ describe("one stream's nonsense", () => {
     ["headers that are no list", [open(5, { headers: {} })]],
     ["headers in odd number", [open(5, { headers: ["host"] })]],
     ["headers that are no text", [open(5, { headers: ["host", 1] })]],
-    ["a head that is no JSON", [encode(5, Type.OPEN | END, Buffer.from("[0,"))]],
+    ["a head that is no JSON", [flagged(5, Type.OPEN | END, Buffer.from("[0,"))]],
     ["END on a WebSocket's OPEN", [open(5, { kind: 1 })]],
     [
       "a WebSocket message of 17 MiB",
       [socketTo("/socket")],
       Type.HEAD,
-      [encode(5, Type.BINARY | MORE, new Uint8Array(65_000))],
+      [flagged(5, Type.BINARY | MORE, new Uint8Array(65_000))],
     ],
   ];
 
-  test.each(rows)("%s", async (_name, first, after, then = []) => {
+  test.each(rows.map((row) => ({ name: row[0], row })))("$name", async ({ row: [, first, after, then = []] }) => {
     const edge = await greeted();
     edge.send(open(3, { target: "/slow" }));
     edge.send(...first);
@@ -333,7 +342,7 @@ describe("the connection's nonsense", () => {
       (edge) => edge.send(hello(), encode(0, Type.GOAWAY, encodeJson({ reason: 1, permanent: "✖" }))),
     ],
     ["RESUME of 3 bytes", (edge) => edge.send(hello(), encode(0, Type.RESUME, new Uint8Array(3)))],
-    ["an unknown type", (edge) => edge.send(hello(), encode(0, 0x3f as Type, NOTHING))],
+    ["an unknown type", (edge) => edge.send(hello(), flagged(0, 0x3f, NOTHING))],
     ["no frame at all", (edge) => edge.socket.send(Buffer.from("GET / HTTP/1.1\r\n\r\n"))],
     ["an empty message", (edge) => edge.socket.send(NOTHING)],
     ["half a frame", (edge) => edge.send(hello().subarray(0, 11))],
