@@ -16,7 +16,7 @@ import { requestHeaders } from "./headers.ts";
 import { askerOf } from "./proxy/asker.ts";
 import { Connections } from "./proxy/connections.ts";
 import { EdgeProcess } from "./proxy/edge-process.ts";
-import { ANSWER_HEAD_MAX, Exchange, type Services } from "./proxy/exchange.ts";
+import { ANSWER_HEAD_MAX, Exchange, hasBody, type Services } from "./proxy/exchange.ts";
 import { faultLog, wordsFor } from "./proxy/faults.ts";
 import { type Limits, limits as defaultLimits } from "./proxy/limits.ts";
 import { refuse } from "./proxy/refusal.ts";
@@ -117,8 +117,7 @@ export function createForwarder(edge: URL, secret: string, options: ForwarderOpt
           keepAliveTimeout: 75_000,
           // Judged here, with an answer that says so.
           requireHostHeader: false,
-          // `Upgrade: h2c` and the like are offers that may be ignored: those requests are served as they are.
-          shouldUpgradeCallback: (req) => req.headers.upgrade?.toLowerCase() === "websocket",
+          shouldUpgradeCallback: isWebSocket,
         },
         (req, res) => {
           const { socket } = req;
@@ -183,6 +182,14 @@ export function createForwarder(edge: URL, secret: string, options: ForwarderOpt
     pause: (up) => process.ended(up),
     close: () => pool.destroy(),
   };
+}
+
+/**
+ * `Upgrade: h2c` and the like are offers that may be ignored: those requests are served as they are. So is a handshake with
+ * a body, which no WebSocket has: what follows an upgrade is no body any more.
+ */
+function isWebSocket({ method, headers }: IncomingMessage): boolean {
+  return method === "GET" && headers.upgrade?.toLowerCase() === "websocket" && !hasBody(headers);
 }
 
 /** Undefined: there is nobody to answer. */

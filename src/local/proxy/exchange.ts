@@ -2,7 +2,7 @@
 // answer never looks whole. Owns the client's side until the answer is out, and the edge's until it has ended. Asks again only
 // as src/wire/repeat.ts allows. A fault in here ends this exchange alone.
 import { randomUUID } from "node:crypto";
-import { type IncomingMessage, ServerResponse, STATUS_CODES } from "node:http";
+import { type IncomingHttpHeaders, type IncomingMessage, ServerResponse, STATUS_CODES } from "node:http";
 import type { Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import type { Dispatcher } from "undici";
@@ -118,8 +118,7 @@ export class Exchange implements Dispatcher.DispatchHandler, Occupant {
       response.once("close", this.#closed);
     }
     this.#connection.occupy(this);
-    const { "transfer-encoding": coding, "content-length": length } = this.#req.headers;
-    if (!this.#isUpgrade && (coding !== undefined || Number(length) > 0)) this.#sendWithBody();
+    if (!this.#isUpgrade && hasBody(this.#req.headers)) this.#sendWithBody();
     else this.#send();
   }
 
@@ -260,7 +259,7 @@ export class Exchange implements Dispatcher.DispatchHandler, Occupant {
     return this.#req.complete;
   }
 
-  readonly #resume = (): void => this.#controller?.resume();
+  readonly #resume = (): void => this.#guarded(() => this.#controller?.resume());
 
   /** The answer is out, or the client is gone. */
   readonly #closed = (): void => {
@@ -375,6 +374,10 @@ export class Exchange implements Dispatcher.DispatchHandler, Occupant {
       this.#controller?.abort(new Error("a fault of the listener proxy"));
     }
   }
+}
+
+export function hasBody(headers: IncomingHttpHeaders): boolean {
+  return headers["transfer-encoding"] !== undefined || Number(headers["content-length"]) > 0;
 }
 
 /** Where the answer to an upgrade that is refused goes: node:http has let go of the socket, so it is framed anew. */

@@ -79,7 +79,7 @@ function isHost(text: string): boolean {
   const [, name = "", port = ""] = hostAndPort.exec(text) ?? [];
   if (name === "" || text.length > 255 || Number(port) > 65_535) return false;
   if (name.startsWith("[")) return isIPv6(name.slice(1, -1));
-  // "a.1" looks like an address to them, and "xn--a" is no name.
+  // "a.256" looks like an address to them, and is none.
   return URL.canParse(`http://${text}`);
 }
 

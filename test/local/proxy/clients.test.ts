@@ -3,6 +3,7 @@
 import { once } from "node:events";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import { connect, createServer as createTcpServer, type Socket } from "node:net";
+import { text } from "node:stream/consumers";
 import { setTimeout as delay } from "node:timers/promises";
 import { describe, expect, test } from "vitest";
 import { before, beforeBytes, beforeHandler, forwarding, halfClosed, listen, raw, read } from "./between.ts";
@@ -329,4 +330,10 @@ test("a large refusal of a WebSocket arrives whole", async () => {
   const { text } = await read(client);
   expect(text).toMatch(/^HTTP\/1.1 403 /);
   expect(text.length).toBeGreaterThan(3_000_000);
+});
+
+test.each(["POST", "GET"])("a %s with a body that asks for a WebSocket keeps its body", async (method) => {
+  const port = await beforeHandler(async (req, res) => res.end(`<${req.headers.upgrade} ${await text(req)}>`));
+  const ask = `${method} / HTTP/1.1\r\n${HOST}Connection: Upgrade, close\r\nUpgrade: websocket\r\n`;
+  expect((await raw(port, `${ask}Content-Length: 3\r\n\r\nabc`)).text).toContain("<undefined abc>");
 });
