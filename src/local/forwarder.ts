@@ -24,7 +24,7 @@ import { checkHead, isWebSocket } from "./proxy/request-head.ts";
 import { type ClientError, REQUEST_HEAD_MAX, refusalFor } from "./proxy/unread.ts";
 
 export interface Forwarder {
-  /** An HTTP server, not listening yet, for the Service port `port` (or the admin host) opened at `opened`. The caller closes it. */
+  /** An HTTP server, not listening yet, for the Service port `port` (or the admin host), wherever it is `opened`. The caller closes it. */
   server(port: number | typeof ADMIN_LISTENER, opened: number): Server;
   /** The edge's process has ended: what comes now waits for `up`, until `patienceMs` are over. */
   pause(up: Promise<void>): void;
@@ -159,10 +159,13 @@ export function createForwarder(edge: URL, secret: string, options: ForwarderOpt
       });
       server.on("connect", (req, socket) => {
         socket.on("error", () => socket.destroy());
+        if (connections.of(req.socket)?.busy !== false) {
+          socket.destroy();
+          return;
+        }
         const detail = "CONNECT asks for a proxy, which this is not.";
-        guarded(socket, () => refuse(socket, { reason: "unsupported-request", detail, method: "GET" }, lingerMs));
+        refuse(socket, { reason: "unsupported-request", detail, accept: req.headers.accept }, lingerMs);
         socket.resume();
-        if (connections.of(req.socket)?.busy !== false) socket.destroy();
       });
       server.on("checkExpectation", (req, res) => {
         const { method, headers, socket } = req;

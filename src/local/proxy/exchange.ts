@@ -226,6 +226,8 @@ export class Exchange implements Dispatcher.DispatchHandler, Occupant {
   }
 
   clientEnded(): void {
+    // The end of a WebSocket is its server's to answer.
+    if (this.#isUpgrade) return;
     const { halfClosedMs, leftMs } = this.#services.limits;
     const prompt = performance.now() - this.#askedAt < PROMPT_MS && this.#response?.headersSent === false;
     const quietMs = prompt ? halfClosedMs : leftMs;

@@ -315,6 +315,20 @@ describe("limits", () => {
   });
 });
 
+test("a WebSocket that its client half-closes lives until its server ends it", async () => {
+  const server = createServer();
+  server.on("upgrade", (_req: IncomingMessage, socket: Socket) => {
+    socket.on("error", () => {}).resume();
+    socket.write("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n");
+    socket.once("end", () => setTimeout(() => socket.end("last words"), 300));
+  });
+  const port = await before(server, { limits: { leftMs: 50 } });
+  const client = connect({ port, host: "127.0.0.1", allowHalfOpen: true });
+  client.write(`GET / HTTP/1.1\r\n${HOST}Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n`);
+  client.once("data", () => client.end());
+  expect((await read(client)).text).toMatch(/last words$/);
+});
+
 test("a large refusal of a WebSocket arrives whole", async () => {
   const server = createServer();
   server.on("upgrade", (req: IncomingMessage, socket: Socket) => {
