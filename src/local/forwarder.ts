@@ -9,21 +9,22 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import { Pool } from "undici";
-import type { FailureReason } from "../http/failure.ts";
 import type { ADMIN_LISTENER } from "../http/forwarded.ts";
 import { answerBeforeWriteError, connector, resetWhenBroken } from "../net/connector.ts";
 import { requestHeaders } from "./headers.ts";
 import { askerOf } from "./proxy/asker.ts";
+import { ANSWER_HEAD_MAX } from "./proxy/breaks.ts";
 import { Connections } from "./proxy/connections.ts";
 import { EdgeProcess } from "./proxy/edge-process.ts";
-import { ANSWER_HEAD_MAX, Exchange, type Services } from "./proxy/exchange.ts";
+import { Exchange, type Services } from "./proxy/exchange.ts";
 import { faultLog, wordsFor } from "./proxy/faults.ts";
 import { type Limits, limits as defaultLimits } from "./proxy/limits.ts";
 import { refuse } from "./proxy/refusal.ts";
-import { checkHead } from "./proxy/request-head.ts";
+import { checkHead, isWebSocket } from "./proxy/request-head.ts";
+import { type ClientError, REQUEST_HEAD_MAX, refusalFor } from "./proxy/unread.ts";
 
 export interface Forwarder {
-  /** An HTTP server, not listening yet, for the Service port `port` (or the admin host) opened at `opened`. The caller closes it. */
+  /** An HTTP server, not listening yet, for the Service port `port` (or the admin host), wherever it is `opened`. The caller closes it. */
   server(port: number | typeof ADMIN_LISTENER, opened: number): Server;
   /** The edge's process has ended: what comes now waits for `up`, until `patienceMs` are over. */
   pause(up: Promise<void>): void;
@@ -47,15 +48,13 @@ export interface ForwarderOptions {
   readonly limits?: Partial<Limits>;
 }
 
-const REQUEST_HEAD_MAX = 64 * 1024;
-
 /** `secret` proves to the Worker that the client's address comes from here. */
 export function createForwarder(edge: URL, secret: string, options: ForwarderOptions = {}): Forwarder {
   const { refuse: refusing = "answer", patienceMs = 0, trustedProxies, log = () => {} } = options;
   const limits: Limits = { ...defaultLimits, ...options.limits };
   const { headMs, lingerMs } = limits;
   const fault = faultLog(log);
-  const process = new EdgeProcess(patienceMs, limits.wordMs);
+  const edgeProcess = new EdgeProcess(patienceMs, limits.wordMs);
   const connections = new Connections(limits, trustedProxies);
   // One exchange a connection: a stream that lasts for hours must not hold up another. No time-outs, no limits: 1,000
   // silent event streams are legitimate, and ending them is the Worker's and the agent's business.
@@ -66,7 +65,7 @@ export function createForwarder(edge: URL, secret: string, options: ForwarderOpt
     maxHeaderSize: ANSWER_HEAD_MAX,
     connect: connector({}, answerBeforeWriteError, resetWhenBroken),
   });
-  const services: Services = { pool, edge: process, limits, patienceMs, resets: refusing === "reset", fault };
+  const services: Services = { pool, edge: edgeProcess, limits, patienceMs, resets: refusing === "reset", fault };
 
   /** Judges the head and begins the exchange, when it is this request's turn on its connection. */
   const handle = (
@@ -91,9 +90,9 @@ export function createForwarder(edge: URL, secret: string, options: ForwarderOpt
   };
 
   /** What the parser, or the clock, says of a client's connection. */
-  const refuseUnread = (error: NodeJS.ErrnoException & { reason?: string }, socket: Socket): void => {
+  const refuseUnread = (error: ClientError, socket: Socket): void => {
     const connection = connections.of(socket);
-    const refusal = refusalFor(error, socket);
+    const refusal = refusalFor(error, socket.bytesRead === 0);
     if (connection === undefined || refusal === undefined || !socket.writable) {
       socket.destroy();
       return;
@@ -117,8 +116,7 @@ export function createForwarder(edge: URL, secret: string, options: ForwarderOpt
           keepAliveTimeout: 75_000,
           // Judged here, with an answer that says so.
           requireHostHeader: false,
-          // `Upgrade: h2c` and the like are offers that may be ignored: those requests are served as they are.
-          shouldUpgradeCallback: (req) => req.headers.upgrade?.toLowerCase() === "websocket",
+          shouldUpgradeCallback: isWebSocket,
         },
         (req, res) => {
           const { socket } = req;
@@ -161,10 +159,13 @@ export function createForwarder(edge: URL, secret: string, options: ForwarderOpt
       });
       server.on("connect", (req, socket) => {
         socket.on("error", () => socket.destroy());
+        if (connections.of(req.socket)?.busy !== false) {
+          socket.destroy();
+          return;
+        }
         const detail = "CONNECT asks for a proxy, which this is not.";
-        guarded(socket, () => refuse(socket, { reason: "unsupported-request", detail, method: "GET" }, lingerMs));
+        refuse(socket, { reason: "unsupported-request", detail, accept: req.headers.accept }, lingerMs);
         socket.resume();
-        if (connections.of(req.socket)?.busy !== false) socket.destroy();
       });
       server.on("checkExpectation", (req, res) => {
         const { method, headers, socket } = req;
@@ -180,31 +181,7 @@ export function createForwarder(edge: URL, secret: string, options: ForwarderOpt
       });
       return server;
     },
-    pause: (up) => process.ended(up),
+    pause: (up) => edgeProcess.ended(up),
     close: () => pool.destroy(),
   };
-}
-
-/** Undefined: there is nobody to answer. */
-function refusalFor(
-  error: NodeJS.ErrnoException & { reason?: string },
-  socket: Socket,
-): [FailureReason, string | undefined] | undefined {
-  switch (error.code) {
-    case "HPE_HEADER_OVERFLOW":
-      return ["headers-too-large", `The request's head is larger than ${REQUEST_HEAD_MAX / 1024} KiB.`];
-    case "ERR_HTTP_REQUEST_TIMEOUT":
-      return socket.bytesRead === 0 ? undefined : ["request-timeout", undefined];
-    case "HPE_INVALID_VERSION":
-    case "HPE_PAUSED_H2_UPGRADE":
-      return ["unsupported-version", undefined];
-    case "HPE_INVALID_URL":
-      return ["bad-request", "The request target has a character that no URL may have."];
-    case "HPE_INVALID_EOF_STATE":
-      return ["bad-request", "The connection was closed before the request was whole."];
-    default:
-      return error.code?.startsWith("HPE_") === true
-        ? ["bad-request", `The request is not valid HTTP/1.1: ${error.reason ?? error.code}.`]
-        : undefined;
-  }
 }

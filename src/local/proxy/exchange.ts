@@ -2,7 +2,7 @@
 // answer never looks whole. Owns the client's side until the answer is out, and the edge's until it has ended. Asks again only
 // as src/wire/repeat.ts allows. A fault in here ends this exchange alone.
 import { randomUUID } from "node:crypto";
-import { type IncomingMessage, ServerResponse, STATUS_CODES } from "node:http";
+import { type IncomingMessage, type ServerResponse, STATUS_CODES } from "node:http";
 import type { Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import type { Dispatcher } from "undici";
@@ -11,12 +11,15 @@ import { FORWARDED } from "../../http/forwarded.ts";
 import { isAscii } from "../../wire/bytes.ts";
 import { isIdempotentMethod } from "../../wire/repeat.ts";
 import { responseHeaders } from "../headers.ts";
+import { judgeBreak } from "./breaks.ts";
 import type { Connection, Occupant } from "./connections.ts";
 import type { EdgeProcess } from "./edge-process.ts";
 import { wordsFor } from "./faults.ts";
 import type { Limits } from "./limits.ts";
-import { destroyLater, refuse } from "./refusal.ts";
+import { refuse } from "./refusal.ts";
 import { RequestBody } from "./request-body.ts";
+import { hasBody } from "./request-head.ts";
+import { answerOn, join } from "./upgrade.ts";
 
 /** What all exchanges share. */
 export interface Services {
@@ -43,7 +46,6 @@ const AGAIN_MS = 100;
 const BODY_MS = 100;
 /** A client that half-closes does so at once: a FIN later than that is most likely the client's end. */
 const PROMPT_MS = 1_000;
-export const ANSWER_HEAD_MAX = 256 * 1024;
 const NOTHING = Buffer.alloc(0);
 
 /** Refused by the Worker (src/http/failure.ts) before any server had it; a server cannot say so: the Worker drops its word. */
@@ -54,15 +56,6 @@ const nothingThere: ReadonlySet<string> = new Set([
   "no-eligible-nodes",
   "no-available-node",
   "not-programmed",
-]);
-
-/** What a connection says that its other end closed, as one that dies does; all else is an answer that is none. */
-const closings: ReadonlySet<unknown> = new Set([
-  "UND_ERR_SOCKET",
-  "UND_ERR_RES_CONTENT_LENGTH_MISMATCH",
-  "ECONNRESET",
-  "EPIPE",
-  "HPE_INVALID_EOF_STATE",
 ]);
 
 export class Exchange implements Dispatcher.DispatchHandler, Occupant {
@@ -118,8 +111,7 @@ export class Exchange implements Dispatcher.DispatchHandler, Occupant {
       response.once("close", this.#closed);
     }
     this.#connection.occupy(this);
-    const { "transfer-encoding": coding, "content-length": length } = this.#req.headers;
-    if (!this.#isUpgrade && (coding !== undefined || Number(length) > 0)) this.#sendWithBody();
+    if (!this.#isUpgrade && hasBody(this.#req.headers)) this.#sendWithBody();
     else this.#send();
   }
 
@@ -234,6 +226,8 @@ export class Exchange implements Dispatcher.DispatchHandler, Occupant {
   }
 
   clientEnded(): void {
+    // The end of a WebSocket is its server's to answer.
+    if (this.#isUpgrade) return;
     const { halfClosedMs, leftMs } = this.#services.limits;
     const prompt = performance.now() - this.#askedAt < PROMPT_MS && this.#response?.headersSent === false;
     const quietMs = prompt ? halfClosedMs : leftMs;
@@ -260,7 +254,7 @@ export class Exchange implements Dispatcher.DispatchHandler, Occupant {
     return this.#req.complete;
   }
 
-  readonly #resume = (): void => this.#controller?.resume();
+  readonly #resume = (): void => this.#guarded(() => this.#controller?.resume());
 
   /** The answer is out, or the client is gone. */
   readonly #closed = (): void => {
@@ -274,39 +268,31 @@ export class Exchange implements Dispatcher.DispatchHandler, Occupant {
     this.#connection.next();
   };
 
-  /** Who saw the failure repeats, once (src/wire/repeat.ts): here that is the loss of the edge's own process. */
   async #recover(error: Error): Promise<void> {
-    const code: unknown = "code" in error ? error.code : undefined;
-    if (code === "UND_ERR_INVALID_ARG") {
-      this.#fail("bad-request", `The request cannot be passed on as it came: ${error.message}.`);
-      return;
-    }
-    if (!this.#begun) {
-      if (performance.now() < this.#deadline && code !== "UND_ERR_DESTROYED" && code !== "UND_ERR_CLOSED")
-        setTimeout(() => this.#guarded(() => this.#send()), AGAIN_MS);
-      else
-        this.#fail("edge-away", "The load balancer's own process cannot be reached. The request was not sent.", error);
-      return;
-    }
-    if (code === "UND_ERR_HEADERS_OVERFLOW") {
-      this.#fail("bad-gateway-answer", `The answer's head is larger than ${ANSWER_HEAD_MAX / 1024} KiB.`, error);
-      return;
-    }
     const { edge, patienceMs } = this.#services;
-    const broke = closings.has(code);
-    const repeatable = this.#body === undefined && isIdempotentMethod(this.#options.method) && patienceMs > 0;
-    if (broke && repeatable && !this.#repeated && this.#response?.headersSent !== true) {
-      const ended = await edge.endedSince(this.#ends);
-      if (this.#over) return;
-      if (ended) {
-        this.#repeated = true;
-        const headers = this.#options.headers as string[];
-        this.#options = { ...this.#options, headers: [...headers, FORWARDED.again, "1"] };
-        this.#send();
-        return;
-      }
+    const verdict = judgeBreak(error, {
+      begun: this.#begun,
+      patient: performance.now() < this.#deadline,
+      repeatable:
+        this.#body === undefined &&
+        isIdempotentMethod(this.#options.method) &&
+        patienceMs > 0 &&
+        !this.#repeated &&
+        this.#response?.headersSent !== true,
+    });
+    if (verdict.next === "send") {
+      setTimeout(() => this.#guarded(() => this.#send()), AGAIN_MS);
+      return;
     }
-    this.#fail(broke ? "edge-away" : "bad-gateway-answer", undefined, error);
+    if (verdict.next === "repeat-if-ended" && (await edge.endedSince(this.#ends))) {
+      if (this.#over) return;
+      this.#repeated = true;
+      const headers = this.#options.headers as string[];
+      this.#options = { ...this.#options, headers: [...headers, FORWARDED.again, "1"] };
+      this.#send();
+      return;
+    }
+    this.#fail(verdict.reason, verdict.detail, error);
   }
 
   /** Writes the answer's head if it is not written yet; false: there is none to follow it. */
@@ -377,32 +363,8 @@ export class Exchange implements Dispatcher.DispatchHandler, Occupant {
   }
 }
 
-/** Where the answer to an upgrade that is refused goes: node:http has let go of the socket, so it is framed anew. */
-function answerOn(req: IncomingMessage, socket: Socket, lingerMs: number): ServerResponse {
-  const response = new ServerResponse(req);
-  response.shouldKeepAlive = false;
-  response.assignSocket(socket);
-  response.once("finish", () => {
-    socket.end();
-    socket.resume();
-    destroyLater(socket, lingerMs);
-  });
-  return response;
-}
-
 function rawHeadersOf(controller: Dispatcher.DispatchController): string[] {
   const raw = controller.rawHeaders;
   if (!Array.isArray(raw)) throw new Error("undici hands over raw headers as an array");
   return raw.map((part) => (typeof part === "string" ? part : part.toString("latin1")));
-}
-
-function join(one: Duplex, other: Duplex): void {
-  for (const [from, to] of [
-    [one, other],
-    [other, one],
-  ] as const) {
-    from.pipe(to);
-    from.on("error", () => from.destroy());
-    from.once("close", () => to.destroy());
-  }
 }

@@ -1,6 +1,7 @@
 // Whether a request's head can be passed on, and under which target and host: RFC 9112 §2 and §3, judged before anything
 // else sees it, so that workerd's and wrangler's URL parsers never get what they would refuse or read as something else.
 // Pure.
+import type { IncomingHttpHeaders, IncomingMessage } from "node:http";
 import { isIPv6 } from "node:net";
 import type { FailureReason } from "../../http/failure.ts";
 import { ADMIN_LISTENER } from "../../http/forwarded.ts";
@@ -79,8 +80,20 @@ function isHost(text: string): boolean {
   const [, name = "", port = ""] = hostAndPort.exec(text) ?? [];
   if (name === "" || text.length > 255 || Number(port) > 65_535) return false;
   if (name.startsWith("[")) return isIPv6(name.slice(1, -1));
-  // "a.1" looks like an address to them, and "xn--a" is no name.
+  // "a.256" looks like an address to them, and is none.
   return URL.canParse(`http://${text}`);
 }
 
 const bad = (detail: string): Refused => ({ reason: "bad-request", detail });
+
+/**
+ * `Upgrade: h2c` and the like are offers that may be ignored: those requests are served as they are. So is a handshake with
+ * a body, which no WebSocket has: what follows an upgrade is no body any more.
+ */
+export function isWebSocket({ method, headers }: IncomingMessage): boolean {
+  return method === "GET" && headers.upgrade?.toLowerCase() === "websocket" && !hasBody(headers);
+}
+
+export function hasBody(headers: IncomingHttpHeaders): boolean {
+  return headers["transfer-encoding"] !== undefined || Number(headers["content-length"]) > 0;
+}

@@ -3,6 +3,7 @@
 import { once } from "node:events";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import { connect, createServer as createTcpServer, type Socket } from "node:net";
+import { text } from "node:stream/consumers";
 import { setTimeout as delay } from "node:timers/promises";
 import { describe, expect, test } from "vitest";
 import { before, beforeBytes, beforeHandler, forwarding, halfClosed, listen, raw, read } from "./between.ts";
@@ -314,6 +315,20 @@ describe("limits", () => {
   });
 });
 
+test("a WebSocket that its client half-closes lives until its server ends it", async () => {
+  const server = createServer();
+  server.on("upgrade", (_req: IncomingMessage, socket: Socket) => {
+    socket.on("error", () => {}).resume();
+    socket.write("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n");
+    socket.once("end", () => setTimeout(() => socket.end("last words"), 300));
+  });
+  const port = await before(server, { limits: { leftMs: 50 } });
+  const client = connect({ port, host: "127.0.0.1", allowHalfOpen: true });
+  client.write(`GET / HTTP/1.1\r\n${HOST}Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n`);
+  client.once("data", () => client.end());
+  expect((await read(client)).text).toMatch(/last words$/);
+});
+
 test("a large refusal of a WebSocket arrives whole", async () => {
   const server = createServer();
   server.on("upgrade", (req: IncomingMessage, socket: Socket) => {
@@ -329,4 +344,10 @@ test("a large refusal of a WebSocket arrives whole", async () => {
   const { text } = await read(client);
   expect(text).toMatch(/^HTTP\/1.1 403 /);
   expect(text.length).toBeGreaterThan(3_000_000);
+});
+
+test.each(["POST", "GET"])("a %s with a body that asks for a WebSocket keeps its body", async (method) => {
+  const port = await beforeHandler(async (req, res) => res.end(`<${req.headers.upgrade} ${await text(req)}>`));
+  const ask = `${method} / HTTP/1.1\r\n${HOST}Connection: Upgrade, close\r\nUpgrade: websocket\r\n`;
+  expect((await raw(port, `${ask}Content-Length: 3\r\n\r\nabc`)).text).toContain("<undefined abc>");
 });
