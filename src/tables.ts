@@ -3,8 +3,7 @@
 // Freshness (WORKERS.md): served from what was checked at most 5 s ago, renewed in the background from 3 s on; beyond 5 s,
 // and before any 404, one bounded refresh; while the objects cannot be reached, 60 s at most. Each thing is asked for by one
 // request at a time: the others look whether its answer has come, since workerd ties a promise to the request that made it.
-import type { Env } from "./env.ts";
-import type { DirectoryEntry, Member, ProbeState } from "./objects/contract.ts";
+import type { ClusterRpc, DirectoryEntry, GatewayRpc, Member, ProbeState } from "./objects/contract.ts";
 import { type Door, hostnameOf, index, type Match, match, type TableIndex } from "./routing/match.ts";
 
 const FRESH_MS = 5_000;
@@ -16,6 +15,17 @@ const REFRESH_MS = 2_000;
 const MISS_MS = 1_000;
 /** How often a request looks whether what another one asked for has come, ms. */
 const LOOK_MS = 10;
+
+/** The objects that know: those of src/env.ts. */
+export interface Objects {
+  readonly GATEWAY: { readonly getByName: (name: string) => Pick<GatewayRpc, "directory"> };
+  readonly CLUSTER: { readonly getByName: (name: string) => Pick<ClusterRpc, "table"> };
+}
+
+/** Keeps a promise going when its request is over. */
+interface Context {
+  readonly waitUntil: (promise: Promise<unknown>) => void;
+}
 
 /** One thing that an object is asked for. */
 interface Fact {
@@ -103,9 +113,9 @@ export class Tables {
    * Asks the objects that `host` depends on, or waits for the answers that other requests have asked for. Never throws; false
    * where one of them did not answer in time.
    */
-  async refresh(env: Env, ctx: Pick<ExecutionContext, "waitUntil">, host: string): Promise<boolean> {
+  async refresh(objects: Objects, ctx: Context, host: string): Promise<boolean> {
     try {
-      return await Promise.race([this.#refresh(env, ctx, host), after(REFRESH_MS).then(() => this.#giveUp(host))]);
+      return await Promise.race([this.#refresh(objects, ctx, host), after(REFRESH_MS).then(() => this.#giveUp(host))]);
     } catch {
       return false;
     }
@@ -117,11 +127,11 @@ export class Tables {
     return false;
   }
 
-  async #refresh(env: Env, ctx: Pick<ExecutionContext, "waitUntil">, host: string): Promise<boolean> {
+  async #refresh(objects: Objects, ctx: Context, host: string): Promise<boolean> {
     const table = (cluster: string): Promise<boolean> =>
-      this.#once(ctx, this.#table(cluster), (known) => this.#askTable(env, known));
+      this.#once(ctx, this.#table(cluster), (known) => this.#askTable(objects, known));
     const before = new Set(this.#members(host));
-    const directory = this.#once(ctx, this.#directory, () => this.#askDirectory(env));
+    const directory = this.#once(ctx, this.#directory, () => this.#askDirectory(objects));
     const tables = [...before].map(table);
     const checked = [await directory];
     for (const cluster of this.#members(host)) if (!before.has(cluster)) tables.push(table(cluster));
@@ -130,11 +140,7 @@ export class Tables {
   }
 
   /** By this request, or, where another one is at it, by that one. */
-  async #once<F extends Fact>(
-    ctx: Pick<ExecutionContext, "waitUntil">,
-    fact: F,
-    ask: (fact: F) => Promise<void>,
-  ): Promise<boolean> {
+  async #once<F extends Fact>(ctx: Context, fact: F, ask: (fact: F) => Promise<void>): Promise<boolean> {
     const now = Date.now();
     if (!isUnderWay(fact, now)) {
       const asked = this.#ask(fact, now, ask);
@@ -165,9 +171,9 @@ export class Tables {
     }
   }
 
-  async #askDirectory(env: Env): Promise<void> {
+  async #askDirectory(objects: Objects): Promise<void> {
     const known = this.#version;
-    const { version, entries, shards } = await env.GATEWAY.getByName("gateway").directory(
+    const { version, entries, shards } = await objects.GATEWAY.getByName("gateway").directory(
       known < 0 ? undefined : known,
     );
     if (entries === undefined || version < this.#version) return;
@@ -178,8 +184,8 @@ export class Tables {
     for (const cluster of this.#clusters.keys()) if (!named.has(cluster)) this.#clusters.delete(cluster);
   }
 
-  async #askTable(env: Env, known: ClusterTable): Promise<void> {
-    const answer = await env.CLUSTER.getByName(known.name).table(
+  async #askTable(objects: Objects, known: ClusterTable): Promise<void> {
+    const answer = await objects.CLUSTER.getByName(known.name).table(
       known.generation < 0 ? undefined : { generation: known.generation, probes: known.probes.version },
     );
     if (answer.table !== undefined && answer.generation >= known.generation) {

@@ -7,7 +7,7 @@ import { dialRules } from "../../src/routing/dial.ts";
 import { index, type Match } from "../../src/routing/match.ts";
 import type { Route, RoutingTable } from "../../src/routing/table.ts";
 import type { Failed } from "../../src/transport/attempt.ts";
-import type { DirectTry } from "../../src/transport/direct.ts";
+import type { DirectTry } from "../../src/transport/passing.ts";
 import { Clock, settled } from "../transport/clock.ts";
 
 const HOST = "web.edge.test";
@@ -191,9 +191,17 @@ describe("retries", () => {
   test.each([
     ["GET", new Request(`http://${HOST}/`), [1, 2, 3]],
     ["POST", post(), [1]],
-    ["POST with an Idempotency-Key and a small body", post({ "idempotency-key": "1", "content-length": "4" }), [1, 2, 3]],
+    [
+      "POST with an Idempotency-Key and a small body",
+      post({ "idempotency-key": "1", "content-length": "4" }),
+      [1, 2, 3],
+    ],
     ["POST with an Idempotency-Key and a body of unknown length", post({ "idempotency-key": "1" }), [1]],
-    ["PUT with a small body", new Request(`http://${HOST}/`, { method: "PUT", body: "x", headers: { "content-length": "1" } }), [1, 2, 3]],
+    [
+      "PUT with a small body",
+      new Request(`http://${HOST}/`, { method: "PUT", body: "x", headers: { "content-length": "1" } }),
+      [1, 2, 3],
+    ],
   ])("%s that fails everywhere goes to %j", async (_, request, expected) => {
     const isolate = new Isolate(table(1, [1, 2, 3, 4]));
     isolate.act = () => "fail";
@@ -241,12 +249,15 @@ describe("a slow node", () => {
     expect(new Set(isolate.asked).size).toBe(4);
   });
 
-  test.each(["PUT", "DELETE", "OPTIONS", "POST"])("%s is not sent to a second node beside the first", async (method) => {
-    const isolate = new Isolate(table(1, [1, 2]));
-    void isolate.ask(new Request(`http://${HOST}/`, { method, headers: { "idempotency-key": "1" } }));
-    await isolate.clock.pass(60_000);
-    expect(isolate.asked).toEqual([1]);
-  });
+  test.each(["PUT", "DELETE", "OPTIONS", "POST"])(
+    "%s is not sent to a second node beside the first",
+    async (method) => {
+      const isolate = new Isolate(table(1, [1, 2]));
+      void isolate.ask(new Request(`http://${HOST}/`, { method, headers: { "idempotency-key": "1" } }));
+      await isolate.clock.pass(60_000);
+      expect(isolate.asked).toEqual([1]);
+    },
+  );
 
   test("a WebSocket's handshake is not sent to a second node beside the first", async () => {
     const isolate = new Isolate(table(1, [1, 2]));

@@ -64,12 +64,11 @@ interface Cluster {
 /** Clusters 1, 2, …: their nodes have addresses 10.<n>.0.<…>. Returns their tokens. */
 async function deployed(...clusters: Cluster[]): Promise<string[]> {
   const tokens: string[] = [];
-  for (const [i, { transport, count = 1, backend }] of clusters.entries()) {
+  for (const [i, { backend }] of clusters.entries()) {
     const n = i + 1;
     const token = await createCluster(clusterOf(n), { hostnames: [host] });
     tokens.push(token);
-    if (backend !== undefined)
-      nodes.push(await connectNode({ cluster: clusterOf(n), token, name: "n0" }, backend));
+    if (backend !== undefined) nodes.push(await connectNode({ cluster: clusterOf(n), token, name: "n0" }, backend));
   }
   await publishAll(tokens, clusters, "1.1");
   const members = clusters.map(({ priority = 0, weight = 1 }, i) => ({ cluster: clusterOf(i + 1), priority, weight }));
@@ -109,10 +108,16 @@ const broken =
     stream.fail(Reset.BROKE);
   };
 
-async function ask(init: RequestInit & { headers?: Record<string, string> } = {}): Promise<string> {
+interface Ask {
+  readonly method?: string;
+  readonly body?: BodyInit;
+  readonly headers?: Record<string, string>;
+}
+
+async function ask({ headers, ...init }: Ask = {}): Promise<string> {
   const response = await exports.default.fetch(`http://${host}/`, {
     ...init,
-    headers: { ...byListener(host), ...init.headers },
+    headers: { ...byListener(host), ...headers },
   });
   const text = await response.text();
   expect(response.headers.get("x-postern-unsent")).toBeNull();
@@ -139,10 +144,7 @@ describe.each<Transport>(["direct", "tunnel"])("by %s", (transport) => {
   });
 
   test("weight 0 serves where nobody else is left", async () => {
-    await deployed(
-      { transport, weight: 1, backend: undefined },
-      { transport, weight: 0, backend: backendOf(2) },
-    );
+    await deployed({ transport, weight: 1, backend: undefined }, { transport, weight: 0, backend: backendOf(2) });
     acts["1"] = "fail";
     expect(await ask()).toBe("2");
   });
@@ -155,7 +157,10 @@ describe("a cluster whose nodes cannot be had", () => {
     ["tunnel, and then direct", "tunnel", "direct"],
     ["tunnel, and then tunnel", "tunnel", "tunnel"],
   ])("%s: a GET is served by the next one", async (_, one, two) => {
-    await deployed({ transport: one }, { transport: two, priority: 1, backend: two === "tunnel" ? named(2) : undefined });
+    await deployed(
+      { transport: one },
+      { transport: two, priority: 1, backend: two === "tunnel" ? named(2) : undefined },
+    );
     acts["1"] = "fail";
     expect(await ask()).toBe("2");
   });
