@@ -58,26 +58,33 @@ export interface Candidate {
   readonly match: Match;
 }
 
+/** A hostname of the directory. */
+interface Host {
+  readonly members: readonly { readonly member: Member; readonly table: ClusterTable }[];
+  /** All that an answer for it rests on: the directory, and the tables. */
+  readonly facts: readonly Fact[];
+}
+
 const unchecked = (): Fact => ({ checkedAt: 0, askedAt: 0, underWay: false, failedAt: 0, outdated: false });
 
 export class Tables {
   #version = -1;
-  #entries = new Map<string, DirectoryEntry>();
+  #hosts = new Map<string, Host>();
   #shards: Readonly<Record<string, number>> = {};
   readonly #directory = unchecked();
+  /** Of a host that nobody owns. */
+  readonly #unknown: Host = { members: [], facts: [this.#directory] };
+  /** By name, of all hosts. */
   readonly #clusters = new Map<string, ClusterTable>();
 
   /** Clusters that serve this door, as far as is known; empty: none. */
   find(door: Door): readonly Candidate[] {
-    const entry = this.#entry(door.host);
-    if (entry === undefined) return [];
     const found: Candidate[] = [];
-    for (const member of entry.members) {
-      const table = this.#clusters.get(member.cluster);
-      if (table?.index === undefined) continue;
-      const listener = match(table.index, door);
-      if (listener === undefined) continue;
-      found.push({ member, table, index: table.index, shards: this.#shards[member.cluster] ?? 1, match: listener });
+    for (const { member, table } of this.#host(door.host).members) {
+      const { index: ofTable } = table;
+      const listener = ofTable === undefined ? undefined : match(ofTable, door);
+      if (ofTable === undefined || listener === undefined) continue;
+      found.push({ member, table, index: ofTable, shards: this.#shards[member.cluster] ?? 1, match: listener });
     }
     return found;
   }
@@ -87,7 +94,7 @@ export class Tables {
    * to one request of many), "wait".
    */
   plan(host: string, candidates: readonly Candidate[], now: number): "serve" | "renew" | "wait" {
-    const facts = this.#facts(host);
+    const { facts } = this.#host(host);
     // A listener that has nothing behind it may just have got something: that is worth a look, as a miss is.
     const limit = candidates.every(({ match }) => match.route.unavailable !== undefined) ? MISS_MS : FRESH_MS;
     let due = false;
@@ -106,7 +113,7 @@ export class Tables {
 
   /** True where even stale facts must not serve `host` any more. */
   expired(host: string, now: number): boolean {
-    return now - oldest(this.#facts(host)) > STALE_MS;
+    return this.#host(host).facts.some(({ checkedAt }) => now - checkedAt > STALE_MS);
   }
 
   /**
@@ -123,24 +130,24 @@ export class Tables {
 
   #giveUp(host: string): false {
     const now = Date.now();
-    for (const fact of this.#facts(host)) if (fact.underWay && !isUnderWay(fact, now)) fact.failedAt = now;
+    for (const fact of this.#host(host).facts) if (fact.underWay && !isUnderWay(fact, now)) fact.failedAt = now;
     return false;
   }
 
   async #refresh(objects: Objects, ctx: Context, host: string): Promise<boolean> {
-    const table = (cluster: string): Promise<boolean> =>
-      this.#once(ctx, this.#table(cluster), (known) => this.#askTable(objects, known));
-    const before = new Set(this.#members(host));
+    const table = (known: ClusterTable): Promise<boolean> =>
+      this.#once(ctx, known, () => this.#askTable(objects, known));
+    const before = new Set(this.#host(host).members.map((each) => each.table));
     const directory = this.#once(ctx, this.#directory, () => this.#askDirectory(objects));
     const tables = [...before].map(table);
     const checked = [await directory];
-    for (const cluster of this.#members(host)) if (!before.has(cluster)) tables.push(table(cluster));
+    for (const each of this.#host(host).members) if (!before.has(each.table)) tables.push(table(each.table));
     checked.push(...(await Promise.all(tables)));
     return checked.every(Boolean);
   }
 
   /** By this request, or, where another one is at it, by that one. */
-  async #once<F extends Fact>(ctx: Context, fact: F, ask: (fact: F) => Promise<void>): Promise<boolean> {
+  async #once(ctx: Context, fact: Fact, ask: () => Promise<void>): Promise<boolean> {
     const now = Date.now();
     if (!isUnderWay(fact, now)) {
       const asked = this.#ask(fact, now, ask);
@@ -154,12 +161,12 @@ export class Tables {
     return fact.checkedAt >= askedAt;
   }
 
-  async #ask<F extends Fact>(fact: F, now: number, ask: (fact: F) => Promise<void>): Promise<boolean> {
+  async #ask(fact: Fact, now: number, ask: () => Promise<void>): Promise<boolean> {
     fact.askedAt = now;
     fact.underWay = true;
     fact.outdated = false;
     try {
-      await ask(fact);
+      await ask();
       fact.checkedAt = Math.max(fact.checkedAt, now);
       return true;
     } catch {
@@ -178,10 +185,15 @@ export class Tables {
     );
     if (entries === undefined || version < this.#version) return;
     this.#version = version;
-    this.#entries = new Map(entries.map((entry) => [entry.hostname, entry]));
     this.#shards = shards ?? {};
-    const named = new Set(entries.flatMap(({ members }) => members.map(({ cluster }) => cluster)));
+    this.#hosts = new Map(entries.map((entry) => [entry.hostname, this.#hostOf(entry)]));
+    const named = new Set([...this.#hosts.values()].flatMap(({ members }) => members.map(({ table }) => table.name)));
     for (const cluster of this.#clusters.keys()) if (!named.has(cluster)) this.#clusters.delete(cluster);
+  }
+
+  #hostOf(entry: DirectoryEntry): Host {
+    const members = entry.members.map((member) => ({ member, table: this.#table(member.cluster) }));
+    return { members, facts: [this.#directory, ...members.map(({ table }) => table)] };
   }
 
   async #askTable(objects: Objects, known: ClusterTable): Promise<void> {
@@ -224,23 +236,10 @@ export class Tables {
     return !isDue(table, Date.now());
   }
 
-  /** The directory, and the tables of the clusters that serve `host`. */
-  #facts(host: string): readonly Fact[] {
-    return [this.#directory, ...this.#members(host).map((cluster) => this.#table(cluster))];
-  }
-
-  #members(host: string): readonly string[] {
-    return this.#entry(host)?.members.map(({ cluster }) => cluster) ?? [];
-  }
-
-  #entry(host: string): DirectoryEntry | undefined {
-    const exact = this.#entries.get(host);
-    if (exact !== undefined) return exact;
-    return this.#entries.get(hostnameOf(host));
+  #host(host: string): Host {
+    return this.#hosts.get(host) ?? this.#hosts.get(hostnameOf(host)) ?? this.#unknown;
   }
 }
-
-const oldest = (facts: readonly Fact[]): number => Math.min(...facts.map(({ checkedAt }) => checkedAt));
 
 /** Where its request was lost, it counts as failed after the time that a refresh may take. */
 const isUnderWay = ({ underWay, askedAt }: Fact, now: number): boolean => underWay && now - askedAt < REFRESH_MS;

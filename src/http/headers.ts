@@ -3,6 +3,8 @@
 // character or length, nothing compiled or lower-cased without need (names in a Headers are lower case already).
 // Decides nothing about bodies: framing belongs to the transport. Keeps no state.
 
+import { isAscii } from "../wire/bytes.ts";
+
 /** What the edge knows of a request and a backend may be told. */
 export interface RequestFacts {
   /** The client's address; "" unknown. */
@@ -28,11 +30,21 @@ export function requestHeaders(headers: Headers, facts: RequestFacts): string[] 
   return flat;
 }
 
-/**
- * The same for a `fetch` of ours, which writes Host itself: the client's is in X-Forwarded-Host alone. A copy from which names
- * are taken: values that nobody reads keep their bytes, also those that are no text.
- */
+/** The same for a `fetch` of ours, which writes Host itself: the client's is in X-Forwarded-Host alone. */
 export function directRequestHeaders(headers: Headers, facts: RequestFacts): Headers {
+  const flat = requestHeaders(headers, facts);
+  const result = new Headers();
+  for (let i = 0; i < flat.length; i += 2) {
+    const name = flat[i] as string;
+    const value = flat[i + 1] as string;
+    if (!isAscii(value)) return copyWithout(headers, facts);
+    if (name !== "host") result.append(name, value);
+  }
+  return result;
+}
+
+/** A copy from which names are taken: values that nobody reads keep their bytes, also those that are no text. Costs more. */
+function copyWithout(headers: Headers, facts: RequestFacts): Headers {
   const result = new Headers(headers);
   headers.forEach((_, name) => {
     if (oursToSay(name)) result.delete(name);
