@@ -13,8 +13,8 @@ import { type DialRules, originOf } from "./routing/dial.ts";
 import type { Match } from "./routing/match.ts";
 import type { Route, RoutingTable } from "./routing/table.ts";
 import type { Failed } from "./transport/attempt.ts";
-import { type DirectTry, passesAsItCame } from "./transport/direct.ts";
 import { Load, Period } from "./transport/load.ts";
+import { type DirectTry, mayHaveBody, passesAsItCame } from "./transport/passing.ts";
 import { firstAnswer } from "./transport/tries.ts";
 import type { Balancer, Candidate, PickContext } from "./wire/balancer.ts";
 import { clientHash, hash32 } from "./wire/hash.ts";
@@ -281,7 +281,7 @@ async function bodyToSend(
   request: Request,
   idempotent: boolean,
 ): Promise<ReadableStream | ArrayBuffer | null | "gone"> {
-  if (request.body === null) return null;
+  if (request.body === null || !mayHaveBody(request)) return null;
   const length = Number(request.headers.get("content-length") ?? Number.NaN);
   if (!idempotent || !(length <= REPLAYABLE_BYTES)) return request.body;
   try {

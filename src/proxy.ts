@@ -112,8 +112,11 @@ function asRepeat(request: Request): Request {
 }
 
 /** The request, with its body from the beginning where that was read. */
-const copyOf = ({ request, bytes }: Arrival): Request =>
-  bytes === undefined ? request : new Request(request, { body: bytes });
+function copyOf({ request, bytes }: Arrival): Request {
+  if (bytes === undefined) return request;
+  const whole: RequestInit = { body: bytes };
+  return new Request(request, whole);
+}
 
 async function serveBy(
   arrival: Arrival,

@@ -3,8 +3,7 @@
 // Freshness (WORKERS.md): served from what was checked at most 5 s ago, renewed in the background from 3 s on; beyond 5 s,
 // and before any 404, one bounded refresh; while the objects cannot be reached, 60 s at most. Each thing is asked for by one
 // request at a time: the others look whether its answer has come, since workerd ties a promise to the request that made it.
-import type { Env } from "./env.ts";
-import type { DirectoryEntry, Member, ProbeState } from "./objects/contract.ts";
+import type { ClusterRpc, DirectoryEntry, GatewayRpc, Member, ProbeState } from "./objects/contract.ts";
 import { type Door, hostnameOf, index, type Match, match, type TableIndex } from "./routing/match.ts";
 
 const FRESH_MS = 5_000;
@@ -16,6 +15,17 @@ const REFRESH_MS = 2_000;
 const MISS_MS = 1_000;
 /** How often a request looks whether what another one asked for has come, ms. */
 const LOOK_MS = 10;
+
+/** The objects that know: those of src/env.ts. */
+export interface Objects {
+  readonly GATEWAY: { readonly getByName: (name: string) => Pick<GatewayRpc, "directory"> };
+  readonly CLUSTER: { readonly getByName: (name: string) => Pick<ClusterRpc, "table"> };
+}
+
+/** Keeps a promise going when its request is over. */
+interface Context {
+  readonly waitUntil: (promise: Promise<unknown>) => void;
+}
 
 /** One thing that an object is asked for. */
 interface Fact {
@@ -48,26 +58,33 @@ export interface Candidate {
   readonly match: Match;
 }
 
+/** A hostname of the directory. */
+interface Host {
+  readonly members: readonly { readonly member: Member; readonly table: ClusterTable }[];
+  /** All that an answer for it rests on: the directory, and the tables. */
+  readonly facts: readonly Fact[];
+}
+
 const unchecked = (): Fact => ({ checkedAt: 0, askedAt: 0, underWay: false, failedAt: 0, outdated: false });
 
 export class Tables {
   #version = -1;
-  #entries = new Map<string, DirectoryEntry>();
+  #hosts = new Map<string, Host>();
   #shards: Readonly<Record<string, number>> = {};
   readonly #directory = unchecked();
+  /** Of a host that nobody owns. */
+  readonly #unknown: Host = { members: [], facts: [this.#directory] };
+  /** By name, of all hosts. */
   readonly #clusters = new Map<string, ClusterTable>();
 
   /** Clusters that serve this door, as far as is known; empty: none. */
   find(door: Door): readonly Candidate[] {
-    const entry = this.#entry(door.host);
-    if (entry === undefined) return [];
     const found: Candidate[] = [];
-    for (const member of entry.members) {
-      const table = this.#clusters.get(member.cluster);
-      if (table?.index === undefined) continue;
-      const listener = match(table.index, door);
-      if (listener === undefined) continue;
-      found.push({ member, table, index: table.index, shards: this.#shards[member.cluster] ?? 1, match: listener });
+    for (const { member, table } of this.#host(door.host).members) {
+      const { index: ofTable } = table;
+      const listener = ofTable === undefined ? undefined : match(ofTable, door);
+      if (ofTable === undefined || listener === undefined) continue;
+      found.push({ member, table, index: ofTable, shards: this.#shards[member.cluster] ?? 1, match: listener });
     }
     return found;
   }
@@ -77,7 +94,7 @@ export class Tables {
    * to one request of many), "wait".
    */
   plan(host: string, candidates: readonly Candidate[], now: number): "serve" | "renew" | "wait" {
-    const facts = this.#facts(host);
+    const { facts } = this.#host(host);
     // A listener that has nothing behind it may just have got something: that is worth a look, as a miss is.
     const limit = candidates.every(({ match }) => match.route.unavailable !== undefined) ? MISS_MS : FRESH_MS;
     let due = false;
@@ -96,16 +113,16 @@ export class Tables {
 
   /** True where even stale facts must not serve `host` any more. */
   expired(host: string, now: number): boolean {
-    return now - oldest(this.#facts(host)) > STALE_MS;
+    return this.#host(host).facts.some(({ checkedAt }) => now - checkedAt > STALE_MS);
   }
 
   /**
    * Asks the objects that `host` depends on, or waits for the answers that other requests have asked for. Never throws; false
    * where one of them did not answer in time.
    */
-  async refresh(env: Env, ctx: Pick<ExecutionContext, "waitUntil">, host: string): Promise<boolean> {
+  async refresh(objects: Objects, ctx: Context, host: string): Promise<boolean> {
     try {
-      return await Promise.race([this.#refresh(env, ctx, host), after(REFRESH_MS).then(() => this.#giveUp(host))]);
+      return await Promise.race([this.#refresh(objects, ctx, host), after(REFRESH_MS).then(() => this.#giveUp(host))]);
     } catch {
       return false;
     }
@@ -113,28 +130,24 @@ export class Tables {
 
   #giveUp(host: string): false {
     const now = Date.now();
-    for (const fact of this.#facts(host)) if (fact.underWay && !isUnderWay(fact, now)) fact.failedAt = now;
+    for (const fact of this.#host(host).facts) if (fact.underWay && !isUnderWay(fact, now)) fact.failedAt = now;
     return false;
   }
 
-  async #refresh(env: Env, ctx: Pick<ExecutionContext, "waitUntil">, host: string): Promise<boolean> {
-    const table = (cluster: string): Promise<boolean> =>
-      this.#once(ctx, this.#table(cluster), (known) => this.#askTable(env, known));
-    const before = new Set(this.#members(host));
-    const directory = this.#once(ctx, this.#directory, () => this.#askDirectory(env));
+  async #refresh(objects: Objects, ctx: Context, host: string): Promise<boolean> {
+    const table = (known: ClusterTable): Promise<boolean> =>
+      this.#once(ctx, known, () => this.#askTable(objects, known));
+    const before = new Set(this.#host(host).members.map((each) => each.table));
+    const directory = this.#once(ctx, this.#directory, () => this.#askDirectory(objects));
     const tables = [...before].map(table);
     const checked = [await directory];
-    for (const cluster of this.#members(host)) if (!before.has(cluster)) tables.push(table(cluster));
+    for (const each of this.#host(host).members) if (!before.has(each.table)) tables.push(table(each.table));
     checked.push(...(await Promise.all(tables)));
     return checked.every(Boolean);
   }
 
   /** By this request, or, where another one is at it, by that one. */
-  async #once<F extends Fact>(
-    ctx: Pick<ExecutionContext, "waitUntil">,
-    fact: F,
-    ask: (fact: F) => Promise<void>,
-  ): Promise<boolean> {
+  async #once(ctx: Context, fact: Fact, ask: () => Promise<void>): Promise<boolean> {
     const now = Date.now();
     if (!isUnderWay(fact, now)) {
       const asked = this.#ask(fact, now, ask);
@@ -148,12 +161,12 @@ export class Tables {
     return fact.checkedAt >= askedAt;
   }
 
-  async #ask<F extends Fact>(fact: F, now: number, ask: (fact: F) => Promise<void>): Promise<boolean> {
+  async #ask(fact: Fact, now: number, ask: () => Promise<void>): Promise<boolean> {
     fact.askedAt = now;
     fact.underWay = true;
     fact.outdated = false;
     try {
-      await ask(fact);
+      await ask();
       fact.checkedAt = Math.max(fact.checkedAt, now);
       return true;
     } catch {
@@ -165,21 +178,26 @@ export class Tables {
     }
   }
 
-  async #askDirectory(env: Env): Promise<void> {
+  async #askDirectory(objects: Objects): Promise<void> {
     const known = this.#version;
-    const { version, entries, shards } = await env.GATEWAY.getByName("gateway").directory(
+    const { version, entries, shards } = await objects.GATEWAY.getByName("gateway").directory(
       known < 0 ? undefined : known,
     );
     if (entries === undefined || version < this.#version) return;
     this.#version = version;
-    this.#entries = new Map(entries.map((entry) => [entry.hostname, entry]));
     this.#shards = shards ?? {};
-    const named = new Set(entries.flatMap(({ members }) => members.map(({ cluster }) => cluster)));
+    this.#hosts = new Map(entries.map((entry) => [entry.hostname, this.#hostOf(entry)]));
+    const named = new Set([...this.#hosts.values()].flatMap(({ members }) => members.map(({ table }) => table.name)));
     for (const cluster of this.#clusters.keys()) if (!named.has(cluster)) this.#clusters.delete(cluster);
   }
 
-  async #askTable(env: Env, known: ClusterTable): Promise<void> {
-    const answer = await env.CLUSTER.getByName(known.name).table(
+  #hostOf(entry: DirectoryEntry): Host {
+    const members = entry.members.map((member) => ({ member, table: this.#table(member.cluster) }));
+    return { members, facts: [this.#directory, ...members.map(({ table }) => table)] };
+  }
+
+  async #askTable(objects: Objects, known: ClusterTable): Promise<void> {
+    const answer = await objects.CLUSTER.getByName(known.name).table(
       known.generation < 0 ? undefined : { generation: known.generation, probes: known.probes.version },
     );
     if (answer.table !== undefined && answer.generation >= known.generation) {
@@ -218,23 +236,10 @@ export class Tables {
     return !isDue(table, Date.now());
   }
 
-  /** The directory, and the tables of the clusters that serve `host`. */
-  #facts(host: string): readonly Fact[] {
-    return [this.#directory, ...this.#members(host).map((cluster) => this.#table(cluster))];
-  }
-
-  #members(host: string): readonly string[] {
-    return this.#entry(host)?.members.map(({ cluster }) => cluster) ?? [];
-  }
-
-  #entry(host: string): DirectoryEntry | undefined {
-    const exact = this.#entries.get(host);
-    if (exact !== undefined) return exact;
-    return this.#entries.get(hostnameOf(host));
+  #host(host: string): Host {
+    return this.#hosts.get(host) ?? this.#hosts.get(hostnameOf(host)) ?? this.#unknown;
   }
 }
-
-const oldest = (facts: readonly Fact[]): number => Math.min(...facts.map(({ checkedAt }) => checkedAt));
 
 /** Where its request was lost, it counts as failed after the time that a refresh may take. */
 const isUnderWay = ({ underWay, askedAt }: Fact, now: number): boolean => underWay && now - askedAt < REFRESH_MS;

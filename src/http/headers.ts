@@ -41,19 +41,30 @@ export interface Refused {
 export function requestHeaders(headers: Headers, facts: RequestFacts): readonly string[] | Refused {
   const loop = loopMarks(headers, facts);
   if (loop === undefined) return LOOP;
-  const flat = passing(headers, facts);
+  const flat = passing(headers, facts, "bytes") as string[] | Refused;
   if ("reason" in flat) return flat;
   flat.push(...said(facts, loop));
   return flat;
 }
 
-/**
- * The same for a `fetch` of ours, which writes Host itself: the client's is in X-Forwarded-Host alone. A copy from which names
- * are taken: values that nobody reads keep their bytes, also those that are no text.
- */
+/** The same for a `fetch` of ours, which writes Host itself: the client's is in X-Forwarded-Host alone. */
 export function directRequestHeaders(headers: Headers, facts: RequestFacts): Headers | Refused {
   const loop = loopMarks(headers, facts);
   if (loop === undefined) return LOOP;
+  const flat = passing(headers, facts, "ascii");
+  if (flat === "not-ascii") return copyWithout(headers, facts, loop);
+  if ("reason" in flat) return flat;
+  flat.push(...said(facts, loop));
+  const result = new Headers();
+  for (let i = 0; i < flat.length; i += 2) {
+    const name = flat[i] as string;
+    if (name !== "host") result.append(name, flat[i + 1] as string);
+  }
+  return result;
+}
+
+/** A copy from which names are taken: values that nobody reads keep their bytes, also those that are no text. Costs more. */
+function copyWithout(headers: Headers, facts: RequestFacts, loop: string): Headers {
   const { acceptEncoding, trusted = false } = facts;
   const result = new Headers(headers);
   headers.forEach((_, name) => {
@@ -160,8 +171,10 @@ export function directResponseHeaders(headers: Headers): Headers {
   return result;
 }
 
-function passing(headers: Headers, facts: RequestFacts): string[] | Refused {
+/** "bytes": values as byte strings. "ascii": given up where some value is not. */
+function passing(headers: Headers, facts: RequestFacts, as: "bytes" | "ascii"): string[] | Refused | "not-ascii" {
   const { acceptEncoding, trusted = false } = facts;
+  let ascii = true;
   let flat: string[] = [];
   let connection = "";
   let raw: ReadonlyMap<string, readonly string[]> | undefined;
@@ -171,6 +184,7 @@ function passing(headers: Headers, facts: RequestFacts): string[] | Refused {
     else if (acceptEncoding !== undefined && name === "accept-encoding") return;
     else if (oursToSay(name) && !(trusted && saidByProxies(name))) return;
     else if (isAscii(value)) flat.push(name, value);
+    else if (as === "ascii") ascii = false;
     else {
       raw ??= rawLines(facts.raw);
       const lines = raw.get(name) ?? linesOf(value);
@@ -178,6 +192,7 @@ function passing(headers: Headers, facts: RequestFacts): string[] | Refused {
       else for (const line of lines) flat.push(name, line);
     }
   });
+  if (!ascii) return "not-ascii";
   if (lost !== undefined)
     return { reason: "bad-request", detail: `The header ${lost} has bytes that cannot be passed on: it is no UTF-8.` };
   // Names come sorted, so what Connection lists may have passed before it was seen.

@@ -1,34 +1,10 @@
 // One try of transport direct: a fetch to node address : NodePort. A fetch that fails does not tell whether the backend saw
 // the request, so every failure here is "maybe sent". Host is the platform's to write; the client's is in X-Forwarded-Host.
-// What a fetch would not pass on as it came is not tried at all: passesAsItCame().
 import { FORWARDED } from "../http/forwarded.ts";
 import { directResponseHeaders, namesHeaders } from "../http/headers.ts";
 import { GENERATION_HEADER, UNSENT_HEADER } from "../http/internal.ts";
 import type { Failed } from "./attempt.ts";
-
-export interface DirectTry {
-  /** "http://10.0.0.1:30080/path?query" */
-  readonly url: string;
-  readonly method: string;
-  readonly headers: Headers;
-  readonly body: BodyInit | null;
-}
-
-/**
- * False where a fetch would refuse the request or change it: a GET or HEAD with a body, and a path or query that a URL parser
- * writes in another way, such as /a/../b.
- */
-export function passesAsItCame({ method, body }: Request, target: string): boolean {
-  if (body !== null && (method === "GET" || method === "HEAD")) return false;
-  // A fetch drops what follows a "#", though its URL has it.
-  if (!target.startsWith("/") || target.includes("#")) return false;
-  if (!SUSPECT.test(target)) return true;
-  const url = `http://h${target}`;
-  return URL.canParse(url) && new URL(url).href === url;
-}
-
-/** Dots that may be segments, and all that a URL parser might escape, turn or drop. */
-const SUSPECT = /[^!$%&()*+,\-./:;=?@_~0-9A-Za-z]|\/\.|\/%2e/i;
+import type { DirectTry } from "./passing.ts";
 
 /** The platform must not answer from its cache; a `cache` option would write headers of its own. */
 const NO_CACHE = { cacheTtl: -1 };

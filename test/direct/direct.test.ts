@@ -7,7 +7,7 @@ import { dialRules } from "../../src/routing/dial.ts";
 import { index, type Match } from "../../src/routing/match.ts";
 import type { Route, RoutingTable } from "../../src/routing/table.ts";
 import type { Failed } from "../../src/transport/attempt.ts";
-import type { DirectTry } from "../../src/transport/direct.ts";
+import type { DirectTry } from "../../src/transport/passing.ts";
 import { Clock, settled } from "../transport/clock.ts";
 
 const HOST = "web.edge.test";

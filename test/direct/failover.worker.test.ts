@@ -64,7 +64,7 @@ interface Cluster {
 /** Clusters 1, 2, …: their nodes have addresses 10.<n>.0.<…>. Returns their tokens. */
 async function deployed(...clusters: Cluster[]): Promise<string[]> {
   const tokens: string[] = [];
-  for (const [i, { transport, count = 1, backend }] of clusters.entries()) {
+  for (const [i, { backend }] of clusters.entries()) {
     const n = i + 1;
     const token = await createCluster(clusterOf(n), { hostnames: [host] });
     tokens.push(token);
@@ -108,10 +108,16 @@ const broken =
     stream.fail(Reset.BROKE);
   };
 
-async function ask(init: RequestInit & { headers?: Record<string, string> } = {}): Promise<string> {
+interface Ask {
+  readonly method?: string;
+  readonly body?: BodyInit;
+  readonly headers?: Record<string, string>;
+}
+
+async function ask({ headers, ...init }: Ask = {}): Promise<string> {
   const response = await exports.default.fetch(`http://${host}/`, {
     ...init,
-    headers: { ...byListener(host), ...init.headers },
+    headers: { ...byListener(host), ...headers },
   });
   const text = await response.text();
   expect(response.headers.get("x-postern-unsent")).toBeNull();

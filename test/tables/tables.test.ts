@@ -1,14 +1,13 @@
 // What an isolate asks the objects for, how often, and who waits: with objects that the test scripts, and a set clock.
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
-import type { Env } from "../../src/env.ts";
 import type { Door } from "../../src/routing/match.ts";
 import type { RoutingTable } from "../../src/routing/table.ts";
-import { Tables } from "../../src/tables.ts";
+import { type Objects, Tables } from "../../src/tables.ts";
 
 beforeEach(() => void vi.useFakeTimers({ now: 1_000_000 }));
 afterEach(() => void vi.useRealTimers());
 
-const ctx = { waitUntil: (_: Promise<unknown>): void => {} };
+const ctx = { waitUntil: (): void => {} };
 const hostOf = (cluster: string): string => `web.${cluster}.test`;
 const doorOf = (cluster: string): Door => ({ host: hostOf(cluster), scheme: "http", port: undefined });
 
@@ -24,7 +23,7 @@ class Deployment {
   /** Clusters without a listener. */
   readonly empty = new Set<string>();
   readonly tables = new Tables();
-  readonly env: Env;
+  readonly objects: Objects;
 
   constructor(...clusters: string[]) {
     for (const cluster of clusters) this.generations.set(cluster, 1);
@@ -44,10 +43,10 @@ class Deployment {
       this.sent++;
       return { generation, table: this.#tableOf(cluster, generation) };
     };
-    this.env = {
+    this.objects = {
       GATEWAY: { getByName: () => ({ directory }) },
       CLUSTER: { getByName: (cluster: string) => ({ table: (known?: object) => table(cluster, known) }) },
-    } as unknown as Env;
+    };
   }
 
   plan(cluster: string): "serve" | "renew" | "wait" {
@@ -55,7 +54,7 @@ class Deployment {
   }
 
   refresh(cluster: string): Promise<boolean> {
-    return this.tables.refresh(this.env, ctx, hostOf(cluster));
+    return this.tables.refresh(this.objects, ctx, hostOf(cluster));
   }
 
   /** As proxy.ts does it. Whether it had to wait. */

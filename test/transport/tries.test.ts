@@ -64,6 +64,7 @@ function run(scripts: readonly Script[], { sightings = 3, repeatable = true, hed
   }).then((result) => {
     answers++;
     tried = result;
+    return result;
   });
   return { clock, sent, bodies, result: () => tried, answers: () => answers };
 }
