@@ -5,12 +5,21 @@ const createdSchema = z.object({ token: z.string().min(1) });
 const codeSchema = z.object({ command: z.string() });
 const clustersSchema = z.object({ clusters: z.array(z.object({ name: z.string() })) });
 const tableSchema = z.object({
-  listeners: z.array(z.object({ hostname: z.string(), port: z.int().min(1).max(65_535), tls: z.boolean() })),
+  listeners: z.array(
+    z.object({ hostname: z.string(), port: z.int().min(1).max(65_535), tls: z.boolean(), route: z.int().min(0) }),
+  ),
+  routes: z.array(z.object({ unavailable: z.object({ reason: z.string(), message: z.string() }).optional() })),
 });
 const nodesSchema = z.object({
   nodes: z.array(z.object({ node: z.string(), tunnel: z.array(z.object({ available: z.boolean() })) })),
 });
-export type TableListener = z.infer<typeof tableSchema>["listeners"][number];
+export interface TableListener {
+  readonly hostname: string;
+  readonly port: number;
+  readonly tls: boolean;
+  /** Why it answers 503, whatever is connected: "no-endpoints: …". */
+  readonly unavailable?: string;
+}
 
 export interface Api {
   /** Creates the cluster; returns its token. */
@@ -61,7 +70,13 @@ export function createApi(edge: string, adminToken: string): Api {
       const response = await ask("GET", path, before?.etag);
       if (response.status === 304 && before !== undefined) return before.listeners;
       const etag = response.headers.get("etag") ?? "";
-      const { listeners } = await read("GET", path, tableSchema, response);
+      const table = await read("GET", path, tableSchema, response);
+      const listeners = table.listeners.map(({ route, ...listener }): TableListener => {
+        const unavailable = table.routes[route]?.unavailable;
+        return unavailable === undefined
+          ? listener
+          : { ...listener, unavailable: `${unavailable.reason}: ${unavailable.message}` };
+      });
       tables.set(cluster, { etag, listeners });
       return listeners;
     },

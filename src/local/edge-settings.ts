@@ -9,7 +9,9 @@ export interface EdgeSettings {
     readonly EDGE_DOMAIN: string;
     readonly ADMIN_HOST: string;
     readonly ADMIN_TOKEN_SHA256: string;
-    readonly LISTENER_PORTS: "any";
+    readonly LISTENER_PORTS: string;
+    readonly LISTENER_TLS: "none";
+    readonly DIRECT_ADDRESSES: "any";
     readonly FORWARDER_SECRET: string;
     readonly PROBE_SECONDS: string;
   };

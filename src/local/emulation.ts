@@ -7,19 +7,28 @@ import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { request } from "undici";
 import { ADMIN_LISTENER } from "../http/forwarded.ts";
+import { formatPortRanges, without } from "../routing/port-ranges.ts";
 import { type Api, createApi, type TableListener } from "./api.ts";
 import { Child } from "./child.ts";
 import { type EdgeSettings, edgeEnvironment, edgeStartedSchema } from "./edge-settings.ts";
 import { createForwarder, type Forwarder } from "./forwarder.ts";
 import { freePort } from "./free-port.ts";
 import { Listeners } from "./listeners.ts";
-import { readWanted, type Wanted } from "./manifests.ts";
+import type { Lock } from "./lock.ts";
+import { LogFile } from "./log-file.ts";
+import { Manifests, type Wanted } from "./manifests.ts";
+import { openFilesProblem } from "./open-files.ts";
 import { type AgentSettings, Processes } from "./processes.ts";
-import { createRunFolder, randomToken, type RunFolder, seedManifests } from "./run-folder.ts";
+import { createRunFolder, lockManifests, randomToken, type RunFolder, seedManifests } from "./run-folder.ts";
+import { sparingly } from "./sparingly.ts";
 
 const CLUSTER = "home";
 const DEFAULT_PORT = 8787;
 const READY_WITHIN_MS = 60_000;
+/** What is waited for is told so often. */
+const WAITING_TOLD_MS = 10_000;
+/** A URL that is knocked at has so long to answer. */
+const KNOCK_MS = 5_000;
 
 /** What `--json` prints. */
 export interface Ready {
@@ -43,6 +52,7 @@ export class Emulation {
   #edge: Child | undefined;
   #forwarder: Forwarder | undefined;
   #listeners: Listeners | undefined;
+  #lock: Lock | undefined;
   #table: TableListener[] = [];
 
   constructor(base: string, say: (line: string) => void) {
@@ -55,8 +65,14 @@ export class Emulation {
   async start(options: { base: string; manifests?: string; port?: number }): Promise<Ready> {
     const manifests = options.manifests ?? join(options.base, "manifests");
     if (options.manifests === undefined) await this.#seed(manifests);
-    const wanted = readWanted(manifests);
-    if (!wanted) throw new Error(`${manifests} cannot be read as a folder of YAML files: see --help.`);
+    const files = new Manifests(manifests);
+    const found = files.look();
+    if (!found) throw new Error(`${manifests} cannot be read as a folder of YAML files: see --help.`);
+    this.#lock = lockManifests(options.base, manifests);
+    const { wanted, problems } = found;
+    for (const problem of problems) this.#processes.warn(problem);
+    const tooFewFiles = openFilesProblem();
+    if (tooFewFiles !== undefined) this.#say(tooFewFiles);
     if (wanted.nodes.length === 0)
       throw new Error(
         `${manifests} has no Node with an InternalIP: copy one from src/local/demo/manifests/nodes.yaml.`,
@@ -70,7 +86,14 @@ export class Emulation {
     const adminToken = randomToken();
     const secret = randomToken();
     const runtime = await Promise.race([this.#startEdge(port, adminToken, secret), this.#processes.failed]);
-    this.#forwarder = createForwarder(runtime, secret);
+    const log = new LogFile(this.#folder.log("proxy"));
+    const few = sparingly(this.#say, log.path);
+    this.#forwarder = createForwarder(runtime, secret, {
+      log: (line) => {
+        log.note(line);
+        few(line);
+      },
+    });
     this.#listeners = new Listeners(this.#forwarder, this.#say);
     const url = await this.#openApi(this.#forwarder, port);
     const api = createApi(url, adminToken);
@@ -82,9 +105,9 @@ export class Emulation {
     };
     this.#processes.reconcileNodes(wanted, agents);
 
-    const urls = await Promise.race([this.#ready(api, wanted), this.#processes.failed]);
+    const urls = await Promise.race([this.#ready(api, wanted), this.#processes.failed, this.edgeFailed()]);
     this.#processes.settled();
-    void this.#follow(api, agents);
+    void this.#follow(api, agents, files);
     const tokenFile = this.#folder.secret("admin-token", adminToken);
     return { urls, api: { url, tokenFile }, nodes: this.#processes.nodes, pods: this.#processes.pods, manifests };
   }
@@ -100,6 +123,7 @@ export class Emulation {
     this.#stopping.abort();
     this.#listeners?.close();
     await Promise.all([this.#processes.stop(), this.#edge?.stop(), this.#forwarder?.close()]);
+    this.#lock?.release();
     this.#folder.remove();
   }
 
@@ -135,7 +159,9 @@ export class Emulation {
         EDGE_DOMAIN: "localhost",
         ADMIN_HOST: `127.0.0.1:${port}`,
         ADMIN_TOKEN_SHA256: createHash("sha256").update(adminToken).digest("hex"),
-        LISTENER_PORTS: "any",
+        LISTENER_PORTS: formatPortRanges(without([[1, 65_535]], port)),
+        LISTENER_TLS: "none",
+        DIRECT_ADDRESSES: "any",
         FORWARDER_SECRET: secret,
         PROBE_SECONDS: "2",
       },
@@ -152,68 +178,126 @@ export class Emulation {
       server.closeAllConnections();
     });
     server.listen(port, "127.0.0.1");
-    await once(server, "listening");
+    try {
+      await once(server, "listening");
+    } catch (cause) {
+      throw new Error(`Port ${port} was taken by another program meanwhile: start again, or give --port another one.`, {
+        cause,
+      });
+    }
+    // As listeners.ts has it: what cannot be accepted is its client's trouble.
+    server.on("error", () => {});
     return `http://127.0.0.1:${port}`;
   }
 
   /** Until all nodes are connected, all listener ports open, and every URL answers. */
   async #ready(api: Api, wanted: Wanted): Promise<string[]> {
-    const deadline = performance.now() + READY_WITHIN_MS;
+    const begun = performance.now();
+    let told = begun;
     for (;;) {
-      await this.#openListeners(api);
-      const connected = await api.connectedNodes(CLUSTER);
-      const waiting = wanted.nodes.filter(({ name }) => !connected.has(name)).map(({ name }) => `node ${name}`);
-      const urls = this.#urls();
-      if (urls.length === 0) waiting.push("a Service of class postern.dev/edge");
-      if (waiting.length === 0)
-        for (const url of urls) {
-          const problem = await problemAt(url);
-          if (problem !== undefined) waiting.push(`${url} (${problem})`);
-        }
-      if (waiting.length === 0) return urls;
-      if (performance.now() > deadline) {
-        this.#say(`Still waiting, after a minute, for: ${waiting.join(", ")}. Logs are in ${this.#folder.path}/logs.`);
+      const { urls, waiting, notes } = await this.#look(api, wanted);
+      const now = performance.now();
+      const late = now - begun > READY_WITHIN_MS;
+      if (waiting.length === 0 || late) {
+        for (const note of notes) this.#say(note);
+        if (late && waiting.length > 0)
+          this.#say(
+            `Still waiting, after a minute, for: ${waiting.join(", ")}. Logs are in ${this.#folder.path}/logs.`,
+          );
         return urls;
+      }
+      if (now - told > WAITING_TOLD_MS) {
+        told = now;
+        this.#say(`Waiting for: ${waiting.join(", ")}.`);
       }
       await delay(100, undefined, { signal: this.#stopping.signal });
     }
   }
 
-  async #follow(api: Api, agents: AgentSettings): Promise<void> {
+  /** What is not ready yet, and what is but will not serve. A busy machine is no failure: what the API does not tell is waited for. */
+  async #look(api: Api, wanted: Wanted): Promise<{ urls: string[]; waiting: string[]; notes: string[] }> {
+    const waiting: string[] = [];
+    const notes: string[] = [];
+    try {
+      await this.#openListeners(api);
+      const connected = await api.connectedNodes(CLUSTER);
+      for (const { name } of wanted.nodes) if (!connected.has(name)) waiting.push(`node ${name}`);
+    } catch (error) {
+      waiting.push(`the edge's API (${error instanceof Error ? error.message : String(error)})`);
+    }
+    const places = this.#places();
+    if (places.length === 0) waiting.push("a Service of class postern.dev/edge");
+    if (waiting.length === 0)
+      await Promise.all(
+        places.map(async ({ url, unavailable }) => {
+          const { problem, refuses }: Knock = unavailable === undefined ? await knock(url) : { refuses: unavailable };
+          if (problem !== undefined) waiting.push(`${url} (${problem})`);
+          if (refuses !== undefined) notes.push(`${url} does not serve this machine: ${refuses}`);
+        }),
+      );
+    return { urls: places.map(({ url }) => url), waiting: waiting.sort(), notes: notes.sort() };
+  }
+
+  async #follow(api: Api, agents: AgentSettings, files: Manifests): Promise<void> {
     while (!this.#stopping.signal.aborted) {
-      const wanted = readWanted(agents.manifests);
-      if (wanted) {
-        this.#processes.reconcilePods(wanted);
-        this.#processes.reconcileNodes(wanted, agents);
-      }
+      const found = files.look();
+      for (const problem of found?.problems ?? []) this.#processes.warn(problem);
+      if (found)
+        try {
+          this.#processes.reconcilePods(found.wanted);
+          this.#processes.reconcileNodes(found.wanted, agents);
+        } catch (error) {
+          // No process could be started (too many of them, no memory). What runs goes on, and it is tried again.
+          this.#processes.warn(`The YAML is not in force: ${error instanceof Error ? error.message : String(error)}`);
+        }
       // A poll that fails is repeated; if the edge ended, edgeFailed says so.
-      await this.#openListeners(api).catch(() => {});
+      await this.#openListeners(api).catch((error) => {
+        if (!this.#stopping.signal.aborted)
+          this.#processes.warn(`The edge does not tell its table, so ports stay as they are: ${String(error)}`);
+      });
       await delay(1_000, undefined, { signal: this.#stopping.signal }).catch(() => {});
     }
   }
 
   async #openListeners(api: Api): Promise<void> {
-    // Without certificates there is no HTTPS here: those listeners exist on a deployed edge only.
-    this.#table = (await api.listeners(CLUSTER)).filter(({ tls }) => !tls);
+    this.#table = await api.listeners(CLUSTER);
     if (!this.#stopping.signal.aborted) await this.#listeners?.reconcile(new Set(this.#table.map(({ port }) => port)));
   }
 
-  #urls(): string[] {
-    return this.#table.flatMap(({ hostname, port }) => {
+  #places(): { url: string; unavailable: string | undefined }[] {
+    return this.#table.flatMap(({ hostname, port, unavailable }) => {
       const at = this.#listeners?.at(port);
-      return at === undefined ? [] : [`http://${hostname}${at === 80 ? "" : `:${at}`}/`];
+      return at === undefined ? [] : [{ url: `http://${hostname}${at === 80 ? "" : `:${at}`}/`, unavailable }];
     });
   }
 }
 
-/** What the edge says instead of an endpoint's answer, if it does. */
-async function problemAt(url: string): Promise<string | undefined> {
+interface Knock {
+  /** Why it does not serve yet. */
+  readonly problem?: string;
+  /** What the edge says instead of an endpoint's answer, and will go on to say. */
+  readonly refuses?: string;
+}
+
+async function knock(url: string): Promise<Knock> {
   const { host, port } = new URL(url);
-  // Not every resolver knows *.localhost, so it is dialled by address.
-  const { statusCode, headers, body } = await request(`http://127.0.0.1:${port || 80}/`, { headers: { host } });
-  const text = await body.text();
-  const ours = String(headers["content-type"]).startsWith("application/problem+json");
-  return ours ? `${statusCode} ${text.slice(0, 200)}` : undefined;
+  try {
+    // Not every resolver knows *.localhost, so it is dialled by address.
+    const { statusCode, headers, body } = await request(`http://127.0.0.1:${port || 80}/`, {
+      headers: { host },
+      signal: AbortSignal.timeout(KNOCK_MS),
+    });
+    const reason = headers["x-postern-reason"];
+    if (typeof reason !== "string") {
+      // Perhaps a stream without end. Ended early it says so, which is nobody's error here.
+      body.on("error", () => {}).destroy();
+      return {};
+    }
+    const said = `${statusCode} ${(await body.text()).slice(0, 200).trim()}`;
+    return reason === "source-refused" ? { refuses: said } : { problem: said };
+  } catch (error) {
+    return { problem: error instanceof Error ? error.message : String(error) };
+  }
 }
 
 async function choosePort(asked: number | undefined): Promise<number> {

@@ -38,7 +38,14 @@ async function main(): Promise<void> {
   }
   const out = options.json ? process.stderr : process.stdout;
   const base = join(process.cwd(), ".postern");
-  const emulation = new Emulation(base, (line) => out.write(`${line}\n`));
+  let emulation: Emulation;
+  try {
+    emulation = new Emulation(base, (line) => out.write(`${line}\n`));
+  } catch (error) {
+    process.stderr.write(`${base} cannot be used: ${error instanceof Error ? error.message : String(error)}\n`);
+    process.exitCode = 1;
+    return;
+  }
 
   let endingSince: number | undefined;
   const end = async (code: number, line: string) => {

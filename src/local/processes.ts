@@ -141,16 +141,25 @@ export class Processes {
     if (!how.startsWith("was killed")) this.#say(lastLines);
   }
 
+  /** Bad YAML that this program found. The agents find the same, and it is said once. */
+  warn(warning: string): void {
+    if (this.#isNews(warning)) this.#say(warning);
+  }
+
   /** An agent's warnings, such as bad YAML, are its user's business; several agents find the same. */
   #relay(name: string, line: string): void {
     const warning = warningOf(line);
     // Nobody needs to be warned that what stops is stopping.
     if (warning === undefined || this.#stopping) return;
-    const last = this.#warnings.get(warning) ?? Number.NEGATIVE_INFINITY;
+    if (this.#isNews(warning)) this.#say(`${capital(name)} says: ${warning}`);
+  }
+
+  #isNews(warning: string): boolean {
+    const last = this.#warnings.get(warning);
     this.#warnings.delete(warning);
     this.#warnings.set(warning, performance.now());
     for (const oldest of this.#warnings.keys()) if (this.#warnings.size > 100) this.#warnings.delete(oldest);
-    if (performance.now() - last > 5_000) this.#say(`${capital(name)} says: ${warning}`);
+    return last === undefined || (this.#settled && performance.now() - last > 5_000);
   }
 }
 

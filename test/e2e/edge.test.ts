@@ -8,12 +8,13 @@ import { type AddressInfo, createServer as createTcpServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
+import { text } from "node:stream/consumers";
 import { request } from "undici";
 import { afterAll, beforeAll, expect, it, vi } from "vitest";
 import { parseAllDocuments } from "yaml";
 import { z } from "zod";
 import { freePort } from "../../src/local/free-port.ts";
-import { descendants, isAlive } from "./emulation.ts";
+import { commandOf, descendants, isAlive } from "./emulation.ts";
 
 const root = new URL("../..", import.meta.url).pathname;
 const servingSchema = z.object({ url: z.url(), adminTokenFile: z.string(), join: z.string() });
@@ -26,6 +27,8 @@ let pod: Server;
 let edge: ChildProcess;
 let serving: z.infer<typeof servingSchema>;
 let agent: ChildProcess;
+/** What the edge said, for people. */
+const said: string[] = [];
 const host = (): string => `web-default-home.apps.test${listener === 80 ? "" : `:${listener}`}`;
 const url = (): string => `http://${ADDRESS}:${listener}/`;
 
@@ -44,7 +47,6 @@ async function startEdge(): Promise<void> {
     cwd: root,
     stdio: ["ignore", "pipe", "pipe"],
   });
-  const said: string[] = [];
   createInterface({ input: edge.stderr as NodeJS.ReadableStream }).on("line", (line) => said.push(line));
   const stdout = createInterface({ input: edge.stdout as NodeJS.ReadableStream });
   const ended = once(edge, "exit").then(() => {
@@ -91,6 +93,20 @@ function writeYaml(withService: boolean): void {
               type: "LoadBalancer",
               loadBalancerClass: "postern.dev/edge",
               ports: [{ port: listener, protocol: "TCP", targetPort: target }],
+            },
+          },
+          // What it asks for is not to be had here: the admin host's port, and one where TLS would have to end.
+          {
+            apiVersion: "v1",
+            kind: "Service",
+            metadata: { name: "greedy", namespace: "default", uid: "u2", creationTimestamp: "2026-01-01T00:00:00Z" },
+            spec: {
+              type: "LoadBalancer",
+              loadBalancerClass: "postern.dev/edge",
+              ports: [
+                { name: "a", port, protocol: "TCP", targetPort: target },
+                { name: "b", port: 443, protocol: "TCP", targetPort: target },
+              ],
             },
           },
         ]
@@ -155,7 +171,63 @@ it("keeps its secrets to itself", () => {
     execFileSync("stat", ["-c", "%a", join(folder, "state", name)])
       .toString()
       .trim();
-  expect([mode("admin-token"), mode("workerd.capnp"), mode(".")]).toEqual(["600", "600", "700"]);
+  expect([mode("admin-token"), mode("workerd.capnp"), mode("."), mode("logs"), mode("logs/workerd.log")]).toEqual([
+    ...["600", "600", "700", "700", "600"],
+  ]);
+});
+
+it("opens neither its admin port nor port 443 for a Service, and says so", async () => {
+  const authorization = `Bearer ${readFileSync(serving.adminTokenFile, "utf8").trim()}`;
+  const { body } = await get(`${serving.url}/api/v1/clusters/home/conditions`, { authorization });
+  const { services } = JSON.parse(body) as {
+    services: Record<string, { type: string; status: string; message: string; ports?: number[] }[]>;
+  };
+  const of = (type: string) => services["default/greedy"]?.find((each) => each.type === `postern.dev/${type}`);
+  expect(of("Programmed")).toMatchObject({ status: "False", reason: "PortNotOffered" });
+  expect(of("PortNotOffered")).toMatchObject({
+    ports: [443, port],
+    message: expect.stringMatching(/no certificates.*--trusted-proxy.*--listener-ports/),
+  });
+  expect(await isOpen(443)).toBe(false);
+  expect((await get(`${serving.url}/healthz`)).status).toBe(200);
+});
+
+it("refuses a second edge on its state, which changes nothing; and workerd comes back, whoever wrote its files", async () => {
+  const config = join(folder, "state/workerd.capnp");
+  const before = readFileSync(config, "utf8");
+  for (const address of [ADDRESS, "127.0.7.2"]) {
+    const [code, out] = await runEdge(["--address", address, "--port", String(port), "--state", join(folder, "state")]);
+    expect([code, out]).toEqual([
+      1,
+      expect.stringMatching(
+        new RegExp(`${folder}/state is in use by another edge \\(pid \\d+, since .*Nothing was changed`),
+      ),
+    ]);
+  }
+  expect(readFileSync(config, "utf8")).toBe(before);
+  writeFileSync(config, "spoilt");
+  const main = descendants(edge.pid as number).find((pid) => commandOf(pid).includes("serve/main.ts"));
+  const starts = () => said.filter((line) => line === "workerd serves again").length;
+  const sofar = starts();
+  process.kill(main ?? 0, "SIGHUP");
+  await until(() => starts() > sofar);
+  expect(await ask()).toBe("pod");
+  expect(readFileSync(config, "utf8")).toBe(before);
+});
+
+it("does not start with a token that others may read", async () => {
+  const state = join(folder, "open");
+  mkdirSync(state, { mode: 0o700 });
+  writeFileSync(join(state, "admin-token"), "x".repeat(43), { mode: 0o644 });
+  const [code, out] = await runEdge([
+    "--address",
+    ADDRESS,
+    "--port",
+    String(await freePort(ADDRESS)),
+    "--state",
+    state,
+  ]);
+  expect([code, out]).toEqual([1, expect.stringMatching(/admin-token may be read by other users .*chmod 600 /)]);
 });
 
 it("refuses what is not there without a byte", async () => {
@@ -180,6 +252,11 @@ it("loses no request while workerd is killed, and starts it again", async () => 
   load.done = true;
   await clients;
   expect(answers.filter((answer) => answer !== "pod")).toEqual([]);
+  // Why it ended is told, and kept.
+  expect(said.join("\n")).toContain(
+    `workerd was killed (SIGKILL): starting it again. Its last lines (more in ${folder}`,
+  );
+  expect(readFileSync(join(folder, "state/logs/workerd.log"), "utf8")).toMatch(/workerd was killed \(SIGKILL\)$/m);
 });
 
 it("keeps clusters and routes over its own restart", async () => {
@@ -198,17 +275,22 @@ it("closes a port when its last Service goes, and opens it again", async () => {
 });
 
 it("says in words what is in its way", async () => {
-  const npm = spawn(
-    "npm",
-    ["run", "--silent", "edge", "--", "--address", ADDRESS, "--port", String(port), "--state", join(folder, "other")],
-    { cwd: root, stdio: ["ignore", "pipe", "pipe"] },
-  );
-  let said = "";
-  npm.stdout.on("data", (chunk: Buffer) => (said += chunk.toString()));
-  const [code] = await once(npm, "exit");
-  expect([code, said]).toEqual([1, expect.stringContaining(`port ${port} on ${ADDRESS} is in use`)]);
+  const [code, out] = await runEdge(["--address", ADDRESS, "--port", String(port), "--state", join(folder, "other")]);
+  expect([code, out]).toEqual([1, expect.stringContaining(`port ${port} on ${ADDRESS} is in use`)]);
+  // Told before it wrote anything for workerd.
+  expect(existsSync(join(folder, "other/workerd.capnp"))).toBe(false);
   expect(existsSync(join(folder, "state/admin-token"))).toBe(true);
 });
+
+/** One that ends by itself: its code, and what it said. */
+async function runEdge(args: readonly string[]): Promise<[code: number, out: string]> {
+  const npm = spawn("npm", ["run", "--silent", "edge", "--", ...args], {
+    cwd: root,
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  const [out, [code]] = await Promise.all([text(npm.stdout), once(npm, "exit")]);
+  return [Number(code), out];
+}
 
 async function isOpen(at: number): Promise<boolean> {
   const server = createTcpServer();

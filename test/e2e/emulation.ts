@@ -2,10 +2,10 @@
 // addresses of its own so that a running demo is not disturbed.
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { request as httpRequest, type IncomingMessage, type RequestOptions } from "node:http";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { createInterface } from "node:readline";
 import { setTimeout as delay } from "node:timers/promises";
 import { Pool } from "undici";
@@ -33,8 +33,11 @@ export class Emulation {
     this.#lines = lines;
   }
 
-  /** `edit` changes each file before the start. */
-  static async start(edit: (yaml: string) => string = (yaml) => yaml): Promise<Emulation> {
+  /** `edit` changes each file before the start; `more` are files beside them. */
+  static async start(
+    edit: (yaml: string) => string = (yaml) => yaml,
+    more: Readonly<Record<string, string>> = {},
+  ): Promise<Emulation> {
     const manifests = mkdtempSync(join(tmpdir(), "postern-e2e-"));
     cpSync(join(root, "src/local/demo/manifests"), manifests, { recursive: true });
     for (const name of readdirSync(manifests)) {
@@ -45,6 +48,10 @@ export class Emulation {
         .replaceAll(/127\.([01])\.[01]\./g, "127.$1.7.")
         .replaceAll("nodePort: 30889", "nodePort: 31889");
       writeFileSync(file, edit(moved));
+    }
+    for (const [name, text] of Object.entries(more)) {
+      mkdirSync(dirname(join(manifests, name)), { recursive: true });
+      writeFileSync(join(manifests, name), text);
     }
     const npm = spawn("npm", ["start", "--silent", "--", "--json", "--manifests", manifests], {
       cwd: root,

@@ -1,6 +1,9 @@
 // The main job as its user sees it: one command, real sockets, edits and kills while requests run.
+import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { readFileSync, statSync } from "node:fs";
 import { connect } from "node:net";
+import { text } from "node:stream/consumers";
 import { setTimeout as delay } from "node:timers/promises";
 import { afterEach, describe, expect, test } from "vitest";
 import { commandOf, descendants, Emulation, get, isAlive, load, until } from "./emulation.ts";
@@ -55,6 +58,78 @@ test("one command: URLs that answer, ports that are open, an API that lets the t
   for (const pid of processes) expect(commandOf(pid)).not.toContain(authorization.slice(7));
   await running.stop();
   expect(processes.filter(isAlive)).toEqual([]);
+});
+
+test("broken files are named and the rest is served; a Service that refuses this machine holds nothing up; one run a folder", async () => {
+  const broken = "a: {{ x }}\n- b";
+  const closed = {
+    apiVersion: "v1",
+    kind: "Service",
+    metadata: { name: "closed", namespace: "default" },
+    spec: {
+      type: "LoadBalancer",
+      loadBalancerClass: "postern.dev/edge",
+      loadBalancerSourceRanges: ["10.0.0.0/8"],
+      ports: [
+        { name: "http", port: 18_890, targetPort: 18_081, protocol: "TCP" },
+        { name: "https", port: 443, targetPort: 18_081, protocol: "TCP" },
+      ],
+    },
+  };
+  const slice = {
+    apiVersion: "discovery.k8s.io/v1",
+    kind: "EndpointSlice",
+    metadata: { name: "closed-1", namespace: "default", labels: { "kubernetes.io/service-name": "closed" } },
+    addressType: "IPv4",
+    ports: [
+      { name: "http", port: 18_081, protocol: "TCP" },
+      { name: "https", port: 18_081, protocol: "TCP" },
+    ],
+    endpoints: [{ addresses: ["127.1.7.1"], nodeName: "node-a", conditions: { ready: true } }],
+  };
+  const begun = performance.now();
+  emulation = await Emulation.start(undefined, {
+    ".git/x.yaml": broken,
+    "broken.yaml": broken,
+    "closed.yaml": [closed, slice].map((object) => JSON.stringify(object)).join("\n---\n"),
+  });
+  const running = emulation;
+  expect(performance.now() - begun).toBeLessThan(60_000);
+  expect(running.said).toMatch(/^broken\.yaml:2: not YAML: /m);
+  expect(running.said).not.toContain(".git");
+  expect(running.said).toMatch(
+    /closed-default-home\.localhost:18890\/ does not serve this machine: 403 .*source-refused/,
+  );
+  expect((await get(running.url("web"))).status).toBe(200);
+
+  // Nothing listens on 443 here, and it is said so.
+  const authorization = `Bearer ${readFileSync(running.ready.api.tokenFile, "utf8").trim()}`;
+  const at = `${running.ready.api.url}/api/v1/clusters/home`;
+  const { services } = (await (await fetch(`${at}/conditions`, { headers: { authorization } })).json()) as {
+    services: Record<string, { type: string; message: string; ports?: number[] }[]>;
+  };
+  const of = (type: string) => services["default/closed"]?.find((each) => each.type === `postern.dev/${type}`);
+  expect(of("Programmed")?.message).toBe("Served at closed-default-home.localhost on ports 18890.");
+  expect(of("PortNotOffered")).toMatchObject({ ports: [443], message: expect.stringContaining("--trusted-proxy") });
+  expect(await (await fetch(`${at}/table`, { headers: { authorization } })).text()).not.toContain('"tls":true');
+
+  // A node that is new in the YAML is started, the broken file notwithstanding.
+  running.edit("nodes.yaml", (yaml) => {
+    const [first = ""] = yaml.split("---\n");
+    return `${yaml}---\n${first.replaceAll("node-a", "node-c").replaceAll("127.0.7.1", "127.0.7.3")}`;
+  });
+  await expect.poll(() => running.said, { timeout: 10_000 }).toContain("Node node-c is new in the YAML: started");
+
+  const second = spawn("npm", ["start", "--silent", "--", "--json", "--manifests", running.ready.manifests], {
+    cwd: new URL("../..", import.meta.url).pathname,
+    stdio: ["ignore", "ignore", "pipe"],
+  });
+  const [said, [code]] = await Promise.all([text(second.stderr), once(second, "exit")]);
+  expect([code, said]).toEqual([
+    1,
+    expect.stringMatching(new RegExp(`^${running.ready.manifests} is in use by another npm start \\(pid \\d+, since `)),
+  ]);
+  expect((await get(running.url("web"))).status).toBe(200);
 });
 
 describe("no request fails while", () => {

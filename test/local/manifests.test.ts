@@ -1,9 +1,9 @@
 // What the YAML asks this machine to run.
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { readWanted, wantedOf } from "../../src/local/manifests.ts";
+import { Manifests, wantedOf } from "../../src/local/manifests.ts";
 import { seedManifests } from "../../src/local/run-folder.ts";
 
 let folder: string;
@@ -54,7 +54,7 @@ test.each<[string, unknown[], unknown]>([
 
 test("the demo's own files ask for two nodes and two pods", () => {
   seedManifests(join(folder, "m"), false);
-  expect(readWanted(join(folder, "m"))).toEqual({
+  expect(new Manifests(join(folder, "m")).look()?.wanted).toEqual({
     nodes: [
       { name: "node-a", address: "127.0.1.1" },
       { name: "node-b", address: "127.0.1.2" },
@@ -68,18 +68,86 @@ test("the demo's own files ask for two nodes and two pods", () => {
 
 test("where 127.0.0.1 is the only address, no two demo pods share a port", () => {
   seedManifests(join(folder, "m"), true);
-  const places = readWanted(join(folder, "m"))?.pods.map(({ address, ports }) => `${address}:${ports.join()}`);
+  const places = new Manifests(join(folder, "m"))
+    .look()
+    ?.wanted.pods.map(({ address, ports }) => `${address}:${ports.join()}`);
   expect(places).toEqual(["127.0.0.1:8081", "127.0.0.1:8082"]);
 });
 
 test("what its user edited is never overwritten", () => {
   writeFileSync(join(folder, "mine.yaml"), "kind: Node\n");
   seedManifests(folder, false);
-  expect(readWanted(folder)).toEqual({ nodes: [], pods: [] });
+  expect(new Manifests(folder).look()).toEqual({ wanted: { nodes: [], pods: [] }, problems: [] });
 });
 
-test("a half-written file, or no folder, asks for nothing: not even to stop", () => {
-  writeFileSync(join(folder, "a.yaml"), "kind: [Node\n");
-  expect(readWanted(folder)).toBeUndefined();
-  expect(readWanted(join(folder, "missing"))).toBeUndefined();
+const yaml = (name: string, ip: string) => JSON.stringify(node(name, [{ type: "InternalIP", address: ip }]));
+const nodesOf = (look: ReturnType<Manifests["look"]>) => look?.wanted.nodes.map(({ name }) => name);
+const write = (name: string, text: string) => writeFileSync(join(folder, name), text);
+
+test("no folder asks for nothing: not even to stop", () => {
+  expect(new Manifests(join(folder, "missing")).look()).toBeUndefined();
+});
+
+test("a broken file is named with its line, once, and the others go on", () => {
+  write("a.yaml", `${yaml("a", "127.0.1.1")}\n`);
+  write("b.yaml", "a: {{ x }}\n- b");
+  write("c.yaml", `kind: [Node\n---\n${yaml("c", "127.0.1.3")}\n`);
+  const files = new Manifests(folder);
+  const first = files.look();
+  expect(nodesOf(first)).toEqual(["a", "c"]);
+  expect(first?.problems).toContainEqual(expect.stringMatching(/^b\.yaml:[12]: not YAML: /));
+  expect(first?.problems).toContainEqual(expect.stringMatching(/^c\.yaml:[12]: not YAML: /));
+  expect(files.look()).toEqual({ wanted: first?.wanted, problems: [] });
+});
+
+test("a file that breaks keeps its last good content, and is named again when it changes", () => {
+  write("a.yaml", `${yaml("a", "127.0.1.1")}\n`);
+  write("b.yaml", `${yaml("b", "127.0.1.2")}\n`);
+  const files = new Manifests(folder);
+  expect(nodesOf(files.look())).toEqual(["a", "b"]);
+  for (const broken of ["kind: [Node\n", "\n\nkind: {Node\n", ""]) {
+    write("b.yaml", broken);
+    // Perhaps half-written: read when it is the same at two looks.
+    expect(files.look()?.problems).toEqual([]);
+    const look = files.look();
+    expect([nodesOf(look), look?.problems.length]).toEqual([["a", "b"], expect.any(Number)]);
+    expect(look?.problems[0]).toMatch(/^b\.yaml.*\(the last good content of this file stays in use\)$/);
+  }
+  write("b.yaml", `${yaml("bb", "127.0.1.2")}\n`);
+  files.look();
+  expect(files.look()).toMatchObject({ wanted: { nodes: [{ name: "a" }, { name: "bb" }] }, problems: [] });
+});
+
+test("a file counts as gone when it stays away, for editors replace them", () => {
+  write("a.yaml", `${yaml("a", "127.0.1.1")}\n`);
+  const files = new Manifests(folder);
+  files.look();
+  rmSync(join(folder, "a.yaml"));
+  expect(nodesOf(files.look())).toEqual(["a"]);
+  write("a.yaml", `${yaml("a2", "127.0.1.1")}\n`);
+  expect(nodesOf(files.look())).toEqual(["a"]);
+  expect(nodesOf(files.look())).toEqual(["a2"]);
+  rmSync(join(folder, "a.yaml"));
+  files.look();
+  expect(nodesOf(files.look())).toEqual([]);
+});
+
+test("hidden files and folders are none, links to files are followed, and what cannot be read is told", () => {
+  mkdirSync(join(folder, ".git"));
+  mkdirSync(join(folder, "more"));
+  write(".git/x.yaml", "a: {{ x }}\n- b");
+  write(".a.yaml.swp.yaml", "a: {{ x }}\n- b");
+  write("more/a.YML", `${yaml("a", "127.0.1.1")}\n`);
+  symlinkSync(join(folder, "more/a.YML"), join(folder, "link.json"));
+  symlinkSync(join(folder, "nowhere"), join(folder, "dangling.yaml"));
+  write(
+    "bomb.yaml",
+    `a: &a [1,1]\n${"bcdefgh"
+      .split("")
+      .map((key, i) => `${key}: &${key} [${`*${"abcdefg"[i]},`.repeat(9)}1]\n`)
+      .join("")}`,
+  );
+  const look = new Manifests(folder).look();
+  expect(nodesOf(look)).toEqual(["a", "a"]);
+  expect(look?.problems).toEqual([expect.stringMatching(/^bomb\.yaml: cannot be read: /)]);
 });

@@ -41,6 +41,9 @@ const NEWS_AGAIN_MS = 60_000;
 export class Edge {
   readonly #options: Options;
   readonly #say: (line: string) => void;
+  /** What clusters and clients can make us say: all of it goes to the log, some to the terminal. */
+  readonly #few: (line: string) => void;
+  readonly #terminal: (line: string) => void;
   readonly #stopping = new AbortController();
   readonly #admin: Server[] = [];
   readonly #log: LogFile;
@@ -61,10 +64,14 @@ export class Edge {
   constructor(options: Options, say: (line: string) => void) {
     this.#options = options;
     this.#log = new LogFile(this.#logPath("edge"));
-    this.#say = (line) => {
-      say(line);
+    const logged = (terminal: (line: string) => void) => (line: string) => {
+      terminal(line);
+      // Before the folder is ours nothing is written there.
       if (this.#lock !== undefined) this.#log.note(line);
     };
+    this.#terminal = say;
+    this.#say = logged(say);
+    this.#few = logged(sparingly(say, this.#log.path));
     const { listenerPorts, port } = options;
     this.#rules = {
       offered: without(listenerPorts ?? [[1, 65_535]], port),
@@ -89,14 +96,13 @@ export class Edge {
     const tooFewFiles = openFilesProblem();
     if (tooFewFiles !== undefined) this.#say(tooFewFiles);
     const runtime = `http://127.0.0.1:${await freePort()}`;
-    const few = sparingly(this.#say, this.#logPath("edge"));
     this.#forwarder = createForwarder(new URL(runtime), this.#secret, {
       refuse,
       patienceMs: PATIENCE_MS,
       trustedProxies: trustedProxies(proxies),
-      log: few,
+      log: this.#few,
     });
-    this.#listeners = new Listeners(this.#forwarder, this.#say, {
+    this.#listeners = new Listeners(this.#forwarder, this.#few, {
       hosts: addresses,
       mayStandIn: (at) => inRanges(this.#rules.offered, at),
     });
@@ -133,6 +139,7 @@ export class Edge {
       server.closeAllConnections();
     }
     await Promise.all([this.#workerd?.stop(), this.#forwarder?.close()]);
+    this.#log.close();
     this.#lock?.release();
   }
 
@@ -177,7 +184,7 @@ export class Edge {
     const { state } = this.#options;
     if (this.#stopping.signal.aborted) throw new Error("stopped while it started");
     for (const [name, text] of Object.entries(this.#files)) keepFile(join(state, name), text);
-    const few = sparingly(this.#say, this.#logPath("workerd"));
+    const few = sparingly(this.#terminal, this.#logPath("workerd"));
     this.#workerd = new Child({
       name: "workerd",
       script: "src/local/serve/run-workerd.ts",
@@ -310,7 +317,7 @@ export class Edge {
     const now = performance.now();
     if (last !== undefined && now - last.at < (last.words === words ? SAME_AGAIN_MS : NEWS_AGAIN_MS)) return;
     this.#told.set(topic, { words, at: now });
-    this.#say(words);
+    this.#few(words);
   }
 
   /** Less where the edge stops meanwhile. */
