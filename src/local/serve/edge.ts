@@ -58,6 +58,7 @@ export class Edge {
   #files: Readonly<Record<string, string>> = {};
   #workerd: Child | undefined;
   #serving = false;
+  #kept: Promise<void> | undefined;
   #forwarder: Forwarder | undefined;
   #listeners: Listeners | undefined;
 
@@ -95,6 +96,10 @@ export class Edge {
     const token = adminToken(this.adminTokenFile);
     const tooFewFiles = openFilesProblem();
     if (tooFewFiles !== undefined) this.#say(tooFewFiles);
+    if (this.#options.listenerPorts !== undefined && inRanges(this.#rules.offered, 443))
+      this.#say(
+        "Port 443 is listed, and stays closed: nothing here ends TLS. Put a TLS proxy before the edge (see --help).",
+      );
     const runtime = `http://127.0.0.1:${await freePort()}`;
     this.#forwarder = createForwarder(new URL(runtime), this.#secret, {
       refuse,
@@ -119,7 +124,7 @@ export class Edge {
     this.#startWorkerd();
     await this.#untilServing(runtime);
     up.resolve();
-    void this.#keepUp(runtime);
+    this.#kept = this.#keepUp(runtime);
     const api = createApi(this.#ownUrl, token);
     await this.#reconcile(api);
     void this.#follow(api);
@@ -131,6 +136,7 @@ export class Edge {
     if (this.#serving) this.#workerd?.kill();
   }
 
+  /** When it resolves, nothing runs, and nothing will be started. */
   async stop(): Promise<void> {
     this.#stopping.abort();
     this.#listeners?.close();
@@ -139,6 +145,7 @@ export class Edge {
       server.closeAllConnections();
     }
     await Promise.all([this.#workerd?.stop(), this.#forwarder?.close()]);
+    await this.#kept;
     this.#log.close();
     this.#lock?.release();
   }
