@@ -24,7 +24,7 @@ import { chooseListeners, type ListenerRules, PORTS_MOST, PORTS_MOST_OF_CLUSTER 
 import type { Options } from "./options.ts";
 import { adminToken, keepFile, openStateFolder } from "./state-folder.ts";
 import { trustedProxies } from "./trusted-proxies.ts";
-import { bundleWorker, workerdConfig } from "./workerd.ts";
+import type { WorkerdSettings } from "./workerd.ts";
 
 const UP_WITHIN_MS = 30_000;
 /** How long requests wait for workerd to be back. */
@@ -116,9 +116,11 @@ export class Edge {
     this.#forwarder.pause(up.promise);
     for (const address of addresses) await this.#openAdmin(this.#forwarder, address, port);
     this.#say("building the Worker");
+    // Loaded late: a bundler and wrangler take seconds, for which no refusal should wait.
+    const { bundleWorker, workerdConfig } = await import("./workerd.ts");
     this.#files = {
       "postern.js": await bundleWorker(),
-      "workerd.capnp": this.#configuration(new URL(runtime).host, token),
+      "workerd.capnp": workerdConfig("postern.js", this.#settings(new URL(runtime).host, token)),
     };
     this.#say(`starting workerd; its log is ${this.#logPath("workerd")}, this program's ${this.#log.path}`);
     this.#startWorkerd();
@@ -165,10 +167,10 @@ export class Edge {
     return join(this.#options.state, "logs", `${of}.log`);
   }
 
-  #configuration(listen: string, token: string): string {
+  #settings(listen: string, token: string): WorkerdSettings {
     const { state, domain, publicUrl, directLoopback } = this.#options;
     const { offered, most } = this.#rules;
-    return workerdConfig("postern.js", {
+    return {
       listen,
       storage: join(state, "storage"),
       loopback: directLoopback,
@@ -184,7 +186,7 @@ export class Edge {
         FORWARDER_SECRET: this.#secret,
         PROBE_SECONDS: "2",
       },
-    });
+    };
   }
 
   #startWorkerd(): void {
