@@ -230,9 +230,9 @@ export class Emulation {
     if (waiting.length === 0)
       await Promise.all(
         places.map(async ({ url, unavailable }) => {
-          const found = unavailable === undefined ? await knock(url) : { refuses: unavailable };
-          if ("problem" in found) waiting.push(`${url} (${found.problem})`);
-          if ("refuses" in found) notes.push(`${url} does not serve this machine: ${found.refuses}`);
+          const { problem, refuses }: Knock = unavailable === undefined ? await knock(url) : { refuses: unavailable };
+          if (problem !== undefined) waiting.push(`${url} (${problem})`);
+          if (refuses !== undefined) notes.push(`${url} does not serve this machine: ${refuses}`);
         }),
       );
     return { urls: places.map(({ url }) => url), waiting: waiting.sort(), notes: notes.sort() };
@@ -251,7 +251,10 @@ export class Emulation {
           this.#processes.warn(`The YAML is not in force: ${error instanceof Error ? error.message : String(error)}`);
         }
       // A poll that fails is repeated; if the edge ended, edgeFailed says so.
-      await this.#openListeners(api).catch(() => {});
+      await this.#openListeners(api).catch((error) => {
+        if (!this.#stopping.signal.aborted)
+          this.#processes.warn(`The edge does not tell its table, so ports stay as they are: ${String(error)}`);
+      });
       await delay(1_000, undefined, { signal: this.#stopping.signal }).catch(() => {});
     }
   }
@@ -269,8 +272,14 @@ export class Emulation {
   }
 }
 
-/** {}: it serves. `problem`: not yet. `refuses`: what the edge says instead of an endpoint's answer, and will go on to say. */
-async function knock(url: string): Promise<{ problem: string } | { refuses: string } | object> {
+interface Knock {
+  /** Why it does not serve yet. */
+  readonly problem?: string;
+  /** What the edge says instead of an endpoint's answer, and will go on to say. */
+  readonly refuses?: string;
+}
+
+async function knock(url: string): Promise<Knock> {
   const { host, port } = new URL(url);
   try {
     // Not every resolver knows *.localhost, so it is dialled by address.

@@ -167,6 +167,14 @@ describe("an install code", () => {
       200,
       expect.stringContaining('POSTERN_EDGE: "https://postern.example.net"'),
     ]);
+    const tunnel = await ask("GET", `${at}/tunnel/0`, {
+      "x-postern-proto": "https",
+      authorization: `Bearer ${first}`,
+      upgrade: "websocket",
+    });
+    expect(tunnel.status).toBe(101);
+    tunnel.webSocket?.accept();
+    tunnel.webSocket?.close();
   });
 
   it.each([

@@ -24,7 +24,7 @@ import { chooseListeners, type ListenerRules, PORTS_MOST, PORTS_MOST_OF_CLUSTER 
 import type { Options } from "./options.ts";
 import { adminToken, keepFile, openStateFolder } from "./state-folder.ts";
 import { trustedProxies } from "./trusted-proxies.ts";
-import { bundleWorker, workerdConfig } from "./workerd.ts";
+import type { WorkerdSettings } from "./workerd.ts";
 
 const UP_WITHIN_MS = 30_000;
 /** How long requests wait for workerd to be back. */
@@ -41,6 +41,9 @@ const NEWS_AGAIN_MS = 60_000;
 export class Edge {
   readonly #options: Options;
   readonly #say: (line: string) => void;
+  /** What clusters and clients can make us say: all of it goes to the log, some to the terminal. */
+  readonly #few: (line: string) => void;
+  readonly #terminal: (line: string) => void;
   readonly #stopping = new AbortController();
   readonly #admin: Server[] = [];
   readonly #log: LogFile;
@@ -55,16 +58,21 @@ export class Edge {
   #files: Readonly<Record<string, string>> = {};
   #workerd: Child | undefined;
   #serving = false;
+  #kept: Promise<void> | undefined;
   #forwarder: Forwarder | undefined;
   #listeners: Listeners | undefined;
 
   constructor(options: Options, say: (line: string) => void) {
     this.#options = options;
     this.#log = new LogFile(this.#logPath("edge"));
-    this.#say = (line) => {
-      say(line);
+    const logged = (terminal: (line: string) => void) => (line: string) => {
+      terminal(line);
+      // Before the folder is ours nothing is written there.
       if (this.#lock !== undefined) this.#log.note(line);
     };
+    this.#terminal = say;
+    this.#say = logged(say);
+    this.#few = logged(sparingly(say, this.#log.path));
     const { listenerPorts, port } = options;
     this.#rules = {
       offered: without(listenerPorts ?? [[1, 65_535]], port),
@@ -88,15 +96,18 @@ export class Edge {
     const token = adminToken(this.adminTokenFile);
     const tooFewFiles = openFilesProblem();
     if (tooFewFiles !== undefined) this.#say(tooFewFiles);
+    if (this.#options.listenerPorts !== undefined && inRanges(this.#rules.offered, 443))
+      this.#say(
+        "Port 443 is listed, and stays closed: nothing here ends TLS. Put a TLS proxy before the edge (see --help).",
+      );
     const runtime = `http://127.0.0.1:${await freePort()}`;
-    const few = sparingly(this.#say, this.#logPath("edge"));
     this.#forwarder = createForwarder(new URL(runtime), this.#secret, {
       refuse,
       patienceMs: PATIENCE_MS,
       trustedProxies: trustedProxies(proxies),
-      log: few,
+      log: this.#few,
     });
-    this.#listeners = new Listeners(this.#forwarder, this.#say, {
+    this.#listeners = new Listeners(this.#forwarder, this.#few, {
       hosts: addresses,
       mayStandIn: (at) => inRanges(this.#rules.offered, at),
     });
@@ -105,15 +116,17 @@ export class Edge {
     this.#forwarder.pause(up.promise);
     for (const address of addresses) await this.#openAdmin(this.#forwarder, address, port);
     this.#say("building the Worker");
+    // Loaded late: a bundler and wrangler take seconds, for which no refusal should wait.
+    const { bundleWorker, workerdConfig } = await import("./workerd.ts");
     this.#files = {
       "postern.js": await bundleWorker(),
-      "workerd.capnp": this.#configuration(new URL(runtime).host, token),
+      "workerd.capnp": workerdConfig("postern.js", this.#settings(new URL(runtime).host, token)),
     };
     this.#say(`starting workerd; its log is ${this.#logPath("workerd")}, this program's ${this.#log.path}`);
     this.#startWorkerd();
     await this.#untilServing(runtime);
     up.resolve();
-    void this.#keepUp(runtime);
+    this.#kept = this.#keepUp(runtime);
     const api = createApi(this.#ownUrl, token);
     await this.#reconcile(api);
     void this.#follow(api);
@@ -125,6 +138,7 @@ export class Edge {
     if (this.#serving) this.#workerd?.kill();
   }
 
+  /** When it resolves, nothing runs, and nothing will be started. */
   async stop(): Promise<void> {
     this.#stopping.abort();
     this.#listeners?.close();
@@ -133,6 +147,8 @@ export class Edge {
       server.closeAllConnections();
     }
     await Promise.all([this.#workerd?.stop(), this.#forwarder?.close()]);
+    await this.#kept;
+    this.#log.close();
     this.#lock?.release();
   }
 
@@ -151,10 +167,10 @@ export class Edge {
     return join(this.#options.state, "logs", `${of}.log`);
   }
 
-  #configuration(listen: string, token: string): string {
+  #settings(listen: string, token: string): WorkerdSettings {
     const { state, domain, publicUrl, directLoopback } = this.#options;
     const { offered, most } = this.#rules;
-    return workerdConfig("postern.js", {
+    return {
       listen,
       storage: join(state, "storage"),
       loopback: directLoopback,
@@ -170,14 +186,14 @@ export class Edge {
         FORWARDER_SECRET: this.#secret,
         PROBE_SECONDS: "2",
       },
-    });
+    };
   }
 
   #startWorkerd(): void {
     const { state } = this.#options;
     if (this.#stopping.signal.aborted) throw new Error("stopped while it started");
     for (const [name, text] of Object.entries(this.#files)) keepFile(join(state, name), text);
-    const few = sparingly(this.#say, this.#logPath("workerd"));
+    const few = sparingly(this.#terminal, this.#logPath("workerd"));
     this.#workerd = new Child({
       name: "workerd",
       script: "src/local/serve/run-workerd.ts",
@@ -310,7 +326,7 @@ export class Edge {
     const now = performance.now();
     if (last !== undefined && now - last.at < (last.words === words ? SAME_AGAIN_MS : NEWS_AGAIN_MS)) return;
     this.#told.set(topic, { words, at: now });
-    this.#say(words);
+    this.#few(words);
   }
 
   /** Less where the edge stops meanwhile. */

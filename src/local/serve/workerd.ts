@@ -24,6 +24,12 @@ export interface WorkerdSettings {
   readonly loopback: boolean;
 }
 
+/**
+ * What no cluster's word leads to: the machine itself ("local" is 0.0.0.0 and mapped addresses too; allowing "private" allows
+ * it, so it is denied), and where clouds hand out their machines' credentials. After names are looked up, so no name leads there.
+ */
+const METADATA = ["169.254.0.0/16", "fe80::/10", "fd00:ec2::254/128", "100.100.100.200/32"];
+
 /** The bundle, as one ES module. */
 export async function bundleWorker(): Promise<string> {
   const { outputFiles } = await build({
@@ -52,10 +58,11 @@ export function workerdConfig(module: string, { listen, storage, bindings, loopb
     ...objects.map(({ name, class_name: of }) => `(name = ${quoted(name)}, durableObjectNamespace = ${quoted(of)})`),
     ...Object.entries(bindings).map(([name, value]) => `(name = ${quoted(name)}, text = ${quoted(value)})`),
   ];
+  const denied = [...(loopback ? [] : ["local"]), ...METADATA].map(quoted).join(", ");
   return `using Workerd = import "/workerd/workerd.capnp";
 const config :Workerd.Config = (
   services = [ (name = "main", worker = .postern), (name = "disk", disk = (path = ${quoted(storage)}, writable = true)),
-    (name = "internet", network = (allow = [${["public", "private", ...(loopback ? ["local"] : [])].map(quoted).join(", ")}])) ],
+    (name = "internet", network = (allow = ["public", "private"], deny = [${denied}])) ],
   sockets = [ (name = "http", address = ${quoted(listen)}, http = (), service = "main") ] );
 const postern :Workerd.Worker = ( modules = [ (name = "postern.js", esModule = embed ${quoted(module)}) ],
   compatibilityDate = ${quoted(worker.compatibility_date)}, compatibilityFlags = [ ${worker.compatibility_flags.map(quoted).join(", ")} ],
