@@ -56,7 +56,7 @@ afterAll(async () => {
 });
 
 const uploads: Upload[] = [];
-let done = false;
+const chaos = { over: false };
 
 async function upload(n: number): Promise<void> {
   const bytes = sizes[n % sizes.length] ?? 0;
@@ -107,7 +107,7 @@ async function afterMore(count: number, withinMs: number): Promise<void> {
 test("uploads under chaos are whole, or fail", { timeout: 180_000 }, async () => {
   let n = 0;
   const writers = Array.from({ length: WRITERS }, async () => {
-    while (!done) await upload(n++);
+    while (!chaos.over) await upload(n++);
   });
   const agent = (name: string) => edge.agents.get(name) as number;
   await afterMore(100, 5_000);
@@ -130,7 +130,7 @@ test("uploads under chaos are whole, or fail", { timeout: 180_000 }, async () =>
   await afterMore(150, 5_000);
   process.kill(agent("n1"), "SIGCONT");
   await afterMore(60, 3_000);
-  done = true;
+  chaos.over = true;
   await Promise.all(writers);
 
   const problems = uploads.flatMap(({ id, what, bytes, sha256, status }) => {

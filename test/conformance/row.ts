@@ -1,6 +1,7 @@
 // One row of the table: bytes from a client, what the server behind does, and what must come of it. The same bytes go to
 // that server straight, and through each way that Postern has; expectations compare the two.
 import { setTimeout as delay } from "node:timers/promises";
+import { isIdempotentMethod } from "../../src/wire/repeat.ts";
 import type { Backend, Behaviour, Seen } from "./backend.ts";
 import type { Door } from "./programs.ts";
 import { type Answer, type End, type Field, valuesOf, Wire } from "./wire.ts";
@@ -50,7 +51,12 @@ export interface Expectation {
   readonly judge: Judge;
   /** The end of the connection is awaited. */
   readonly closes?: boolean;
+  /** Judged without the plain server's answer, which may not come: it does not mind what must be refused. */
+  readonly alone?: boolean;
 }
+
+/** What stands for the plain answer where nobody needs it. */
+export const notAsked: Outcome = { answers: [], interim: [], end: "open", extra: "", seen: [], ms: 0, authority: "" };
 
 export function rowId(index: number, mode: string): string {
   return `${index}.${mode.replace("/", "-")}`;
@@ -78,8 +84,7 @@ export async function play(
     if (row.half) wire.half();
   } else await row.script(wire, (text) => wire.send(fill(text), ...methods));
   const answers: Answer[] = [];
-  // The plain server answers at once, or never, and does not mind what it should refuse.
-  const [withinMs, closesWithinMs] = way === "plain" ? [row.withinMs ?? 1_500, 200] : [row.withinMs ?? 12_000, 1_500];
+  const [withinMs, closesWithinMs] = [row.withinMs ?? 12_000, way === "plain" ? 300 : 2_000];
   for (const _ of methods) {
     const answer = await wire.answer(withinMs);
     if (answer === undefined) break;
@@ -177,10 +182,11 @@ function answersDiffer(ours: Outcome, plain: Outcome): string | undefined {
 }
 
 function seenDiffers(ours: Outcome, plain: Outcome): string | undefined {
-  if (ours.seen.length !== plain.seen.length)
+  const seen = withoutRepeat(ours.seen, plain.seen.length);
+  if (seen.length !== plain.seen.length)
     return `the server saw ${ours.seen.length} requests and not ${plain.seen.length}`;
   for (const [i, expected] of plain.seen.entries()) {
-    const got = ours.seen[i] as Seen;
+    const got = seen[i] as Seen;
     const target = expected.target.replace(/^https?:\/\/[^/]+/i, "");
     if (got.method !== expected.method || got.target !== target)
       return `the server saw ${brief(`${got.method} ${got.target}`)} and not ${brief(`${expected.method} ${target}`)}`;
@@ -190,6 +196,16 @@ function seenDiffers(ours: Outcome, plain: Outcome): string | undefined {
     if (headers !== undefined) return `the server saw: header ${headers}`;
   }
   return undefined;
+}
+
+/**
+ * On a busy machine a node may be silent for a second, and then an idempotent request is sent to another as well: that is
+ * within the rules, and here the last of the two that is whole stands for both.
+ */
+function withoutRepeat(seen: readonly Seen[], expected: number): readonly Seen[] {
+  const [first] = seen;
+  if (expected !== 1 || seen.length !== 2 || first === undefined || !isIdempotentMethod(first.method)) return seen;
+  return [seen.findLast(({ whole }) => whole) ?? first];
 }
 
 /** wrangler's own runtime, which npm start uses, names itself to whomever its fetch() asks. */
@@ -207,6 +223,7 @@ export const sameSeen: Expectation = { judge: seenDiffers };
 export function refused(...statuses: number[]): Expectation {
   return {
     closes: true,
+    alone: true,
     judge: ({ answers: [answer], seen, end }) => {
       if (answer === undefined) return `no answer (connection: ${end})`;
       if (!statuses.includes(answer.status)) return `status ${answer.status} and not ${statuses.join(" or ")}`;
@@ -219,6 +236,7 @@ export function refused(...statuses: number[]): Expectation {
 /** The same, with the product's own words: X-Postern-Reason. The connection may go on. */
 export function told(...statuses: number[]): Expectation {
   return {
+    alone: true,
     judge: ({ answers: [answer], end }) => {
       if (answer === undefined) return `no answer (connection: ${end})`;
       if (!statuses.includes(answer.status))
@@ -230,6 +248,7 @@ export function told(...statuses: number[]): Expectation {
 
 /** A broken connection or our own 502: never an answer that looks whole. */
 export const broken: Expectation = {
+  alone: true,
   judge: ({ answers: [answer], end }) => {
     if (answer === undefined) return end === "open" ? "neither an answer nor an end of the connection" : undefined;
     if (answer.status === 502 && answer.whole)
@@ -244,6 +263,7 @@ export const broken: Expectation = {
 export function either(...expectations: readonly Expectation[]): Expectation {
   return {
     closes: expectations.some(({ closes }) => closes === true),
+    alone: expectations.every(({ alone }) => alone === true),
     judge: (ours, plain) => {
       const problems = expectations.map(({ judge }) => judge(ours, plain));
       return problems.includes(undefined) ? undefined : problems.join("; or: ");
@@ -253,6 +273,7 @@ export function either(...expectations: readonly Expectation[]): Expectation {
 
 export const both = (...expectations: readonly Expectation[]): Expectation => ({
   closes: expectations.some(({ closes }) => closes === true),
+  alone: expectations.every(({ alone }) => alone === true),
   judge: (ours, plain) => {
     for (const { judge } of expectations) {
       const problem = judge(ours, plain);

@@ -2,14 +2,16 @@
 import { answerRows } from "./answers.ts";
 import { Backend } from "./backend.ts";
 import { type Door, type EdgeProgram, type Program, startEdge, startNpm, type Service } from "./programs.ts";
-import { requestRows } from "./requests.ts";
-import { expectationOf, type Mode, modes, type Outcome, play, type Row } from "./row.ts";
+import { requestRows, uploadRows } from "./requests.ts";
+import { expectationOf, type Mode, modes, notAsked, type Outcome, play, type Row } from "./row.ts";
 import { upgradeRows } from "./upgrades.ts";
 
 // The slow ones first: they wait while others run.
 const slow = (row: Row) => (row.withinMs ?? 0) > 12_000;
 const all = [...requestRows, ...upgradeRows, ...answerRows];
-export const rows: readonly Row[] = [...all.filter(slow), ...all.filter((row) => !slow(row))];
+/** Uploads are last, and one after the other: each is 20 MB by five ways. */
+export const rows: readonly Row[] = [...all.filter(slow), ...all.filter((row) => !slow(row)), ...uploadRows];
+export const uploadsFrom = all.length;
 
 const BACKENDS = ["127.52.0.1", "127.52.0.2"];
 
@@ -50,6 +52,7 @@ export class Stage {
   }
 
   async plain(row: Row, index: number): Promise<Outcome> {
+    if (modes.every((mode) => expectationOf(row, mode).alone === true)) return notAsked;
     const [host = ""] = BACKENDS;
     const door = { host, port: this.backend.port, authority: `${host}:${this.backend.port}` };
     return play(row, index, "plain", door, this.backend, row.expect.closes === true);

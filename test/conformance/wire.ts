@@ -107,6 +107,8 @@ export class Reader {
         else this.trailers.push(parseField(line));
         return true;
       }
+      default:
+        return false;
     }
   }
 
