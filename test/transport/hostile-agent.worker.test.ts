@@ -9,7 +9,7 @@ import { encodeClose, encodeResponseHead, Reset } from "../../src/wire/messages.
 import { encodeFrames, END, raw } from "../wire/oracle.ts";
 import { byAdminPort, forgetAll } from "../worker/edge.ts";
 import type { Backend, Stream, TestNode } from "../worker/node.ts";
-import { Cluster, named } from "./home.ts";
+import { Cluster, type Init, named } from "../worker/cluster.ts";
 
 let home: Cluster;
 let other: Cluster;
@@ -19,7 +19,7 @@ beforeEach(async () => {
   other = await Cluster.create("other", ["node-a"]);
   await other.connect("node-a", named);
   // Until the Worker knows it.
-  while ((await other.ask()) !== "200 node-a");
+  while ((await other.ask()) !== "200 node-a") await new Promise((resolve) => setTimeout(resolve, 100));
 });
 afterEach(async () => {
   home.leave();
@@ -149,7 +149,7 @@ describe("its connection ends", () => {
 });
 
 describe("its stream ends", () => {
-  const answers: readonly (readonly [string, string, Script, RequestInit?])[] = [
+  const answers: readonly (readonly [string, string, Script, Init?])[] = [
     ...[0, 42, 99, 100, 103, 600, 999, 1000].map(
       (status) => [`status ${status}`, "502 endpoint-broke", head(status, [], END)] as const,
     ),
@@ -161,8 +161,8 @@ describe("its stream ends", () => {
     ["a value that is no bytes", "502 bad-gateway-answer", head(200, ["a", "\u2603"])],
     ["an unknown RESET", "502 endpoint-broke", ({ id }) => raw(id, Type.RESET, Uint8Array.of(200))],
     ["RESET: done", "502 endpoint-broke", ({ id }) => raw(id, Type.RESET, Uint8Array.of(Reset.DONE))],
-    ["205 with a body", "205 ", ({ id }) => [head(205)({ id } as Stream) as Uint8Array, raw(id, Type.DATA, "body")]],
-    ["204 with a body", "204 ", ({ id }) => [head(204)({ id } as Stream) as Uint8Array, raw(id, Type.DATA, "body")]],
+    ["205 with a body", "205 ", ({ id }) => [head(205)({ id } as Stream), raw(id, Type.DATA, "body")]],
+    ["204 with a body", "204 ", ({ id }) => [head(204)({ id } as Stream), raw(id, Type.DATA, "body")]],
     [
       "304 with a body in the same message",
       "304 ",
@@ -189,9 +189,10 @@ describe("its stream ends", () => {
     ],
     ["no bytes where Content-Length has some", "502 bad-gateway-answer", head(200, ["content-length", "9"], END)],
   ];
-  test.each(answers)("%s: %s", async (_name, expected, script, init = {}) => {
+  const rows = answers.map(([name, expected, script, init = {}]) => [name, expected, script, init] as const);
+  test.each(rows)("%s: %s", async (_name, expected, script, init) => {
     const bad = await home.connect("node-a", plays(script));
-    expect(await home.ask(init as { headers?: Record<string, string> })).toBe(expected);
+    expect(await home.ask(init)).toBe(expected);
     await unharmed();
     // By the same connection.
     expect(bad.closed).toBeUndefined();
