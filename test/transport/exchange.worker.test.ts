@@ -163,9 +163,11 @@ test("a connection that closes: what left may have been seen, what did not was n
 
 test("a handler that throws ends its stream, not the link", async () => {
   const stage = new Stage();
+  let faults = 1;
   const fault = {
     get signal(): AbortSignal {
-      throw new Error("scripted");
+      if (faults-- > 0) throw new Error("scripted");
+      return stage.leaving.signal;
     },
   };
   const asked = stage.ask(noBody, {}, fault);
@@ -191,4 +193,26 @@ test("the last id: the owner is told once no stream can be opened any more (B5)"
   expect([stage.exhausted.length, stage.link.usable]).toEqual([0, true]);
   void stage.ask();
   expect([stage.exhausted.length, stage.link.usable]).toEqual([1, false]);
+});
+
+test("a client's WebSocket messages count in the object's memory while they wait, and past it end that socket alone (S33)", async () => {
+  const stage = new Stage();
+  const asked = stage.ask(noBody, { websocket: true });
+  stage.node.respond(1, { status: 101, headers: [] }, undefined, false);
+  stage.flow();
+  const answered = await asked;
+  const client = answered.ok ? answered.webSocket : undefined;
+  if (client === undefined) throw new Error("no 101");
+  const closed = new Promise<number>((resolve) => client.addEventListener("close", ({ code }) => resolve(code)));
+  client.accept();
+  client.send(new Uint8Array(1024 * 1024));
+  await soon();
+  // The node has given credit for 64 KiB; the rest waits here.
+  expect(stage.memory.held).toBeGreaterThan(900 * 1024);
+  const others = BUDGET * 0.75 - stage.memory.held;
+  stage.memory.held += others;
+  client.send("x");
+  expect(await closed).toBe(1013);
+  expect([stage.memory.held, stage.link.session.open]).toEqual([others, 0]);
+  expect(stage.of("reset")).toMatchObject([{ code: Reset.OVERLOADED }]);
 });

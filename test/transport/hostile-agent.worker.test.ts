@@ -17,15 +17,25 @@ let other: Cluster;
 beforeEach(async () => {
   home = await Cluster.create("home", ["node-a", "node-b"]);
   other = await Cluster.create("other", ["node-a"]);
-  await other.connect("node-a", named);
-  // Until the Worker knows it.
-  while ((await other.ask()) !== "200 node-a") await new Promise((resolve) => setTimeout(resolve, 100));
+  await known(other);
+  const first = await known(home);
+  first.leave();
+  while ((await home.shard.nodes()).some(({ connections }) => connections.length > 0)) await soon();
 });
 afterEach(async () => {
   home.leave();
   other.leave();
   await forgetAll();
 });
+
+const soon = () => new Promise((resolve) => setTimeout(resolve, 50));
+
+/** Until the Worker knows it, and a node serves it. */
+async function known(cluster: Cluster): Promise<TestNode> {
+  const node = await cluster.connect("node-a", named);
+  while ((await cluster.ask()) !== "200 node-a") await soon();
+  return node;
+}
 
 /** Others are served, promptly; nothing is left of it. */
 async function unharmed(): Promise<void> {
