@@ -171,7 +171,7 @@ class StreamedBody implements RequestBody {
     const until = Date.now() + DRAIN_MS;
     for (let left = DRAIN_MAX; left > 0 && Date.now() < until && !this.ended && !this.broken; ) {
       const bytes = await soon(this.#read());
-      if (bytes === "idle") return;
+      if (bytes === "idle" || bytes === undefined) return;
       left -= bytes.length;
     }
   }
@@ -219,12 +219,10 @@ class StreamedBody implements RequestBody {
 }
 
 /** "idle" where it takes longer than DRAIN_IDLE_MS. */
-function soon<T>(promise: Promise<T> | T): Promise<T | "idle"> {
-  return new Promise((resolve) => {
-    const timer = setTimeout(() => resolve("idle"), DRAIN_IDLE_MS);
-    void Promise.resolve(promise).then((value) => {
-      clearTimeout(timer);
-      resolve(value);
-    });
-  });
+async function soon<T>(promise: Promise<T> | undefined): Promise<T | "idle" | undefined> {
+  const { promise: idle, resolve } = Promise.withResolvers<"idle">();
+  const timer = setTimeout(() => resolve("idle"), DRAIN_IDLE_MS);
+  const outcome = await Promise.race([promise, idle]);
+  clearTimeout(timer);
+  return outcome;
 }

@@ -9,7 +9,7 @@ import { encodeClose, encodeResponseHead, Reset } from "../../src/wire/messages.
 import { encodeFrames, END, raw } from "../wire/oracle.ts";
 import { byAdminPort, forgetAll } from "../worker/edge.ts";
 import type { Backend, Stream, TestNode } from "../worker/node.ts";
-import { Cluster, named } from "./home.ts";
+import { Cluster, type Init, named } from "../worker/cluster.ts";
 
 let home: Cluster;
 let other: Cluster;
@@ -17,15 +17,25 @@ let other: Cluster;
 beforeEach(async () => {
   home = await Cluster.create("home", ["node-a", "node-b"]);
   other = await Cluster.create("other", ["node-a"]);
-  await other.connect("node-a", named);
-  // Until the Worker knows it.
-  while ((await other.ask()) !== "200 node-a");
+  await known(other);
+  const first = await known(home);
+  first.leave();
+  while ((await home.shard.nodes()).some(({ connections }) => connections.length > 0)) await soon();
 });
 afterEach(async () => {
   home.leave();
   other.leave();
   await forgetAll();
 });
+
+const soon = () => new Promise((resolve) => setTimeout(resolve, 50));
+
+/** Until the Worker knows it, and a node serves it. */
+async function known(cluster: Cluster): Promise<TestNode> {
+  const node = await cluster.connect("node-a", named);
+  while ((await cluster.ask()) !== "200 node-a") await soon();
+  return node;
+}
 
 /** Others are served, promptly; nothing is left of it. */
 async function unharmed(): Promise<void> {
@@ -149,7 +159,7 @@ describe("its connection ends", () => {
 });
 
 describe("its stream ends", () => {
-  const answers: readonly (readonly [string, string, Script, RequestInit?])[] = [
+  const answers: readonly (readonly [string, string, Script, Init?])[] = [
     ...[0, 42, 99, 100, 103, 600, 999, 1000].map(
       (status) => [`status ${status}`, "502 endpoint-broke", head(status, [], END)] as const,
     ),
@@ -161,8 +171,8 @@ describe("its stream ends", () => {
     ["a value that is no bytes", "502 bad-gateway-answer", head(200, ["a", "\u2603"])],
     ["an unknown RESET", "502 endpoint-broke", ({ id }) => raw(id, Type.RESET, Uint8Array.of(200))],
     ["RESET: done", "502 endpoint-broke", ({ id }) => raw(id, Type.RESET, Uint8Array.of(Reset.DONE))],
-    ["205 with a body", "205 ", ({ id }) => [head(205)({ id } as Stream) as Uint8Array, raw(id, Type.DATA, "body")]],
-    ["204 with a body", "204 ", ({ id }) => [head(204)({ id } as Stream) as Uint8Array, raw(id, Type.DATA, "body")]],
+    ["205 with a body", "205 ", ({ id }) => [head(205)({ id } as Stream), raw(id, Type.DATA, "body")]],
+    ["204 with a body", "204 ", ({ id }) => [head(204)({ id } as Stream), raw(id, Type.DATA, "body")]],
     [
       "304 with a body in the same message",
       "304 ",
@@ -189,9 +199,10 @@ describe("its stream ends", () => {
     ],
     ["no bytes where Content-Length has some", "502 bad-gateway-answer", head(200, ["content-length", "9"], END)],
   ];
-  test.each(answers)("%s: %s", async (_name, expected, script, init = {}) => {
+  const rows = answers.map(([name, expected, script, init = {}]) => [name, expected, script, init] as const);
+  test.each(rows)("%s: %s", async (_name, expected, script, init) => {
     const bad = await home.connect("node-a", plays(script));
-    expect(await home.ask(init as { headers?: Record<string, string> })).toBe(expected);
+    expect(await home.ask(init)).toBe(expected);
     await unharmed();
     // By the same connection.
     expect(bad.closed).toBeUndefined();

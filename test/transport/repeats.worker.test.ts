@@ -5,7 +5,7 @@ import { AGENT_SIGHTINGS, EDGE_SIGHTINGS, isIdempotentMethod } from "../../src/w
 import { Reset } from "../../src/wire/messages.ts";
 import { forgetAll } from "../worker/edge.ts";
 import type { Backend, Stream, TestNode } from "../worker/node.ts";
-import { Cluster } from "./home.ts";
+import { Cluster } from "../worker/cluster.ts";
 
 const NAMES = ["node-a", "node-b", "node-c"];
 let home: Cluster;

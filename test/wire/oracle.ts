@@ -49,7 +49,15 @@ export function raw(stream: number, flags: number, payload: unknown = new Uint8A
   return encodeFrames([{ stream, flags, payload: payloadOf(payload) }]);
 }
 
-export const concat = (...messages: readonly Uint8Array[]): Uint8Array => Uint8Array.from(Buffer.concat(messages));
+export function concat(...messages: readonly Uint8Array[]): Uint8Array {
+  const all = new Uint8Array(messages.reduce((sum, { length }) => sum + length, 0));
+  let at = 0;
+  for (const message of messages) {
+    all.set(message, at);
+    at += message.length;
+  }
+  return all;
+}
 
 function payloadOf(payload: unknown): Uint8Array {
   if (payload instanceof Uint8Array) return payload;

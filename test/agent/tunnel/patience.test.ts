@@ -33,8 +33,9 @@ function open(): Socket {
   };
   const events = { onReady: never, onGoAway: never, onEnded: () => {}, open: never };
   const identity = { node: "n", instance: "i", started: 0, software: "" };
-  new Connection(socket as unknown as WebSocket, identity, { held: 0, limit: BUDGET }, events);
+  const connection = new Connection(socket as unknown as WebSocket, identity, { held: 0, limit: BUDGET }, events);
   socket.emit("open");
+  expect(connection.open).toBe(0);
   return socket;
 }
 

@@ -2,8 +2,10 @@
 import { runInDurableObject } from "cloudflare:test";
 import { env, exports } from "cloudflare:workers";
 import type { SnapshotService } from "../../src/wire/snapshot.ts";
-import { byListener, createCluster, published, service } from "../worker/edge.ts";
-import { type Backend, connectNode, type NodeOptions, type TestNode } from "../worker/node.ts";
+import { byListener, createCluster, published, service } from "./edge.ts";
+import { type Backend, connectNode, type NodeOptions, type TestNode } from "./node.ts";
+
+export type Init = Omit<RequestInit, "headers"> & { readonly headers?: Record<string, string> };
 
 export class Cluster {
   readonly name: string;
@@ -32,13 +34,13 @@ export class Cluster {
     return node;
   }
 
-  fetch(init: RequestInit & { headers?: Record<string, string> } = {}, path = "/"): Promise<Response> {
+  fetch(init: Init = {}, path = "/"): Promise<Response> {
     const headers = { ...byListener(this.host, "203.0.113.9"), ...init.headers };
     return exports.default.fetch(`http://${this.host}${path}`, { ...init, headers });
   }
 
   /** "<status> <reason>" of a failure, otherwise the status and the body. */
-  async ask(init: RequestInit & { headers?: Record<string, string> } = {}): Promise<string> {
+  async ask(init: Init = {}): Promise<string> {
     const response = await this.fetch(init);
     const text = await response.text();
     return `${response.status} ${response.headers.get("x-postern-reason") ?? text}`;
