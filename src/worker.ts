@@ -14,7 +14,8 @@ export { TunnelObject } from "./objects/tunnel.ts";
 export default {
   fetch(request: Request, env: Env, ctx: ExecutionContext): Response | Promise<Response> {
     const from = forwarded(request, env.FORWARDER_SECRET);
-    if (from === undefined) return failure("not-a-listener", request);
+    // Whatever id it brings is a stranger's.
+    if (from === undefined) return failure("not-a-listener", request, { requestId: crypto.randomUUID() });
     const { port } = from;
     const admin = port === undefined ? request.headers.get("host") === env.ADMIN_HOST : port === ADMIN_LISTENER;
     return admin ? control.fetch(request, env, ctx) : proxy(request, from, env, ctx);

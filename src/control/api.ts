@@ -6,6 +6,7 @@ import type { Env } from "../env.ts";
 import { type Forwarded, forwarded } from "../http/forwarded.ts";
 import type { ClusterRecord } from "../objects/contract.ts";
 import type { Principal } from "./auth.ts";
+import { readOut } from "./body.ts";
 import { clusterRoutes } from "./clusters.ts";
 import { hostnameRoutes } from "./hostnames.ts";
 import { INSTALL_PATH, installRoutes } from "./install.ts";
@@ -52,11 +53,13 @@ function build(): Api {
     const ray = c.env.FORWARDER_SECRET === undefined ? c.req.header("cf-ray") : undefined;
     c.set("requestId", ray ?? crypto.randomUUID());
     c.set("from", forwarded(c.req.raw, c.env.FORWARDER_SECRET) ?? nowhere);
+    const { body } = c.req.raw;
     await next();
     // The answer to a dial is the object's own, with its socket.
     if (c.res.status === 101) return;
     c.res.headers.set("cache-control", "no-store");
     c.res.headers.set("x-postern-request-id", c.get("requestId"));
+    await readOut(body);
   });
   app.notFound((c) =>
     problem(c, {

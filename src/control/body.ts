@@ -21,6 +21,32 @@ class Fault extends Error {
   }
 }
 
+/** What is read in vain of a body that was refused. */
+const VAIN_BYTES = 8 * 1024 * 1024;
+const VAIN_MS = 5_000;
+
+/**
+ * Reads what is left of a body, and drops it: an answer that comes while its request is still being sent is lost where the
+ * sender, or a proxy before it, looks for one only when it has sent all. Not for long, and not more than an honest sender has.
+ */
+export async function readOut(body: ReadableStream<Uint8Array> | null): Promise<void> {
+  if (body === null || body.locked) return;
+  const reader = body.getReader();
+  const timer = setTimeout(() => void reader.cancel().catch(() => undefined), VAIN_MS);
+  try {
+    for (let left = VAIN_BYTES; left > 0; ) {
+      const { done, value } = await reader.read();
+      if (done) return;
+      left -= value.length;
+    }
+    await reader.cancel();
+  } catch {
+    // The sender has gone.
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
 export async function readBody(body: Bytes | null, encoding: "gzip" | "identity"): Promise<BodyText> {
   if (body === null) return encoding === "gzip" ? { ok: false, why: "not-gzip" } : { ok: true, text: "" };
   try {

@@ -3,6 +3,7 @@ import { createRoute, z } from "@hono/zod-openapi";
 import type { RoutingTable } from "../routing/table.ts";
 import type { Api } from "./api.ts";
 import { requires } from "./auth.ts";
+import { fewAtOnce } from "./few-at-once.ts";
 import { jsonBody, jsonContent, responses } from "./openapi.ts";
 import { refused } from "./problem.ts";
 import { clusterParams, clusterSchema, createClusterSchema, tokenSchema } from "./schemas.ts";
@@ -70,7 +71,7 @@ export function clusterRoutes(app: Api): void {
       method: "get",
       path: `/api/v1/clusters/{cluster}/${path}`,
       summary,
-      middleware: [requires("cluster")],
+      middleware: [requires("cluster"), fewAtOnce] as const,
       request: { params: clusterParams },
       responses: responses({ 200: jsonContent(z.looseObject({})), ...more }, 404),
     });

@@ -35,7 +35,7 @@ export function hostnameRoutes(app: Api): void {
       description: "By the admin, or the owner's token of the cluster that has the hostname.",
       middleware: [requires("any"), ...jsonBody.middleware],
       request: { params: hostnameParams, body: jsonBody.of(setMembersSchema) },
-      responses: responses({ 200: jsonContent(entrySchema) }, 404, 413, 415),
+      responses: responses({ 200: jsonContent(entrySchema) }, 404, 409, 413, 415),
     }),
     async (c) => {
       const principal = c.get("principal");

@@ -7,7 +7,7 @@ import { problem } from "./problem.ts";
 import { problemSchema } from "./schemas.ts";
 
 /** Bytes of a JSON body that is not a snapshot. */
-const BODY_MAX = 64 * 1024;
+const BODY_MAX = 32 * 1024;
 
 const limited: MiddlewareHandler<ControlEnv> = bodyLimit({
   maxSize: BODY_MAX,

@@ -8,6 +8,7 @@ import { requires } from "./auth.ts";
 import { type BodyText, COMPRESSED_MAX_BYTES, readBody } from "./body.ts";
 import { jsonContent, responses } from "./openapi.ts";
 import { type Problem, problem, refused } from "./problem.ts";
+import { fewAtOnce } from "./few-at-once.ts";
 import { clusterParams } from "./schemas.ts";
 import { clusterOf } from "./stubs.ts";
 
@@ -63,10 +64,12 @@ export function publishRoutes(app: Api): void {
     },
     responses: responses({ 200: jsonContent(publishResultSchema) }, 404, 409, 413, 415),
   });
-  app.put("/api/v1/clusters/:cluster/snapshot", requires("cluster"), async (c) => {
+  app.put("/api/v1/clusters/:cluster/snapshot", requires("cluster"), fewAtOnce, async (c) => {
     const envelope = readEnvelope(c);
     if ("reason" in envelope) return problem(c, envelope);
-    const body = await readBody(c.req.raw.body, envelope.encoding);
+    // Not cancelled by whoever stops reading: the rest is read out when there is an answer.
+    const bytes = c.req.raw.body?.values({ preventCancel: true }) ?? null;
+    const body = await readBody(bytes, envelope.encoding);
     if (!body.ok) return problem(c, bodyProblems[body.why]);
     const answer = await clusterOf(c.env, c.get("cluster").name).publish(envelope.generation, body.text);
     return answer.ok ? c.json(answer.result, 200) : refused(c, answer);

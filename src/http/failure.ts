@@ -1,6 +1,7 @@
 // What a client gets where no backend's answer can be given: status, machine-readable reason, request id; for browsers a
 // plain page, for others application/problem+json (RFC 9457). Read by strangers: it says nothing about addresses inside, and
 // what the owner can do in words that mean nothing to others.
+import { FORWARDED } from "./forwarded.ts";
 
 export type FailureReason = keyof typeof failures;
 
@@ -140,7 +141,7 @@ export interface FailureOptions {
 export function failure(
   reason: FailureReason,
   request: { readonly method: string; readonly headers: Headers },
-  { detail, requestId = request.headers.get("cf-ray") ?? crypto.randomUUID() }: FailureOptions = {},
+  { detail, requestId = idOf(request.headers) }: FailureOptions = {},
 ): Response {
   const found: Failure = failures[reason];
   const html = request.headers.get("accept")?.includes("text/html") ?? false;
@@ -157,6 +158,10 @@ export function failure(
     request.method === "HEAD" ? null : (html ? page : problem)(reason, found, detail ?? found.meaning, requestId);
   return new Response(body, { status: found.status, headers });
 }
+
+/** CF-Ray is the platform's word where no listener proxy stands in front; behind one it is the client's. */
+const idOf = (headers: Headers): string =>
+  (headers.has(FORWARDED.secret) ? null : headers.get("cf-ray")) ?? crypto.randomUUID();
 
 function problem(reason: string, { status, title, owner }: Failure, detail: string, requestId: string): string {
   return `${JSON.stringify({ type: `tag:postern.dev,2026:${reason}`, title, status, detail, reason, remedy: owner, requestId })}\n`;

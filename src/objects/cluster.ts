@@ -28,6 +28,8 @@ import { within } from "./within.ts";
 
 /** Publications that may wait for each other; each holds a snapshot in memory. */
 const WAITING_MAX = 4;
+/** Sockets of withdrawn tokens that wait to be closed, by token and shard: all of a cluster's tokens at all its shards. */
+const CLOSINGS_MAX = 400;
 const GATEWAY_TIMEOUT_MS = 10_000;
 const PROBE_SECONDS = 60;
 
@@ -109,6 +111,10 @@ export class ClusterObject extends DurableObject<Env> implements ClusterRpc {
   async rotate(id?: string): Promise<Outcome<{ token: string }>> {
     const minted = await this.#mint("pst");
     if (minted === undefined) return notCreated;
+    if (this.#store.closings().length >= CLOSINGS_MAX) {
+      const message = "too many tokens were rotated just now: try again in half a minute";
+      return { ok: false, status: 429, reason: "too-many-rotations", message };
+    }
     const replaced = this.#tokens.replace(id, minted, Date.now());
     if (!replaced.ok) return replaced;
     await this.#withdraw(replaced.withdrawn, "token rotated");

@@ -17,7 +17,11 @@ export const directoryMigrations = [
      WITHOUT ROWID;
    CREATE TABLE version (version INTEGER NOT NULL);
    INSERT INTO version VALUES (1);`,
+  "CREATE INDEX wish_cluster ON wish (cluster)",
 ];
+
+/** The items of a JSON list that is bound to it. */
+const EACH = "SELECT value FROM json_each(?)";
 
 export type Errand = { cluster: string; kind: "recompile" | "destroy"; asked: number };
 type ClusterRow = { name: string; created_at: number; hostnames: string; shards: number };
@@ -73,6 +77,22 @@ export class Directory {
       .map(directoryEntry)[0];
   }
 
+  /** Of those of `hostnames` that have one. One statement: they may be thousands. */
+  entriesOf(hostnames: readonly string[]): Map<string, DirectoryEntry> {
+    const found = this.#sql.exec<HostnameRow>(
+      `SELECT * FROM hostname WHERE hostname IN (${EACH})`,
+      JSON.stringify(hostnames),
+    );
+    return new Map(found.toArray().map((row) => [row.hostname, directoryEntry(row)]));
+  }
+
+  /** For how many hostnames `cluster` has members listed. */
+  listed(cluster: string): number {
+    return this.#sql
+      .exec<{ n: number }>("SELECT count(*) AS n FROM hostname WHERE owner = ? AND members IS NOT NULL", cluster)
+      .one().n;
+  }
+
   entries(): DirectoryEntry[] {
     return this.#sql.exec<HostnameRow>("SELECT * FROM hostname ORDER BY hostname").toArray().map(directoryEntry);
   }
@@ -83,26 +103,24 @@ export class Directory {
     const had = new Map<string, HostnameRow>();
     for (const row of this.#sql.exec<HostnameRow>("SELECT * FROM hostname WHERE owner = ?", cluster))
       had.set(row.hostname, row);
-    let changed = false;
+    const gone: string[] = [];
     for (const row of had.values()) {
       if (granted.has(row.hostname) || row.claimed === 0) continue;
-      if (row.members !== null) {
-        this.#sql.exec("UPDATE hostname SET claimed = 0 WHERE hostname = ?", row.hostname);
-        continue;
-      }
-      this.#sql.exec("DELETE FROM hostname WHERE hostname = ?", row.hostname);
-      for (const wisher of this.#wishers(row.hostname)) affected.add(wisher);
-      changed = true;
+      if (row.members !== null) this.#sql.exec("UPDATE hostname SET claimed = 0 WHERE hostname = ?", row.hostname);
+      else gone.push(row.hostname);
     }
-    for (const hostname of granted) {
-      const row = had.get(hostname);
-      if (row === undefined) {
-        this.#sql.exec("INSERT INTO hostname VALUES (?, ?, 1, NULL)", hostname, cluster);
-        changed = true;
-      } else if (row.claimed === 0) this.#sql.exec("UPDATE hostname SET claimed = 1 WHERE hostname = ?", hostname);
+    if (gone.length > 0) {
+      for (const wisher of this.#wishers(gone)) affected.add(wisher);
+      this.#sql.exec(`DELETE FROM hostname WHERE hostname IN (${EACH})`, JSON.stringify(gone));
     }
+    const fresh = [...granted].filter((hostname) => !had.has(hostname));
+    if (fresh.length > 0)
+      this.#sql.exec(`INSERT INTO hostname SELECT value, ?, 1, NULL FROM (${EACH})`, cluster, JSON.stringify(fresh));
+    for (const row of had.values())
+      if (row.claimed === 0 && granted.has(row.hostname))
+        this.#sql.exec("UPDATE hostname SET claimed = 1 WHERE hostname = ?", row.hostname);
     this.#replaceWishes(cluster, new Set(refused));
-    if (changed) this.#changed();
+    if (gone.length > 0 || fresh.length > 0) this.#changed();
     affected.delete(cluster);
     return [...affected];
   }
@@ -113,7 +131,7 @@ export class Directory {
     this.#writeMembers(entry.hostname, entry.owner, members);
     this.#sql.exec("DELETE FROM hostname WHERE hostname = ? AND members IS NULL AND claimed = 0", entry.hostname);
     if (this.entry(entry.hostname) === undefined)
-      for (const wisher of this.#wishers(entry.hostname)) affected.add(wisher);
+      for (const wisher of this.#wishers([entry.hostname])) affected.add(wisher);
     this.#changed();
     return [...affected];
   }
@@ -140,26 +158,32 @@ export class Directory {
     this.#sql.exec("DELETE FROM errand WHERE cluster = ? AND kind = ? AND asked = ?", cluster, kind, asked);
   }
 
-  #wishers(hostname: string): string[] {
+  #wishers(hostnames: readonly string[]): string[] {
     return this.#sql
-      .exec<{ cluster: string }>("SELECT cluster FROM wish WHERE hostname = ?", hostname)
+      .exec<{ cluster: string }>(
+        `SELECT DISTINCT cluster FROM wish WHERE hostname IN (${EACH})`,
+        JSON.stringify(hostnames),
+      )
       .toArray()
       .map((row) => row.cluster);
   }
 
   #replaceWishes(cluster: string, wishes: Set<string>): void {
-    for (const row of this.#sql
+    const gone: string[] = [];
+    for (const { hostname } of this.#sql
       .exec<{ hostname: string }>("SELECT hostname FROM wish WHERE cluster = ?", cluster)
       .toArray())
-      if (!wishes.delete(row.hostname))
-        this.#sql.exec("DELETE FROM wish WHERE cluster = ? AND hostname = ?", cluster, row.hostname);
-    for (const hostname of wishes) this.#sql.exec("INSERT INTO wish VALUES (?, ?)", hostname, cluster);
+      if (!wishes.delete(hostname)) gone.push(hostname);
+    if (gone.length > 0)
+      this.#sql.exec(`DELETE FROM wish WHERE cluster = ? AND hostname IN (${EACH})`, cluster, JSON.stringify(gone));
+    if (wishes.size > 0)
+      this.#sql.exec(`INSERT INTO wish SELECT value, ? FROM (${EACH})`, cluster, JSON.stringify([...wishes]));
   }
 
   #writeMembers(hostname: string, owner: string, members: readonly Member[]): void {
     const [first, second] = members;
-    const ownerAlone = first === undefined || (first.cluster === owner && second === undefined);
-    const text = ownerAlone ? null : JSON.stringify(members);
+    const byDefault = first === undefined || (first.cluster === owner && second === undefined);
+    const text = byDefault ? null : JSON.stringify(members);
     this.#sql.exec("UPDATE hostname SET members = ? WHERE hostname = ?", text, hostname);
   }
 
@@ -167,6 +191,8 @@ export class Directory {
     this.#sql.exec("UPDATE version SET version = version + 1");
   }
 }
+
+export const ownerAlone = (owner: string): readonly Member[] => [{ cluster: owner, priority: 0, weight: 1 }];
 
 const clusterRecord = (row: ClusterRow): ClusterRecord => ({
   name: row.name,
@@ -178,6 +204,5 @@ const clusterRecord = (row: ClusterRow): ClusterRecord => ({
 const directoryEntry = (row: HostnameRow): DirectoryEntry => ({
   hostname: row.hostname,
   owner: row.owner,
-  members:
-    row.members === null ? [{ cluster: row.owner, priority: 0, weight: 1 }] : (JSON.parse(row.members) as Member[]),
+  members: row.members === null ? ownerAlone(row.owner) : (JSON.parse(row.members) as Member[]),
 });

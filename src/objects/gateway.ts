@@ -5,13 +5,15 @@
 import { DurableObject } from "cloudflare:workers";
 import type { Env } from "../env.ts";
 import type { ClusterRecord, DirectoryEntry, GatewayRpc, Member, Outcome } from "./contract.ts";
-import { Directory, directoryMigrations, type Errand } from "./directory.ts";
+import { Directory, directoryMigrations, type Errand, ownerAlone } from "./directory.ts";
 import { nameVerdict } from "./hostnames.ts";
 import { migrate } from "./schema.ts";
 import { within } from "./within.ts";
 
 /** A directory is loaded whole by every isolate. */
 const HOSTNAMES_PER_CLUSTER = 10_000;
+/** Of them, those with a list of members: these stay when the cluster's Services go. */
+const LISTED_PER_CLUSTER = 1_000;
 const ERRAND_TIMEOUT_MS = 30_000;
 const ERRAND_RETRY_MS = 2_000;
 const ERRAND_RETRY_MAX_MS = 600_000;
@@ -82,20 +84,21 @@ export class GatewayObject extends DurableObject<Env> implements GatewayRpc {
       adminHost: this.env.ADMIN_HOST,
       clusters: this.#directory.clusters().map((each) => each.name),
     };
+    const entries = this.#directory.entriesOf(hostnames);
     for (const hostname of new Set(hostnames)) {
-      const entry = this.#directory.entry(hostname);
+      const entry = entries.get(hostname);
+      const foreign = entry !== undefined && entry.owner !== cluster;
       // Listed by the owner: may be served here, stays the owner's.
-      if (entry !== undefined && entry.owner !== cluster) {
-        if (!entry.members.some((member) => member.cluster === cluster))
-          refused.push({ hostname, reason: "owned", message: `another cluster of this edge owns ${hostname}` });
-        continue;
-      }
+      if (foreign && entry.members.some((member) => member.cluster === cluster)) continue;
       if (record === undefined) {
         refused.push({ hostname, reason: "not-allowed", message: `cluster ${cluster} does not exist` });
         continue;
       }
       const verdict = nameVerdict(hostname, cluster, record.hostnames, rules);
       if (!verdict.allowed) refused.push({ hostname, reason: verdict.reason, message: verdict.message });
+      // Said only of a name that the admin has granted to both.
+      else if (foreign)
+        refused.push({ hostname, reason: "owned", message: `another cluster of this edge owns ${hostname}` });
       else if (granted.size < HOSTNAMES_PER_CLUSTER) granted.add(hostname);
       else {
         const message = `cluster ${cluster} has ${HOSTNAMES_PER_CLUSTER} hostnames already, the most that one may have`;
@@ -123,10 +126,15 @@ export class GatewayObject extends DurableObject<Env> implements GatewayRpc {
       const message = `${hostname} is not claimed${"cluster" in by ? " by this cluster" : ""}: publish a Service that has it in postern.dev/hostname first`;
       return { ok: false, status: "cluster" in by ? 403 : 404, reason: "hostname-not-claimed", message };
     }
+    // A cluster may list what it likes, and so does not learn which other clusters there are; directory() leaves out the rest.
     const unknown = members.find((member) => this.#directory.cluster(member.cluster) === undefined);
-    if (unknown !== undefined) {
+    if (unknown !== undefined && "admin" in by) {
       const message = `members: cluster ${unknown.cluster} does not exist`;
       return { ok: false, status: 400, reason: "no-such-member", message };
+    }
+    if ("cluster" in by && this.#directory.listed(by.cluster) >= LISTED_PER_CLUSTER) {
+      const message = `cluster ${by.cluster} has members listed for ${LISTED_PER_CLUSTER} hostnames, the most that one may have: list its own cluster alone for those that need no others`;
+      return { ok: false, status: 409, reason: "too-many-listed", message };
     }
     await this.#change(() => this.#directory.setMembers(entry, members));
     return { ok: true, entry: { hostname, owner: entry.owner, members } };
@@ -141,7 +149,8 @@ export class GatewayObject extends DurableObject<Env> implements GatewayRpc {
     if (known === version) return { version };
     if (this.#answer?.version !== version) {
       const shards = Object.fromEntries(this.#directory.clusters().map((each) => [each.name, each.shards]));
-      this.#answer = { version, entries: this.#directory.entries(), shards };
+      const entries = this.#directory.entries().map((entry) => present(entry, shards));
+      this.#answer = { version, entries, shards };
     }
     return this.#answer;
   }
@@ -156,7 +165,8 @@ export class GatewayObject extends DurableObject<Env> implements GatewayRpc {
   /** One transaction; the clusters that `change` names are compiled again, soon, by the alarm. */
   async #change(change: () => readonly string[]): Promise<void> {
     this.ctx.storage.transactionSync(() => {
-      for (const cluster of change()) this.#directory.addErrand(cluster, "recompile");
+      for (const cluster of change())
+        if (this.#directory.cluster(cluster) !== undefined) this.#directory.addErrand(cluster, "recompile");
     });
     if (this.#directory.errands().length > 0) await this.ctx.storage.setAlarm(Date.now());
   }
@@ -179,6 +189,12 @@ export class GatewayObject extends DurableObject<Env> implements GatewayRpc {
       this.#running.delete(key);
     }
   }
+}
+
+/** Without members that do not exist: nobody may ask their objects anything. */
+function present(entry: DirectoryEntry, clusters: Readonly<Record<string, unknown>>): DirectoryEntry {
+  const members = entry.members.filter(({ cluster }) => Object.hasOwn(clusters, cluster));
+  return { ...entry, members: members.length > 0 ? members : ownerAlone(entry.owner) };
 }
 
 function noCluster(name: string): Outcome<never> {

@@ -40,11 +40,15 @@ export function nameVerdict(
     const home = defaultOwner(label, rules.clusters);
     if (home === cluster) return { allowed: true };
     if (home === undefined && HASHED.exec(label)?.[1]?.endsWith(`-${cluster}`)) return { allowed: true };
-    if (home !== undefined)
-      return { allowed: false, reason: "not-allowed", message: `${hostname} is a default name of another cluster` };
+    if (home !== undefined) return notGranted(hostname, cluster);
   }
   if (patterns.some((pattern) => pattern.startsWith("*.") && hostname.endsWith(pattern.slice(1))))
     return { allowed: true };
+  return notGranted(hostname, cluster);
+}
+
+/** The same whether another cluster has it, may have it by default, or nobody does: who asks shall not learn who else is here. */
+function notGranted(hostname: string, cluster: string): NameVerdict {
   return {
     allowed: false,
     reason: "not-allowed",

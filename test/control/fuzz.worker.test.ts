@@ -1,5 +1,7 @@
 // Random requests made from the OpenAPI document itself: whatever comes, the answer is one that the document declares, never a
 // 500, and an error is always a problem that tells no token.
+import { listDurableObjectIds } from "cloudflare:test";
+import { env } from "cloudflare:workers";
 import * as fc from "fast-check";
 import { afterEach, describe, expect, it } from "vitest";
 import { ADMIN, type Problem, call, createCluster, forgetAll, published, service, snapshotOf } from "../worker/edge.ts";
@@ -137,4 +139,118 @@ describe("the OpenAPI document", () => {
       { numRuns: 400 },
     );
   }, 60_000);
+
+  it("bears anything at all: methods, paths, headers, bodies and tokens of others, and nothing comes of it", async () => {
+    const { paths } = await read();
+    const own = await createCluster("home");
+    const other = await createCluster("other");
+    await published("home", own, "1.0", snapshotOf(service("web")));
+    const made = await call("POST", "/api/v1/clusters/home/install-code", { token: ADMIN });
+    const { url } = await made.json<{ url: string }>();
+    const redeemed = await call("GET", new URL(url).pathname, { headers: { "x-postern-proto": "https" } });
+    const agent = /token: "(pst_home_[^"]+)"/.exec(await redeemed.text())?.[1] ?? "";
+    expect(agent).not.toBe("");
+    const objects = async (): Promise<string[]> => {
+      const namespaces = [env.GATEWAY, env.CLUSTER, env.TUNNEL] as unknown as DurableObjectNamespace[];
+      const ids = await Promise.all(namespaces.map(async (namespace) => await listDurableObjectIds(namespace)));
+      return ids.flat().map(String).sort();
+    };
+    const tokens = async () => await (await call("GET", "/api/v1/clusters/home/tokens", { token: ADMIN })).json();
+    const before = [
+      await objects(),
+      await tokens(),
+      await (await call("GET", "/api/v1/clusters", { token: ADMIN })).json(),
+    ];
+    const text = fc.oneof(
+      words,
+      strings,
+      fc.string({ unit: fc.constantFrom("a", "/", "%", ".", "{", '"', "é", "0"), maxLength: 2_000 }),
+    );
+    const path = fc.oneof(
+      fc.constantFrom(...Object.keys(paths)).chain((template) => {
+        const names = [...template.matchAll(/\{(\w+)\}/g)].map(([place]) => place);
+        return fc
+          .tuple(...names.map(() => text))
+          .map((values) =>
+            names.reduce(
+              (filled, name, at) => filled.replace(name, encodeURIComponent((values[at] ?? "").toWellFormed())),
+              template,
+            ),
+          );
+      }),
+      text.map((value) => `/${encodeURI(value.toWellFormed())}`),
+    );
+    const value = fc.string({
+      unit: fc.constantFrom("a", "1", ".", ",", ";", "=", '"', "\u00e9", " "),
+      maxLength: 300,
+    });
+    const headers = fc.dictionary(
+      fc.constantFrom(
+        ...[
+          "accept",
+          "accept-encoding",
+          "cf-ray",
+          "content-encoding",
+          "content-type",
+          "if-none-match",
+          "origin",
+          "range",
+        ],
+        ...["postern-generation", "upgrade", "x-forwarded-for", "x-postern-dial", "sec-websocket-key", "cookie"],
+      ),
+      fc.oneof(fc.constantFrom("gzip", "websocket", "application/json", '"1"', "1.1"), value),
+      { maxKeys: 4 },
+    );
+    const body = fc.oneof(
+      fc.json(),
+      fc.string({ unit: "binary", maxLength: 200 }),
+      fc.constantFrom("[".repeat(20_000), `[${"{},".repeat(9_000)}{}]`, `{"members":[${"0,".repeat(15_000)}0]}`),
+      fc.uint8Array({ maxLength: 400 }),
+    );
+    const request = fc.record({
+      method: fc.constantFrom("GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "HEAD", "PROPFIND"),
+      path,
+      query: fc.option(
+        text.map((each) => `?${encodeURI(each.toWellFormed())}`),
+        { nil: "" },
+      ),
+      headers,
+      body,
+      // Whose requests may change nothing that is compared below: another cluster's, a stranger's, nobody's.
+      token: fc.constantFrom(
+        other,
+        undefined,
+        `pst_home_${"x".repeat(43)}`,
+        `pst_absent_${"x".repeat(43)}`,
+        "x",
+        agent,
+      ),
+      client: fc.nat(50).map((at) => `192.0.2.${at}`),
+    });
+    await fc.assert(
+      fc.asyncProperty(request, async ({ method, path: target, query, headers: more, body: sent, token, client }) => {
+        // An agent may rotate itself, and thereby change the list of tokens.
+        if (token === agent && method === "POST" && target.endsWith("/token")) return;
+        const begun = performance.now();
+        const response = await call(method, `${target}${query}`, {
+          headers: { ...more, "x-postern-client": client },
+          ...(method !== "GET" && method !== "HEAD" && { body: sent as BodyInit }),
+          ...(token !== undefined && { token }),
+        });
+        response.webSocket?.accept();
+        response.webSocket?.close(1000);
+        const answer = await response.text();
+        expect(response.status).not.toBe(500);
+        expect(performance.now() - begun).toBeLessThan(5_000);
+        if (response.status >= 400 && answer !== "")
+          expect(JSON.parse(answer)).toMatchObject({ reason: expect.any(String) });
+        expect(answer).not.toContain("pst_");
+      }),
+      { numRuns: 600 },
+    );
+    const [known = [], ...rest] = before;
+    // Only an agent's dial makes a TunnelObject, its own cluster's.
+    expect((await objects()).length - (known as string[]).length).toBeLessThanOrEqual(1);
+    expect([await tokens(), await (await call("GET", "/api/v1/clusters", { token: ADMIN })).json()]).toEqual(rest);
+  }, 120_000);
 });

@@ -1,5 +1,10 @@
 // ClusterObject: what survives, what is told to the TunnelObjects and repeated until they have heard it, and tokens that stop.
-import { abortAllDurableObjects, evictAllDurableObjects, runDurableObjectAlarm } from "cloudflare:test";
+import {
+  abortAllDurableObjects,
+  evictAllDurableObjects,
+  runDurableObjectAlarm,
+  runInDurableObject,
+} from "cloudflare:test";
 import { env } from "cloudflare:workers";
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { GatewayObject } from "../../src/objects/gateway.ts";
@@ -137,6 +142,66 @@ describe("tables", () => {
   });
 });
 
+describe("a cluster made anew", () => {
+  it("has higher generations, however often the old one published in its last second", async () => {
+    const clock = vi.spyOn(Date, "now").mockReturnValue(1_800_000_000_000);
+    const token = await createCluster("home");
+    for (let n = 1; n <= 5; n++) await published("home", token, `1.${n}`, snapshotOf(service(`web-${n}`)));
+    const { generation, probes } = await cluster().table();
+    await (await call("DELETE", "/api/v1/clusters/home", { token: ADMIN })).text();
+    clock.mockReturnValue(1_800_000_000_200);
+    const again = await createCluster("home");
+    const { table } = await published("home", again, "1.1", snapshotOf(service("web")));
+    expect(table).toBeGreaterThan(generation);
+    expect((await cluster().table()).probes?.version).not.toBe(probes?.version);
+  });
+});
+
+describe("epochs", () => {
+  const epoch = async (token: string, query = ""): Promise<Response> =>
+    await call("POST", `/api/v1/clusters/home/epoch${query}`, { token });
+  const granted = async (token: string, query = ""): Promise<number> =>
+    (await (await epoch(token, query)).json<{ epoch: number }>()).epoch;
+
+  it.each(["999999999999999.999999999999", "2147483648.0", "1500000.0"])(
+    "that no leader can have reached fence nobody off: %s",
+    async (generation) => {
+      const token = await createCluster("home");
+      const poison = await publish("home", token, generation, snapshotOf(service("evil")));
+      expect(poison.status).toBe(409);
+      expect(await poison.json<Problem>()).toMatchObject({ reason: "superseded" });
+      await published("home", token, "1.1", snapshotOf(service("web")));
+      expect(await granted(token)).toBe(2);
+    },
+  );
+
+  it("as high as they can be are followed by a grant, which publishes", async () => {
+    const token = await createCluster("home");
+    await published("home", token, "1000000.999999999999", snapshotOf(service("evil")));
+    expect((await publish("home", token, "37.1", snapshotOf(service("web")))).status).toBe(409);
+    const next = await granted(token);
+    expect(next).toBe(1_000_001);
+    await published("home", token, `${next}.1`, snapshotOf(service("web")));
+  });
+
+  it("that are used up are started again by the admin alone; the last snapshot serves on", async () => {
+    const token = await createCluster("home");
+    await published("home", token, "1.1", snapshotOf(service("web")));
+    await runInDurableObject(cluster(), (_, { storage }) => {
+      // As the version before let anybody do.
+      storage.sql.exec("UPDATE cluster SET epoch = 999999999999999, sequence = 1");
+    });
+    const before = await cluster().table();
+    expect((await publish("home", token, "2.1", snapshotOf())).status).toBe(409);
+    const refused = await epoch(token);
+    expect([refused.status, (await refused.json<Problem>()).reason]).toEqual([409, "epochs-used-up"]);
+    expect((await epoch(token, "?reset=true")).status).toBe(403);
+    expect(await granted(ADMIN, "?reset=true")).toBe(1);
+    expect(await cluster().table()).toEqual(before);
+    await published("home", token, "2.1", snapshotOf(service("other")));
+  });
+});
+
 describe("without the directory", () => {
   it("a publication is refused, and the last good state keeps serving", async () => {
     const token = await createCluster("home");
@@ -211,6 +276,22 @@ describe("a token", () => {
     const response = await call("POST", "/api/v1/clusters/half/token", { token: ADMIN });
     const { token } = await response.json<{ token: string }>();
     expect((await call("GET", "/api/v1/clusters/half", { token })).status).toBe(200);
+  });
+});
+
+describe("tokens that rotate themselves without end", () => {
+  it("are slowed down, and their sockets' list stays short", async () => {
+    let token = await createCluster("home");
+    await cluster().dialled(0);
+    let status = 200;
+    for (let n = 0; n < 450 && status === 200; n++) {
+      const response = await call("POST", "/api/v1/clusters/home/token", { token });
+      status = response.status;
+      if (status === 200) token = (await response.json<{ token: string }>()).token;
+      else expect(await response.json<Problem>()).toMatchObject({ reason: "too-many-rotations" });
+    }
+    expect(status).toBe(429);
+    expect((await call("GET", "/api/v1/clusters/home", { token })).status).toBe(200);
   });
 });
 

@@ -156,16 +156,90 @@ describe("the directory", () => {
     expect(await gateway().directory(second.version)).toEqual({ version: second.version });
   });
 
-  it("refuses members that do not exist, and names them", async () => {
+  it("refuses the admin members that do not exist, and names them", async () => {
     const home = await createCluster("home", { hostnames: [shop] });
     await published("home", home, "1.1", withShop);
     const json = { members: [{ cluster: "home" }, { cluster: "nowhere" }] };
-    const response = await call("PUT", `/api/v1/hostnames/${shop}`, { token: home, json });
+    const response = await call("PUT", `/api/v1/hostnames/${shop}`, { token: ADMIN, json });
     expect(response.status).toBe(400);
     expect(await response.json()).toMatchObject({
       reason: "no-such-member",
       detail: expect.stringContaining("nowhere"),
     });
+  });
+
+  it("tells a cluster's token nothing of which members exist, and gives those that do not to nobody", async () => {
+    const home = await createCluster("home", { hostnames: [shop] });
+    await createCluster("office");
+    await published("home", home, "1.1", withShop);
+    const members = (cluster: string) => [
+      { cluster: "home", priority: 0, weight: 1 },
+      { cluster, priority: 1, weight: 1 },
+    ];
+    for (const cluster of ["office", "nowhere"]) {
+      const json = { members: members(cluster) };
+      const response = await call("PUT", `/api/v1/hostnames/${shop}`, { token: home, json });
+      expect({ status: response.status, ...(await response.json<object>()) }).toEqual({
+        status: 200,
+        hostname: shop,
+        owner: "home",
+        members: members(cluster),
+      });
+    }
+    const served = async () =>
+      (await gateway().directory()).entries
+        ?.find(({ hostname }) => hostname === shop)
+        ?.members.map((each) => each.cluster);
+    expect(await served()).toEqual(["home"]);
+    expect(await setMembers(home, [{ cluster: "nowhere" }])).toBe(200);
+    expect(await served()).toEqual(["home"]);
+    await createCluster("nowhere");
+    expect(await served()).toEqual(["nowhere"]);
+  });
+
+  it("says the same of a name that another cluster has, has by default, or nobody has", async () => {
+    const home = await createCluster("home", { hostnames: [shop] });
+    const other = await createCluster("other");
+    await published("home", home, "1.1", withShop);
+    const said = async (hostname: string): Promise<string> => {
+      const generation = `1.${++sequence}`;
+      const { services } = await published(
+        "other",
+        other,
+        generation,
+        snapshotOf(service("x", { hostnames: [hostname] })),
+      );
+      const found = services["default/x"]?.conditions.filter(({ type }) => type.includes("Hostname"));
+      return JSON.stringify(found).replaceAll(hostname, "NAME");
+    };
+    let sequence = 0;
+    const taken = await said(shop);
+    expect(taken).toContain("HostnameNotAllowed");
+    expect(await said("web-default-home.edge.test")).toBe(taken);
+    expect(await said("web-other-home.edge.test")).toBe(taken);
+    expect(await said("free.example.com")).toBe(taken);
+  });
+
+  it("takes and gives back thousands of names at once", async () => {
+    const home = await createCluster("home", { hostnames: ["*.example.com"] });
+    const office = await createCluster("office", { hostnames: ["*.example.com"] });
+    const many = (from: number) =>
+      snapshotOf(
+        ...Array.from({ length: 60 }, (_, at) =>
+          service(`s${at}`, { hostnames: Array.from({ length: 50 }, (_, n) => `h${from + n}.s${at}.example.com`) }),
+        ),
+      );
+    await published("home", home, "1.1", many(0));
+    await published("office", office, "1.1", many(25));
+    const owners = async (): Promise<Record<string, number>> => {
+      const counts: Record<string, number> = {};
+      for (const { hostname, owner } of (await gateway().directory()).entries ?? [])
+        if (hostname.endsWith(".example.com")) counts[owner] = (counts[owner] ?? 0) + 1;
+      return counts;
+    };
+    expect(await owners()).toEqual({ home: 3000, office: 1500 });
+    await published("home", home, "1.2", snapshotOf(service("s0")));
+    await vi.waitFor(async () => expect(await owners()).toEqual({ office: 3000 }), { timeout: 30_000, interval: 50 });
   });
 
   it("refuses a cluster that exists", async () => {

@@ -42,4 +42,12 @@ describe("nameVerdict", () => {
     const answer = nameVerdict(hostname, cluster, patterns, rules);
     expect(answer.allowed ? "allowed" : answer.reason).toBe(verdict);
   });
+
+  it("says the same of another cluster's default name and of one that is nobody's", () => {
+    const said = (hostname: string) => {
+      const answer = nameVerdict(hostname, "home", [], rules);
+      return answer.allowed ? answer : answer.message.replace(hostname, "NAME");
+    };
+    expect(said("web-default-b.edge.test")).toBe(said("shop.example.com"));
+  });
 });

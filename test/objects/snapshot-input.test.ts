@@ -57,11 +57,7 @@ describe("a bomb", () => {
       `{"version":1,"nodes":[],"services":[${list(265, () => empties).join()}]}`,
       "objects and lists",
     ],
-    [
-      "50,000 of them",
-      `{"version":1,"nodes":[],"services":[${list(5, () => empties).join()}]}`,
-      "must be a list",
-    ],
+    ["50,000 of them", `{"version":1,"nodes":[],"services":[${list(5, () => empties).join()}]}`, "must be a list"],
     ["a deep list", filled("["), "nested"],
     ["a deep object", filled('{"a":'), "nested"],
     ["a long list", `[${filled("1,")}1]`, "items"],
