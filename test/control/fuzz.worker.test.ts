@@ -123,7 +123,8 @@ describe("the OpenAPI document", () => {
           if (where === "path") target = target.replace(`{${name}}`, encodeURIComponent(value.toWellFormed()) || "-");
         const headers = /^[\x21-\x7e]*$/.test(generation) ? { "postern-generation": generation } : {};
         const response = await call(method, target, {
-          headers,
+          // Its wrong tokens are not to keep the next test waiting.
+          headers: { ...headers, "x-postern-client": "192.0.2.200" },
           ...(body !== undefined && { json: body }),
           ...(token !== undefined && { token }),
         });
@@ -181,7 +182,7 @@ describe("the OpenAPI document", () => {
       text.map((value) => `/${encodeURI(value.toWellFormed())}`),
     );
     const value = fc.string({
-      unit: fc.constantFrom("a", "1", ".", ",", ";", "=", '"', "\u00e9", " "),
+      unit: fc.constantFrom("a", "1", ".", ",", ";", "=", '"', "!", " "),
       maxLength: 300,
     });
     const headers = fc.dictionary(
