@@ -40,12 +40,15 @@ const notCreated: Refusal = {
   message: "this cluster does not exist: create it first",
 };
 
-/** Lets the thread's other requests run between the slices of `work`. */
+/** What takes long is cut here: the thread's other requests, of other clusters, run before it goes on. */
+const othersFirst = async (): Promise<void> => await scheduler.wait(0);
+
+/** Lets them run between the slices of `work`, too. */
 async function inSlices<T>(work: Generator<void, T>): Promise<T> {
   for (;;) {
     const { done, value } = work.next();
     if (done === true) return value;
-    await scheduler.wait(0);
+    await othersFirst();
   }
 }
 
@@ -239,6 +242,7 @@ export class ClusterObject extends DurableObject<Env> implements ClusterRpc {
     const read = await inSlices(readInSlices(body));
     if (!read.ok) return read;
     const { snapshot, text } = read;
+    await othersFirst();
     const stored = this.#store.snapshotGeneration();
     const newer = stored === undefined || compareGenerations(generation, stored) > 0;
     if (text === this.#store.snapshotText()) {
@@ -254,6 +258,7 @@ export class ClusterObject extends DurableObject<Env> implements ClusterRpc {
       const message = "the directory of hostnames did not answer: try again; the last good snapshot keeps serving";
       return { ok: false, status: 503, reason: "directory-unavailable", message };
     }
+    await othersFirst();
     return { ok: true, result: this.#result(generation, true) };
   }
 
@@ -272,6 +277,7 @@ export class ClusterObject extends DurableObject<Env> implements ClusterRpc {
       claim: (hostnames) => within(GATEWAY_TIMEOUT_MS, gateway.claim(name, hostnames)).catch(() => undefined),
     });
     if (compiled === undefined) return false;
+    await othersFirst();
     const before = this.#store.table();
     const { table, conditions, hostnames, assigned } = compiled;
     const services = Object.fromEntries(

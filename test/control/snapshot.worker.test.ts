@@ -183,6 +183,30 @@ describe("a bad snapshot", () => {
   });
 });
 
+describe("a bomb", () => {
+  it("of one cluster is refused at once, and does not keep another one's requests waiting", async () => {
+    const other = await createCluster("other");
+    const empties = `{"endpoints":[${"{},".repeat(9_999)}{}]}`;
+    const bomb = `{"version":1,"nodes":[],"services":[${`${empties},`.repeat(264)}${empties}]}`;
+    const body = await gzip(bomb);
+    expect(body.length).toBeLessThan(20_000);
+    const bombing = { over: false };
+    const answer = put(body, { "content-encoding": "gzip" }).finally(() => {
+      bombing.over = true;
+    });
+    let longest = 0;
+    while (!bombing.over) {
+      const begun = performance.now();
+      await (await call("GET", "/api/v1/clusters/other", { token: other })).text();
+      longest = Math.max(longest, performance.now() - begun);
+    }
+    const response = await answer;
+    expect([response.status, (await response.json<Problem>()).reason]).toEqual([413, "snapshot-too-large"]);
+    // It was a minute and more, and then the process ended.
+    expect(longest).toBeLessThan(5_000);
+  });
+});
+
 describe("the body", () => {
   const text = JSON.stringify(snapshotOf(service("web")));
 
