@@ -195,10 +195,12 @@ describe("a bomb", () => {
       bombing.over = true;
     });
     let longest = 0;
-    while (!bombing.over) {
+    for (let asked = 0; asked < 1_000 && !bombing.over; asked++) {
       const begun = performance.now();
       await (await call("GET", "/api/v1/clusters/other", { token: other })).text();
       longest = Math.max(longest, performance.now() - begun);
+      // Requests of this very process leave workerd's timers no turn; those of real clients do.
+      await scheduler.wait(5);
     }
     const response = await answer;
     expect([response.status, (await response.json<Problem>()).reason]).toEqual([413, "snapshot-too-large"]);
