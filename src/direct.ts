@@ -184,7 +184,7 @@ export class Direct {
     const { outcome, sightings, silent } = await firstAnswer({
       nodes: nodes[Symbol.iterator](),
       send,
-      sightings: direct.again ? 1 : direct.sightings,
+      sightings: direct.sightings,
       repeatable: idempotent && !(body instanceof ReadableStream),
       hedgeMs: mayHedge ? HEDGE_MS : undefined,
       answeredSince: (node, since) => node.state.answeredAt > since,

@@ -233,10 +233,15 @@ describe("a cluster whose nodes fail their probes", () => {
   });
 
   test("is the last resort where the others have nothing", async () => {
-    await deployed({ transport: "direct" }, { transport: "direct", priority: 1 }, { transport: "tunnel", priority: 2 });
+    const third: Cluster = { transport: "tunnel", priority: 2, backend: named(3) };
+    await deployed({ transport: "direct" }, { transport: "direct", priority: 1 }, third);
     dead = new Set(["1", "2"]);
     await probed(1, 2);
+    await vi.waitFor(async () => expect(await ask()).toBe("3"), { timeout: 10_000, interval: 200 });
+    nodes[0]?.socket.close();
+    seen = [];
     expect(await ask({ ...post, headers: { "content-length": "4" } })).toBe("1");
+    expect(seen).toEqual(["1 direct POST data"]);
   });
 });
 
