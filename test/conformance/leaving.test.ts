@@ -1,11 +1,12 @@
 // Clients that leave at every point, by FIN and by RST, many at once: nothing of theirs stays, no process ends, no tunnel
 // breaks, and a stranger's requests go on meanwhile as if they were not there.
+import { setTimeout as delay } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { isAlive } from "../e2e/emulation.ts";
 import { Backend, type Behaviour, response } from "./backend.ts";
 import { type EdgeProgram, fdsOf, inFlight, startEdge, statusAt } from "./programs.ts";
 import { valuesOf, Wire } from "./wire.ts";
-import { type Witness, witness } from "./witness.ts";
+import { type Report, stallMs, type Witness, witness } from "./witness.ts";
 
 const BACKENDS = ["127.52.2.1", "127.52.2.2"];
 const TIMES = 12;
@@ -132,6 +133,7 @@ let servers: number[];
 /** Of the listener proxy and workerd, and of the agents: open files before anybody left. */
 let before: Map<number, number>;
 let connections: number;
+let undisturbed: Report;
 beforeAll(async () => {
   backend = new Backend();
   await backend.listen(BACKENDS);
@@ -153,6 +155,8 @@ beforeAll(async () => {
   before = new Map(servers.map((pid) => [pid, fdsOf(pid)]));
   connections = backend.connections;
   bystander.watch(edge.door("other"));
+  await delay(2_000);
+  undisturbed = await bystander.report();
 });
 afterAll(async () => {
   bystander?.stop();
@@ -194,8 +198,9 @@ describe("clients leave", () => {
 
 describe("afterwards", () => {
   test("streams are back, and tunnels are the same", async () => {
+    // A FIN alone may be a half-close: that its sender is gone shows when TCP asks, after half a minute.
     await expect
-      .poll(async () => [...(await inFlight(edge))], { timeout: 40_000, interval: 250 })
+      .poll(async () => [...(await inFlight(edge))], { timeout: 80_000, interval: 250 })
       .toEqual([
         ["n1", 0],
         ["n2", 0],
@@ -206,7 +211,7 @@ describe("afterwards", () => {
   test("servers are rid of those connections", async () => {
     // A pool may keep some for the next.
     await expect
-      .poll(() => backend.connections, { timeout: 40_000, interval: 250 })
+      .poll(() => backend.connections, { timeout: 80_000, interval: 250 })
       .toBeLessThanOrEqual(connections + 40);
   });
 
@@ -234,6 +239,6 @@ describe("afterwards", () => {
     const { requests, worstMs, failures } = await bystander.report();
     expect(failures).toEqual([]);
     expect(requests).toBeGreaterThan(20);
-    expect(worstMs).toBeLessThan(1_000);
+    expect(worstMs).toBeLessThan(stallMs(undisturbed));
   });
 });

@@ -13,6 +13,9 @@ const doorSchema = z.object({ host: z.string(), port: z.int(), authority: z.stri
 const reportSchema = z.object({ requests: z.int(), worstMs: z.number(), failures: z.array(z.string()) });
 export type Report = z.infer<typeof reportSchema>;
 
+/** What a stranger may wait: a second, and what this machine, busy as it is, makes of an undisturbed request. */
+export const stallMs = (undisturbed: Report): number => 1_000 + 2 * undisturbed.worstMs;
+
 export interface Witness {
   /** Its server's address is `address`. */
   readonly port: number;
