@@ -53,7 +53,12 @@ beforeAll(async () => {
   };
   writeFileSync(
     join(folder, "workerd.capnp"),
-    workerdConfig("postern.js", { listen: `127.0.0.1:${edge}`, storage: join(folder, "state"), bindings, loopback: true }),
+    workerdConfig("postern.js", {
+      listen: `127.0.0.1:${edge}`,
+      storage: join(folder, "state"),
+      bindings,
+      loopback: true,
+    }),
   );
   const child = spawn(workerdBinary(), ["serve", "--experimental", join(folder, "workerd.capnp")], { stdio: "ignore" });
   stop = () => child.kill("SIGKILL");
