@@ -53,7 +53,7 @@ export const SUSPECT_MS = 500;
  * second, of one connection; all connections of an object together have twice as much. A peer that causes more is cut off.
  */
 export const WORK_BURST = 50_000;
-export const WORK_PER_SECOND = 200_000;
+export const WORK_PER_SECOND = 400_000;
 /** One frame of that kind, one message of nothing else, and so many bytes of a connection frame's payload. */
 export const WORK_FRAME = 1;
 export const WORK_MESSAGE = 20;
