@@ -100,7 +100,9 @@ export function skipContinue(socket: Socket): void {
 export function resetWhenBroken(socket: Socket): void {
   const destroy = socket.destroy.bind(socket);
   socket.destroy = (reason) => {
-    socket.destroy = destroy;
-    return reason ? socket.resetAndDestroy() : destroy();
+    if (!reason) return destroy();
+    // resetAndDestroy() destroys without a reason; undici would take that for the end of an answer, one that it has aborted.
+    socket.destroy = () => destroy(reason);
+    return socket.resetAndDestroy();
   };
 }

@@ -52,6 +52,21 @@ describe("an answer to a request with a body that breaks", () => {
   });
 });
 
+test("an answer that only the end of its connection ends breaks when its client leaves", async () => {
+  const gone = Promise.withResolvers<unknown>();
+  const port = await before(
+    createTcpServer((socket) => {
+      socket.on("error", gone.resolve).on("end", () => gone.reject(new Error("ended")));
+      socket.once("data", () => socket.write("HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nbegun"));
+    }),
+  );
+  const client = connect(port, "127.0.0.1");
+  client.write(`GET / HTTP/1.1\r\n${HOST}\r\n`);
+  await once(client, "data");
+  client.resetAndDestroy();
+  expect(await gone.promise).toMatchObject({ code: "ECONNRESET" });
+});
+
 describe("an answer before the end of the upload", () => {
   const early = (then: (socket: Socket) => void) =>
     createTcpServer((socket) => {
