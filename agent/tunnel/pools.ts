@@ -1,7 +1,13 @@
 // Kept connections to endpoints, one undici Pool for each address:port. A pool goes the moment its endpoint leaves the
 // plan or turns terminating: a reused connection that closes just then is a request that may have been sent.
 import { Pool } from "undici";
-import { answerBeforeWriteError, connector, skipContinue, tellNothingSent } from "../../src/net/connector.ts";
+import {
+  answerBeforeWriteError,
+  connector,
+  resetIsNoEnd,
+  skipContinue,
+  tellNothingSent,
+} from "../../src/net/connector.ts";
 import { knock } from "../knock.ts";
 
 /** Milliseconds. */
@@ -26,7 +32,7 @@ export class Pools {
   constructor(patience = PATIENCE) {
     this.patience = patience;
     const options = { timeout: patience.connect, noDelay: true };
-    this.#connect = connector(options, tellNothingSent, answerBeforeWriteError, skipContinue);
+    this.#connect = connector(options, tellNothingSent, answerBeforeWriteError, skipContinue, resetIsNoEnd);
   }
 
   get(address: string, port: number): Pool {

@@ -36,6 +36,7 @@ export function requestHeaders(raw: readonly string[], facts: ForwarderFacts): s
   const headers: string[] = [];
   const listed = listedByConnection(raw);
   let acceptEncoding = "-";
+  let cookieAt: number | undefined;
   let ascii = true;
   for (let i = 0; i + 1 < raw.length; i += 2) {
     const name = raw[i] ?? "";
@@ -43,6 +44,15 @@ export function requestHeaders(raw: readonly string[], facts: ForwarderFacts): s
     const lower = name.toLowerCase();
     if (hopByHop.has(lower) || listed?.has(lower)) continue;
     if (isOurs(lower)) continue;
+    if (lower === "cookie") {
+      // workerd would join the lines with a comma, which is a part of the cookie then (RFC 6265 §5.4, RFC 9113 §8.2.3).
+      if (cookieAt !== undefined) {
+        headers[cookieAt] += `; ${value}`;
+        ascii &&= isAscii(value);
+        continue;
+      }
+      cookieAt = headers.length + 1;
+    }
     if (lower === "accept-encoding") {
       acceptEncoding = acceptEncoding === "-" ? value : `${acceptEncoding}, ${value}`;
       continue;

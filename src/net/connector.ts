@@ -96,6 +96,20 @@ export function skipContinue(socket: Socket): void {
   };
 }
 
+/**
+ * undici takes ECONNRESET, for the sake of macOS, for the end of an answer that only the connection's end delimits: half an
+ * answer would be a whole one. Here a reset is a break, whatever came before it.
+ */
+export function resetIsNoEnd(socket: Socket): void {
+  const destroy = socket._destroy.bind(socket);
+  socket._destroy = (error, done) => {
+    const { code, syscall } = (error ?? {}) as NodeJS.ErrnoException;
+    const cut =
+      code === "ECONNRESET" ? Object.assign(new Error("reset by the server", { cause: error }), { syscall }) : error;
+    destroy(cut, done);
+  };
+}
+
 /** Ends with a reset when undici breaks it off: workerd takes an end alone for a half-close. */
 export function resetWhenBroken(socket: Socket): void {
   const destroy = socket.destroy.bind(socket);

@@ -21,6 +21,11 @@ describe("request", () => {
       ["X-B", "1", "x-a", "2", "X-B", "3"],
       ["X-B", "1", "x-a", "2", "X-B", "3"],
     ],
+    [
+      "joins Cookie lines as cookies are joined",
+      ["Cookie", "a=1", "X-A", "1", "cookie", "b=2"],
+      ["Cookie", "a=1; b=2", "X-A", "1"],
+    ],
     ["keeps Host with its port", ["Host", "shop.localhost:8888"], ["Host", "shop.localhost:8888"]],
     ["drops what is meant for one hop", ["Connection", "keep-alive", "TE", "trailers", "Expect", "100-continue"], []],
     ["drops what Connection lists", ["Connection", "close, X-Trace", "x-trace", "1", "X-Other", "2"], ["X-Other", "2"]],

@@ -106,6 +106,8 @@ export class Exchange implements Dispatcher.DispatchHandler, Occupant {
       socket.on("error", () => socket.destroy());
       socket.on("drain", this.#resume);
       socket.once("close", this.#closed);
+      // node:http does not read it any more, and who does not read sees no FIN.
+      socket.on("readable", this.#lookForEnd);
     } else {
       response.on("drain", this.#resume);
       response.once("close", this.#closed);
@@ -158,6 +160,8 @@ export class Exchange implements Dispatcher.DispatchHandler, Occupant {
       let head = `HTTP/1.1 ${status} Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n`;
       for (let i = 0; i + 1 < headers.length; i += 2) head += `${headers[i]}: ${headers[i + 1]}\r\n`;
       this.#over = true;
+      clearInterval(this.#watch);
+      this.#socket.off("readable", this.#lookForEnd);
       this.#socket.write(`${head}\r\n`, "latin1");
       join(this.#socket, upstream);
     } catch (error) {
@@ -226,8 +230,8 @@ export class Exchange implements Dispatcher.DispatchHandler, Occupant {
   }
 
   clientEnded(): void {
-    // The end of a WebSocket is its server's to answer.
-    if (this.#isUpgrade) return;
+    // The end of a WebSocket is its server's to answer. Before there is one nobody half-closes: such a client has left.
+    if (this.#isUpgrade && this.#over) return;
     const { halfClosedMs, leftMs } = this.#services.limits;
     const prompt = performance.now() - this.#askedAt < PROMPT_MS && this.#response?.headersSent === false;
     const quietMs = prompt ? halfClosedMs : leftMs;
@@ -253,6 +257,11 @@ export class Exchange implements Dispatcher.DispatchHandler, Occupant {
   get requestIsWhole(): boolean {
     return this.#req.complete;
   }
+
+  /** Reads nothing that is there, and so finds the end where nothing is. */
+  readonly #lookForEnd = (): void => {
+    if (this.#socket.readableLength === 0) this.#socket.read();
+  };
 
   readonly #resume = (): void => this.#guarded(() => this.#controller?.resume());
 

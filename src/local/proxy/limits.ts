@@ -22,7 +22,7 @@ export interface Limits {
 
 export const limits: Limits = {
   headMs: 60_000,
-  halfClosedMs: 30_000,
+  halfClosedMs: 10_000,
   leftMs: 1_000,
   lingerMs: 5_000,
   wordMs: 1_000,

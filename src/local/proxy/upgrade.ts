@@ -11,6 +11,7 @@ export function answerOn(req: IncomingMessage, socket: Socket, lingerMs: number)
   response.assignSocket(socket);
   response.once("finish", () => {
     socket.end();
+    socket.removeAllListeners("readable");
     socket.resume();
     destroyLater(socket, lingerMs);
   });

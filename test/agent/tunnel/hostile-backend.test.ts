@@ -94,6 +94,7 @@ const rows: readonly Row[] = [
     "200 ok",
   ],
   ["until the end of the connection", `${HEAD}\r\nok`, "end", "200 ok"],
+  ["the same, cut by a reset", `${HEAD}\r\nok`, "reset", "200 ok BROKE", 1],
   ["HTTP/1.0", "HTTP/1.0 200 OK\r\n\r\nok", "end", "200 ok"],
   ["no reason phrase", "HTTP/1.1 200\r\nContent-Length: 2\r\n\r\nok", "keep", "200 ok"],
   ["a body of a 204", `HTTP/1.1 204 None\r\nContent-Length: 2\r\n\r\nok`, "keep", "204 "],

@@ -197,6 +197,21 @@ describe("a client that half-closes after its request", () => {
     await gone.promise;
   });
 
+  test("and has left before its WebSocket was answered is gone for the edge", async () => {
+    const asked = Promise.withResolvers<void>();
+    const gone = Promise.withResolvers<void>();
+    const upstream = createTcpServer((socket) => {
+      socket.on("error", () => {}).once("close", gone.resolve);
+      socket.once("data", asked.resolve);
+    });
+    const port = await before(upstream, { limits: { halfClosedMs: 200, leftMs: 100 } });
+    const client = connect(port, "127.0.0.1");
+    client.write(`GET / HTTP/1.1\r\n${HOST}Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n`);
+    await asked.promise;
+    client.destroy();
+    await gone.promise;
+  });
+
   test("is gone at once when a write to it fails", async () => {
     const gone = Promise.withResolvers<void>();
     let answer: ServerResponse | undefined;
