@@ -37,6 +37,8 @@ const OURS = [
 export function directAnswer(response: Response): Response | undefined {
   const { status, statusText, headers, webSocket } = response;
   if (status > 599 || (status < 200 && webSocket === null)) return broken(response);
+  // workerd's own word for an answer that is no HTTP, or no handshake: a server's has at least one header.
+  if (status === 502 && headers.keys().next().done === true) return broken(response);
   if (!OURS.some((name) => headers.has(name)) && !namesHeaders(headers.get("connection") ?? "")) return response;
   try {
     return new Response(response.body, { status, statusText, webSocket, headers: directResponseHeaders(headers) });
