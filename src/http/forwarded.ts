@@ -1,6 +1,7 @@
 // What the listener proxy (src/local, on edges of one's own and in `npm start`) tells the Worker beside a request, and what
 // stands in its place on Cloudflare. Every inbound header about the client can be forged but the one that the platform
 // itself overwrites; the proxy proves itself with a secret of this run, and takes a client's own x-postern-* off.
+import { z } from "zod";
 
 /** Set by the listener proxy. Names in lower case. */
 export const FORWARDED = {
@@ -17,9 +18,9 @@ export const FORWARDED = {
   /** Path and query as they came, where a URL parser would change or refuse them: then the URL's own path is "/". */
   target: "x-postern-target",
   /**
-   * Header values that are no ASCII, as a JSON list [name, value, name, value, …] of byte strings (src/wire/bytes.ts), names
-   * in lower case, every line of such a name. The same names stand in the head as they came, where workerd decodes them.
-   * On answers of the TunnelObject too, from the Worker to the proxy.
+   * Header values that are no ASCII, as encodeLines() writes them: names in lower case, every line of such a name, values as
+   * byte strings (src/wire/bytes.ts). The same names stand in the head as they came, where workerd decodes them. On answers
+   * of the TunnelObject too, from the Worker to the proxy.
    */
   raw: "x-postern-raw",
   /**
@@ -30,6 +31,14 @@ export const FORWARDED = {
   /** "1": it came through a trusted proxy, whose X-Forwarded-* of its own (a user, a group) may pass. */
   trusted: "x-postern-trusted",
 } as const;
+
+/** [name, value, name, value, …] of byte strings in base64: workerd warns of every other header value that it writes. */
+export const encodeLines = (lines: readonly string[]): string => btoa(JSON.stringify(lines));
+
+const linesSchema = z.array(z.string()).refine((lines) => lines.length % 2 === 0);
+
+/** Throws where it is not what encodeLines() writes. */
+export const decodeLines = (text: string): readonly string[] => linesSchema.parse(JSON.parse(atob(text)));
 
 /** The admin host's own port: API, tunnels, install manifests, and nothing of a tenant's. */
 export const ADMIN_LISTENER = "admin";

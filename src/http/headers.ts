@@ -7,7 +7,7 @@
 // which servers take for a reason to answer otherwise (nginx stops compressing).
 import { bytesOfText, isAscii, isByteString, textOfBytes } from "../wire/bytes.ts";
 import { hash32 } from "../wire/hash.ts";
-import { FORWARDED } from "./forwarded.ts";
+import { decodeLines, encodeLines, FORWARDED } from "./forwarded.ts";
 
 /** What the edge knows of a request and a backend may be told. */
 export interface RequestFacts {
@@ -126,7 +126,7 @@ export function responseHeaders(flat: readonly string[], proxied: boolean): Head
     if (text === undefined || !appended(result, name, text)) return unpassable(name);
   }
   if (namesHeaders(connection)) for (const name of listed(connection)) result.delete(name);
-  if (odd !== undefined) result.set(FORWARDED.raw, JSON.stringify(linesNamed(flat, odd, result)));
+  if (odd !== undefined) result.set(FORWARDED.raw, encodeLines(linesNamed(flat, odd, result)));
   return result;
 }
 
@@ -208,10 +208,10 @@ function linesOf(text: string): readonly string[] | undefined {
 }
 
 /** FORWARDED.raw by name; empty where there is none. */
-function rawLines(json: string | null | undefined): ReadonlyMap<string, readonly string[]> {
+function rawLines(encoded: string | null | undefined): ReadonlyMap<string, readonly string[]> {
   const lines = new Map<string, string[]>();
-  if (json === null || json === undefined) return lines;
-  const flat = JSON.parse(json) as readonly string[];
+  if (encoded === null || encoded === undefined) return lines;
+  const flat = decodeLines(encoded);
   for (let i = 0; i < flat.length; i += 2) {
     const name = flat[i] as string;
     const value = flat[i + 1] as string;

@@ -1,9 +1,8 @@
 // What the listener proxy changes in a head, as pure functions over raw headers ([name, value, name, value, …], in
 // the order and spelling of the wire, values as byte strings: src/wire/bytes.ts): everything else crosses byte for byte. Must
 // not decide what tenants may send; the Worker strips and sets their headers (src/http).
-import { z } from "zod";
-import { ADMIN_LISTENER, FORWARDED } from "../http/forwarded.ts";
-import { bytesOfText, isAscii, textOfBytes } from "../wire/bytes.ts";
+import { type ADMIN_LISTENER, decodeLines, encodeLines, FORWARDED } from "../http/forwarded.ts";
+import { isAscii } from "../wire/bytes.ts";
 
 /** The local edge's own headers. The Worker believes them only beside the run's secret; a client's are dropped. */
 export interface ForwarderFacts {
@@ -96,7 +95,7 @@ export function responseHeaders(raw: readonly string[]): string[] {
     const lower = name.toLowerCase();
     if (hopByHop.has(lower) || listed?.has(lower)) continue;
     if (lower === FORWARDED.raw) {
-      replaced = parseRawValues(value);
+      replaced = decodeLines(value);
       continue;
     }
     if (lower === "content-length") length = headers.length;
@@ -118,15 +117,7 @@ function rawValues(headers: readonly string[]): string {
     const lower = headers[i]?.toLowerCase() ?? "";
     if (names.has(lower)) lines.push(lower, headers[i + 1] ?? "");
   }
-  // Text for the Worker's Headers, which decode UTF-8.
-  return bytesOfText(JSON.stringify(lines));
-}
-
-const rawValuesSchema = z.array(z.string()).refine((lines) => lines.length % 2 === 0);
-
-/** Throws where the Worker's word cannot be read: then its answer cannot be passed on. */
-function parseRawValues(value: string): string[] {
-  return rawValuesSchema.parse(JSON.parse(textOfBytes(value) ?? ""));
+  return encodeLines(lines);
 }
 
 /** `lines` instead of all lines of their names. */

@@ -1,6 +1,7 @@
 // Header rules as tables, and a naive oracle for whatever the tables forget. headers.worker.test.ts has what only workerd shows.
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
+import { decodeLines, encodeLines } from "../../src/http/forwarded.ts";
 import {
   directRequestHeaders,
   directResponseHeaders,
@@ -269,35 +270,27 @@ const latin1 = "caf\xe9";
 const utf8 = "\xe5\xa4\xa9";
 
 describe("bytes that are no ASCII, in requests", () => {
-  const raw = (...lines: string[]): string => JSON.stringify(lines);
-  test.each<[string, [string, string][], Partial<RequestFacts>, string[] | Refused["reason"], string | undefined]>([
-    ["UTF-8, as the platform decodes it", [["x-a", "\u5929"]], {}, [utf8], "\u5929"],
-    ["letters below U+0100", [["x-a", "B\u00fc"]], {}, ["B\xc3\xbc"], "B\u00fc"],
-    ["no UTF-8, of which nothing is left", [["x-a", "caf\ufffd"]], {}, "bad-request", undefined],
-    ["no UTF-8, which the proxy kept", [["x-a", "caf\ufffd"]], { raw: raw("x-a", latin1) }, [latin1], undefined],
-    ["UTF-8, which the proxy kept", [["x-a", "\u5929"]], { raw: raw("x-a", utf8) }, [utf8], "\u5929"],
-    [
-      "a real U+FFFD, which the proxy kept",
-      [["x-a", "\ufffd"]],
-      { raw: raw("x-a", "\xef\xbf\xbd") },
-      ["\xef\xbf\xbd"],
-      "\ufffd",
-    ],
+  const raw = (...lines: string[]): string => encodeLines(lines);
+  test.each<[string, [string, string][], Partial<RequestFacts>, string[] | Refused["reason"]]>([
+    ["UTF-8, as the platform decodes it", [["x-a", "\u5929"]], {}, [utf8]],
+    ["letters below U+0100", [["x-a", "B\u00fc"]], {}, ["B\xc3\xbc"]],
+    ["no UTF-8, of which nothing is left", [["x-a", "caf\ufffd"]], {}, "bad-request"],
+    ["no UTF-8, which the proxy kept", [["x-a", "caf\ufffd"]], { raw: raw("x-a", latin1) }, [latin1]],
+    ["UTF-8, which the proxy kept", [["x-a", "\u5929"]], { raw: raw("x-a", utf8) }, [utf8]],
+    ["a real U+FFFD, which the proxy kept", [["x-a", "\ufffd"]], { raw: raw("x-a", "\xef\xbf\xbd") }, ["\xef\xbf\xbd"]],
     [
       "several lines of one name",
       [["x-a", "1, caf\ufffd"]],
       { raw: raw("x-a", "1", "x-b", "x", "x-a", latin1) },
       ["1", latin1],
-      undefined,
     ],
     [
       "what the proxy kept of an ASCII value is not asked for",
       [["x-a", "plain"]],
       { raw: raw("x-a", latin1) },
       ["plain"],
-      "plain",
     ],
-  ])("%s", (_name, lines, more, expected, direct) => {
+  ])("%s", (_name, lines, more, expected) => {
     // Node's Headers refuse what workerd's take: text.
     const headers = {
       get: (name: string) => new Map(lines).get(name) ?? null,
@@ -306,12 +299,9 @@ describe("bytes that are no ASCII, in requests", () => {
     const result = requestHeaders(headers, { ...facts, ...more });
     if ("reason" in result) {
       expect(result).toEqual({ reason: expected, detail: expect.stringContaining("x-a") });
-      expect(directRequestHeaders(headers, { ...facts, ...more })).toMatchObject({ reason: expected });
       return;
     }
     expect(pairs(result).flatMap(([name, value]) => (name === "x-a" ? [value] : []))).toEqual(expected);
-    if (direct === undefined)
-      expect(directRequestHeaders(headers, { ...facts, ...more })).toMatchObject({ reason: "bad-request" });
   });
 });
 
@@ -327,7 +317,7 @@ describe("bytes that are no ASCII, in answers", () => {
   test("a proxy gets every line of such a name, as it came, beside a form that any HTTP takes", () => {
     const lines = ["Set-Cookie", "a=1", "X-A", latin1, "set-cookie", `b=${utf8}`, "x-c", "plain", "x-a", "2"];
     const headers = passed(responseHeaders(lines, true));
-    expect(JSON.parse(headers.get("x-postern-raw") ?? "")).toEqual([
+    expect(decodeLines(headers.get("x-postern-raw") ?? "")).toEqual([
       "set-cookie",
       "a=1",
       "x-a",
@@ -348,7 +338,7 @@ describe("bytes that are no ASCII, in answers", () => {
     const hop = passed(responseHeaders(["connection", "x-a", "x-a", latin1, "x-postern-raw", utf8, "x-b", "1"], true));
     expect([...hop]).toEqual([
       ["x-b", "1"],
-      ["x-postern-raw", "[]"],
+      ["x-postern-raw", encodeLines([])],
     ]);
     expect(passed(responseHeaders(["x-b", "1"], true)).has("x-postern-raw")).toBe(false);
   });
@@ -374,7 +364,7 @@ describe("bytes that are no ASCII, in answers", () => {
             ),
           );
           const raw = headers.get("x-postern-raw");
-          const came = raw === null ? values : (JSON.parse(raw) as string[]).filter((_, i) => i % 2 === 1);
+          const came = raw === null ? values : decodeLines(raw).filter((_, i) => i % 2 === 1);
           expect(came).toEqual(values);
         },
       ),

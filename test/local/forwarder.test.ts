@@ -23,7 +23,7 @@ describe("heads", () => {
       "X-Two: 2",
       "x-one: \xe9",
       "X-Two: 1",
-      'x-postern-raw: ["x-one","\xc3\xa9"]',
+      `x-postern-raw: ${btoa('["x-one","\xe9"]')}`,
       "x-postern-forwarder: s3cret",
       "x-postern-client: 127.0.0.1",
       "x-postern-port: 8888",

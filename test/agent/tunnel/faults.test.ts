@@ -28,6 +28,8 @@ function open(stream: ServedStream, { target }: RequestHead): Server {
     stream.respond({ status: 200, headers: [] });
     while (stream.write(new Uint8Array(65_536), false));
   }
+  // Nothing may come before the 101.
+  if (at === "onMessage" || at === "onClose") stream.respond({ status: 101, headers: [] });
   const server: Server = {
     onData: (data) => {
       stream.consumed(data.length);
@@ -85,6 +87,7 @@ describe("a server that throws", () => {
       undefined,
       false,
     );
+    if (at === "onMessage" || at === "onClose") await connection.until(() => connection.stream(id).head !== undefined);
     send(id);
     connection.session.write(other, bytes, true);
     connection.flush();

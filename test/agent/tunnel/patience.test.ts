@@ -35,7 +35,7 @@ function open(): Socket {
   const identity = { node: "n", instance: "i", started: 0, software: "" };
   const connection = new Connection(socket as unknown as WebSocket, identity, { held: 0, limit: BUDGET }, events);
   socket.emit("open");
-  expect(connection.open).toBe(0);
+  expect(connection.open).toEqual({ streams: 0, servers: 0 });
   return socket;
 }
 

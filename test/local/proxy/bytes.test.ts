@@ -2,6 +2,7 @@
 // the Worker says of an answer, however the answer is framed.
 import { connect, createServer as createTcpServer, type Socket } from "node:net";
 import { describe, expect, test } from "vitest";
+import { encodeLines } from "../../../src/http/forwarded.ts";
 import { before, beforeBytes, beforeHandler, raw, read } from "./between.ts";
 
 const HOST = "Host: shop.localhost:8888\r\n";
@@ -13,7 +14,7 @@ const values = [
   ["quotes and backslashes", 'a"\\\xe9"'],
 ] as const;
 const names = ["Location", "Set-Cookie", "Content-Disposition", "X-Anything"];
-const told = (...lines: string[]): string => Buffer.from(JSON.stringify(lines), "utf8").toString("latin1");
+const told = (...lines: string[]): string => encodeLines(lines);
 
 test.each(values)("a request's pass as they came, and are told to the Worker (%s)", async (_, value) => {
   for (const upgrade of ["", "Connection: Upgrade\r\nUpgrade: websocket\r\n"]) {
