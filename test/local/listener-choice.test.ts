@@ -30,33 +30,33 @@ test("one cluster gets no more than its share, and the rest is told in few words
     new Set(),
     any,
   );
-  expect(sorted(ports)).toEqual([80, ...range(1000, 32)]);
+  expect(sorted(ports)).toEqual([80, ...range(1000, 256)]);
   expect(refused.get("a")).toBe(
-    "ports 1032, 1033, 1034, 1035, 1036, 1037, 1038, 1039, 1040, 1041 and 558 more (32 ports are the most for one cluster without --listener-ports)",
+    "ports 1256, 1257, 1258, 1259, 1260, 1261, 1262, 1263, 1264, 1265 and 334 more (256 ports are the most for one cluster without --listener-ports)",
   );
   expect(refused.has("b")).toBe(false);
 });
 
 test("all clusters together get no more than the machine's share, and a newcomer takes nothing that is open", () => {
-  const clusters = new Map(Array.from({ length: 6 }, (_, i) => [`c${i}`, range(2000 + 100 * i, 32)] as const));
+  const clusters = new Map(Array.from({ length: 6 }, (_, i) => [`c${i}`, range(2000 + 300 * i, 256)] as const));
   const before = chooseListeners(clusters, new Set(), any);
-  expect(before.ports.size).toBe(128);
+  expect(before.ports.size).toBe(1_024);
   expect([...before.refused.keys()]).toEqual(["c4", "c5"]);
-  const after = chooseListeners(new Map([...clusters, ["new", range(1, 32)]]), before.ports, any);
+  const after = chooseListeners(new Map([...clusters, ["new", range(1, 256)]]), before.ports, any);
   expect(sorted(after.ports)).toEqual(sorted(before.ports));
-  expect(after.refused.get("new")).toContain("128 ports are the most for all clusters");
+  expect(after.refused.get("new")).toContain("1024 ports are the most for all clusters");
 });
 
 test("ports that clusters share are opened once, and count for each", () => {
   const { ports, refused } = chooseListeners(
     new Map([
-      ["a", range(1, 32)],
-      ["b", range(1, 32)],
+      ["a", range(1, 256)],
+      ["b", range(1, 256)],
     ]),
     new Set(),
     any,
   );
-  expect([ports.size, refused.size]).toEqual([32, 0]);
+  expect([ports.size, refused.size]).toEqual([256, 0]);
 });
 
 test("the owner's list is the only limit where there is one", () => {

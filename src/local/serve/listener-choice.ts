@@ -2,9 +2,9 @@
 // owner does not expect, nor all of them; what is open stays open, so that a newcomer takes nothing from others. Pure.
 import { inRanges, type PortRanges } from "../../routing/port-ranges.ts";
 
-/** Where the owner lists no ports: so many are opened for all clusters, and for one. */
-export const PORTS_MOST = 128;
-export const PORTS_MOST_OF_CLUSTER = 32;
+/** Where the owner lists no ports: so many are opened for all clusters, and for one: twice what one Service may have. */
+export const PORTS_MOST = 1_024;
+export const PORTS_MOST_OF_CLUSTER = 256;
 
 export interface ListenerRules {
   readonly offered: PortRanges;
