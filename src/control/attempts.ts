@@ -2,7 +2,7 @@
 // attempt is taken out before it is judged, so that many at once are counted as well; one that was good is given back.
 // Memory is bounded: SOURCES_MAX buckets an isolate, of which the one that was used longest ago makes way. Nothing survives
 // the isolate, and on Cloudflare each isolate counts for itself.
-import ipaddr from "ipaddr.js";
+import { sourceOf } from "../wire/ranges.ts";
 
 const BURST = 20;
 const REFILL_MS = 1_000;
@@ -39,15 +39,4 @@ export class Attempts {
     const bucket = this.#buckets.get(sourceOf(address));
     if (bucket !== undefined) bucket.left = Math.min(BURST, bucket.left + 1);
   }
-}
-
-/** Of an IPv6 address the first 64 bits: whoever has one has them all. */
-function sourceOf(address: string): string {
-  if (!address.includes(":") || !ipaddr.IPv6.isValid(address)) return address.slice(0, 64);
-  const parsed = ipaddr.IPv6.parse(address);
-  if (parsed.isIPv4MappedAddress()) return parsed.toIPv4Address().toString();
-  return parsed.parts
-    .slice(0, 4)
-    .map((part) => part.toString(16))
-    .join(":");
 }

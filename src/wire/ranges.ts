@@ -19,6 +19,15 @@ export function parseAddress(text: string): Address | undefined {
   return ipaddr.IPv4.isValidFourPartDecimal(text) || ipaddr.IPv6.isValid(text) ? ipaddr.process(text) : undefined;
 }
 
+/** What shares one limit: an IPv4 address, or 64 bits of IPv6, for whoever has one of those addresses has them all. */
+export function sourceOf(address: string): string {
+  const parsed = parseAddress(address);
+  if (parsed === undefined) return address.slice(0, 64);
+  if (!(parsed instanceof ipaddr.IPv6)) return parsed.toString();
+  const [a, b, c, d] = parsed.parts.map((part) => part.toString(16));
+  return `${a}:${b}:${c}:${d}::/64`;
+}
+
 /**
  * Undefined where `text` is not a CIDR such as 192.0.2.0/24 or 2001:db8::/32. One within ::ffff:0:0/96 is the IPv4 range that
  * it maps; a shorter one covers more than that and stays IPv6.

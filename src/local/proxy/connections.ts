@@ -1,9 +1,8 @@
 // The clients' connections: how many there may be, and one request at a time on each. node:http hands over all requests that
 // a client pipelines at once; here they wait for the answers before them, as they would at any server.
 import type { Socket } from "node:net";
-import ipaddr from "ipaddr.js";
 import type { FailureReason } from "../../http/failure.ts";
-import { plainAddress } from "./asker.ts";
+import { parseAddress, sourceOf } from "../../wire/ranges.ts";
 import type { Limits } from "./limits.ts";
 
 /** The exchange that a connection is busy with. */
@@ -80,7 +79,7 @@ export class Connections {
 
   /** Counts it until it closes; says why it may not be, where it may not. */
   admit(socket: Socket): string | undefined {
-    const source = sourceOf(socket.remoteAddress ?? "", this.#trusts);
+    const source = limitedSource(socket.remoteAddress ?? "", this.#trusts);
     const before = source === undefined ? 0 : (this.#bySource.get(source) ?? 0);
     if (this.#count >= this.#limits.connections) return `${this.#count} connections are open, which is the limit`;
     if (before >= this.#limits.perSource)
@@ -102,13 +101,9 @@ export class Connections {
   }
 }
 
-/** What shares one limit: an IPv4 address, an IPv6 /64. Undefined: no limit, because many may stand behind it. */
-export function sourceOf(remote: string, trusts: (address: string) => boolean): string | undefined {
-  const address = plainAddress(remote);
-  if (!ipaddr.isValid(address)) return undefined;
-  const parsed = ipaddr.parse(address);
-  if (parsed.range() === "loopback" || trusts(address)) return undefined;
-  if (parsed.kind() === "ipv4") return address;
-  const [a, b, c, d] = (parsed as ipaddr.IPv6).parts.map((part) => part.toString(16));
-  return `${a}:${b}:${c}:${d}::/64`;
+/** What shares one limit. Undefined: no limit, because many may stand behind it. */
+export function limitedSource(remote: string, trusts: (address: string) => boolean): string | undefined {
+  const address = parseAddress(remote);
+  if (address === undefined || address.range() === "loopback" || trusts(address.toString())) return undefined;
+  return sourceOf(remote);
 }

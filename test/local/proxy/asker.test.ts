@@ -1,7 +1,7 @@
 // Who is believed about the client, as a table; on the wire once.
 import { describe, expect, test, vi } from "vitest";
 import { askerOf } from "../../../src/local/proxy/asker.ts";
-import { sourceOf } from "../../../src/local/proxy/connections.ts";
+import { limitedSource } from "../../../src/local/proxy/connections.ts";
 import { faultLog, wordsFor } from "../../../src/local/proxy/faults.ts";
 import { beforeBytes, cleanup, raw } from "./between.ts";
 
@@ -69,7 +69,7 @@ test.each([
   ["2001:db8:1:2::9", "2001:db8:1:2::/64"],
   ["", undefined],
 ])("%j shares the limit of %j", (address, source) => {
-  expect(sourceOf(address, trusts)).toBe(source);
+  expect(limitedSource(address, trusts)).toBe(source);
 });
 
 test("faults: one line a second, and how many were left out", () => {
