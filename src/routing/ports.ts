@@ -60,8 +60,9 @@ export class ListenerPorts {
     for (const to of tcp) {
       const { port } = to;
       const tls = this.#standard ? HTTPS_PORTS.includes(port) : port === 443;
-      if (tls && !this.#tls) left.tls.push(port);
-      else if (!this.#offered(port)) left.offered.push(port);
+      if (tls && !this.#tls) {
+        if (!isByDefault(service)) left.tls.push(port);
+      } else if (!this.#offered(port)) left.offered.push(port);
       else if (!this.#taken.has(port) && this.#taken.size >= this.#most) left.most.push(port);
       else {
         this.#taken.add(port);
@@ -104,6 +105,9 @@ export class ListenerPorts {
     );
   }
 }
+
+/** A Service without ports of its own offers 80 and 443 (postern.dev/ports): nobody asked for the second. Ports of one's own have names. */
+const isByDefault = ({ ports }: SnapshotService): boolean => ports.length > 1 && ports.every(({ name }) => name === "");
 
 /** "port 80", "ports 80, 81" */
 function portsOf(ports: readonly number[]): string {

@@ -134,6 +134,13 @@ describe("ports", () => {
     });
   });
 
+  test("443 that nobody asked for is not told: a Service without ports offers 80 and 443", () => {
+    const offered = [80, 443].map((port) => ({ name: "", port, protocol: "TCP" as const }));
+    const found = conditions(compiled([service("web", { kind: "ExternalName", ports: offered })], own));
+    expect(found["PortNotOffered"]).toBeUndefined();
+    expect(found["Programmed"]).toMatchObject({ status: "True" });
+  });
+
   test("beside another port 443 is told for itself, and Programmed names what is served", () => {
     const found = conditions(compiled([service("web", { ports: [tcp(80), tcp(443), tcp(8787)] })], own));
     expect(found["Programmed"]?.message).toBe("Served at web-default-home.edge.test on ports 80.");
