@@ -87,7 +87,7 @@ describe("changes", () => {
     await services.patch("mutable", { spec: { ports: [{ port: 8080, targetPort: 8080 }] } });
     await until(async () => {
       const message = (await services.get("mutable")).status.conditions?.[0]?.message;
-      expect(message).toBe(`Served at ${hostnameOf("mutable")} on ports 8080.`);
+      expect(message).toBe(`Served at ${hostnameOf("mutable")} on ports 443, 8080.`);
     });
     expect(await services.hostnames("mutable")).toEqual([hostnameOf("mutable")]);
     expect(stage.agent.patches("mutable").length - before).toBe(1);
