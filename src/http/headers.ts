@@ -1,7 +1,7 @@
 // Header rules of the edge, both ways and for both transports: what is hop-by-hop goes, what only we may say is dropped
 // and set anew, everything else passes byte for byte, or the message is refused. Runs for every request: one pass over the headers, decided by first
 // character or length, nothing compiled or lower-cased without need (names in a Headers are lower case already).
-// Decides nothing about bodies: framing belongs to the transport. Keeps no state.
+// Decides nothing about bodies: framing belongs to the transport. Keeps no state but names of listeners that it has hashed.
 //
 // Loops: each listener adds a mark of its own to CDN-Loop (RFC 8586), and refuses what has that mark already. Not by Via,
 // which servers take for a reason to answer otherwise (nginx stops compressing).
@@ -226,9 +226,22 @@ const MARK = "postern-";
 /** Listeners of this kind that one request may come through, one behind the other. */
 const HOPS_MAX = 16;
 
+/** Each listener's mark, made once; more of them than this, as hosts that somebody invents, are made anew each time. */
+const marks = new Map<string, string>();
+const MARKS_MAX = 1_000;
+
+function markOf({ edge = "", host, port }: RequestFacts): string {
+  const listener = `${edge} ${host} ${port}`;
+  const known = marks.get(listener);
+  if (known !== undefined) return known;
+  const mark = MARK + hash32(listener).toString(16);
+  if (marks.size < MARKS_MAX) marks.set(listener, mark);
+  return mark;
+}
+
 /** CDN-Loop as it goes on; undefined: the request has been here before. */
-function loopMarks(headers: Headers, { edge = "", host, port }: RequestFacts): string | undefined {
-  const mine = MARK + hash32(`${edge} ${host} ${port}`).toString(16);
+function loopMarks(headers: Headers, facts: RequestFacts): string | undefined {
+  const mine = markOf(facts);
   const before = headers.get("cdn-loop");
   if (before === null) return mine;
   let hops = 0;

@@ -57,8 +57,7 @@ export function tellNothingSent(socket: Socket): void {
   const write = socket._write.bind(socket);
   const writev = socket._writev?.bind(socket);
   let heads = 0;
-  const watch = (first: unknown, done: Done, begin: (done: Done) => void): void => {
-    if (!isHead(first)) return begin(done);
+  const watch = (done: Done, begin: (done: Done) => void): void => {
     heads++;
     let atOnce = true;
     begin((error) => {
@@ -67,9 +66,11 @@ export function tellNothingSent(socket: Socket): void {
     });
     atOnce = false;
   };
-  socket._write = (chunk, encoding, done) => watch(chunk, done, (told) => write(chunk, encoding, told));
+  socket._write = (chunk, encoding, done) =>
+    isHead(chunk) ? watch(done, (told) => write(chunk, encoding, told)) : write(chunk, encoding, done);
   if (writev === undefined) return;
-  socket._writev = (chunks, done) => watch(chunks[0]?.chunk, done, (told) => writev(chunks, told));
+  socket._writev = (chunks, done) =>
+    isHead(chunks[0]?.chunk) ? watch(done, (told) => writev(chunks, told)) : writev(chunks, done);
 }
 
 type Done = (error?: Error | null) => void;
@@ -80,11 +81,11 @@ const isHead = (chunk: unknown): boolean => typeof chunk === "string" && !chunk.
 /** A "100 Continue" that nobody asked for is left out of what undici reads: interim.ts. */
 export function skipContinue(socket: Socket): void {
   const interim = new InterimHeads();
-  const write = socket.write.bind(socket) as (...args: unknown[]) => boolean;
+  const write = socket.write.bind(socket) as (chunk: unknown, encoding: unknown, done: unknown) => boolean;
   const read = socket.read.bind(socket) as (size?: number) => Buffer | null;
-  socket.write = (...args: unknown[]): boolean => {
-    if (isHead(args[0])) interim.expect();
-    return write(...args);
+  socket.write = (chunk: unknown, encoding?: unknown, done?: unknown): boolean => {
+    if (isHead(chunk)) interim.expect();
+    return write(chunk, encoding, done);
   };
   socket.read = (size?: number): Buffer | null => {
     for (;;) {

@@ -4,10 +4,10 @@
 // ("latin1"). workerd's Headers are another thing: text, decoded from UTF-8, in which bytes that are no UTF-8 are lost.
 
 /** True where every character is ASCII: then byte string, text and bytes are the same. Most values are. */
-export function isAscii(value: string): boolean {
-  for (let i = 0; i < value.length; i++) if (value.charCodeAt(i) > 0x7f) return false;
-  return true;
-}
+export const isAscii = (value: string): boolean => !beyondAscii.test(value);
+
+// Asked of every header value, and faster than a loop.
+const beyondAscii = /[^\0-\x7f]/;
 
 /** True where each character stands for one byte. */
 export function isByteString(value: string): boolean {
