@@ -4,6 +4,7 @@ import { createHash } from "node:crypto";
 import { once } from "node:events";
 import { type AddressInfo, createServer, type Server, type Socket } from "node:net";
 import { type Field, Reader, valuesOf } from "./wire.ts";
+import { Changes } from "./changes.ts";
 
 export interface Seen {
   readonly line: string;
@@ -48,7 +49,7 @@ export class Backend {
   readonly #sockets = new Set<Socket>();
   readonly #behaviours = new Map<string, Behaviour>();
   readonly #seen = new Map<string, Seen[]>();
-  readonly #waiting = new Set<() => void>();
+  readonly #changes = new Changes();
   port = 0;
   /** What is done where the row has no behaviour of its own. */
   fallback: Behaviour = plainOk;
@@ -81,18 +82,8 @@ export class Backend {
   }
 
   /** Until something that was seen makes it true. */
-  async until(met: () => boolean, withinMs = 10_000): Promise<boolean> {
-    if (met()) return true;
-    const { promise, resolve } = Promise.withResolvers<boolean>();
-    const timer = setTimeout(() => resolve(false), withinMs);
-    const wake = () => met() && resolve(true);
-    this.#waiting.add(wake);
-    try {
-      return await promise;
-    } finally {
-      clearTimeout(timer);
-      this.#waiting.delete(wake);
-    }
+  until(met: () => boolean, withinMs = 10_000): Promise<boolean> {
+    return this.#changes.until(met, withinMs);
   }
 
   close(): void {
@@ -101,7 +92,7 @@ export class Backend {
   }
 
   #wake(): void {
-    for (const wake of [...this.#waiting]) wake();
+    this.#changes.tell();
   }
 
   #serve(socket: Socket): void {

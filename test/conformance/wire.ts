@@ -2,6 +2,7 @@
 // framing of RFC 9112 alone. A client or server library would mend, refuse or hide just what these tests ask about.
 // Text is Latin-1 everywhere here: one character for each byte.
 import { connect as tcpConnect, type Socket } from "node:net";
+import { Changes } from "./changes.ts";
 
 export type Field = readonly [name: string, value: string];
 
@@ -204,7 +205,7 @@ export class Wire implements Disposable {
   #current: Head | undefined;
   #framing: Framing = { kind: "none" };
   readonly #reader: Reader;
-  readonly #waiting = new Set<() => void>();
+  readonly #changes = new Changes();
 
   private constructor(socket: Socket) {
     this.socket = socket;
@@ -276,14 +277,14 @@ export class Wire implements Disposable {
   async answer(withinMs = 10_000): Promise<Answer | undefined> {
     // A 101 has no end of its own.
     const there = () => this.#answers.length > 0 || (this.#current !== undefined && statusOf(this.#current) === 101);
-    await this.#until(() => there() || this.end !== "open" || this.#closed, withinMs);
+    await this.#changes.until(() => there() || this.end !== "open" || this.#closed, withinMs);
     return this.#answers.shift() ?? (this.#current === undefined ? undefined : this.#answer(false));
   }
 
   /** Its head has come, and `bytes` of its body. */
   async head(bytes = 0, withinMs = 10_000): Promise<Answer | undefined> {
     const there = () => this.#answers[0] ?? (this.#current === undefined ? undefined : this.#answer(false));
-    await this.#until(() => {
+    await this.#changes.until(() => {
       const answer = there();
       return (
         (answer !== undefined && (answer.whole || answer.bodyBytes >= bytes)) || this.end !== "open" || this.#closed
@@ -294,7 +295,7 @@ export class Wire implements Disposable {
 
   /** How the other side ended the connection; "open": it did not, within that time. */
   async ended(withinMs: number): Promise<End> {
-    await this.#until(() => this.end !== "open" || this.#closed, withinMs);
+    await this.#changes.until(() => this.end !== "open" || this.#closed, withinMs);
     return this.end;
   }
 
@@ -304,7 +305,7 @@ export class Wire implements Disposable {
   }
 
   async until(met: () => boolean, withinMs = 10_000): Promise<boolean> {
-    return this.#until(met, withinMs);
+    return this.#changes.until(met, withinMs);
   }
 
   [Symbol.dispose](): void {
@@ -327,21 +328,7 @@ export class Wire implements Disposable {
   }
 
   #wake(): void {
-    for (const wake of [...this.#waiting]) wake();
-  }
-
-  async #until(met: () => boolean, withinMs: number): Promise<boolean> {
-    if (met()) return true;
-    const { promise, resolve } = Promise.withResolvers<boolean>();
-    const timer = setTimeout(() => resolve(false), withinMs);
-    const wake = () => met() && resolve(true);
-    this.#waiting.add(wake);
-    try {
-      return await promise;
-    } finally {
-      clearTimeout(timer);
-      this.#waiting.delete(wake);
-    }
+    this.#changes.tell();
   }
 }
 

@@ -26,7 +26,7 @@ export function askerOf(
 }
 
 /** 127.0.0.1, not ::ffff:127.0.0.1. */
-export function plainAddress(address: string): string {
+function plainAddress(address: string): string {
   return address.replace(/^::ffff:(?=\d+\.)/i, "");
 }
 
