@@ -52,10 +52,10 @@ export async function proxy(request: Request, from: Forwarded, env: Env, ctx: Ex
     if (!refreshed && tables.expired(host, Date.now())) return failure("not-programmed", request);
   }
   if (candidates.length === 0) return failure("no-such-listener", request);
-  const response = await serve(arrival, candidates);
+  const served = await serve(arrival, candidates);
   // The object knows no such listener any more (or not yet): once more, from what the objects say now.
-  const gone = request.bodyUsed && arrival.bytes === undefined;
-  if (response.headers.get(UNSENT_HEADER) !== "no-such-listener" || gone) return outward(response);
+  if (served.unsent !== "no-such-listener") return outward(served);
+  if (request.bodyUsed && arrival.bytes === undefined) return outward(served);
   await tables.refresh(env, ctx, host);
   candidates = tables.find(door);
   if (candidates.length === 0) return failure("no-such-listener", request);
@@ -65,6 +65,10 @@ export async function proxy(request: Request, from: Forwarded, env: Env, ctx: Ex
 /** What one cluster came to. */
 interface Served {
   readonly response: Response;
+  /** UNSENT_HEADER of a TunnelObject's answer. */
+  readonly unsent?: string | null;
+  /** It has headers of ours, which have to be taken off. */
+  readonly marked?: boolean;
   /**
    * Whether another cluster may have it. "never": no node of this one saw it, and none is there that it could be sent to in
    * any case. "untried": the same, but nodes that are not available are left, as the last resort. A number: so many nodes may
@@ -74,33 +78,30 @@ interface Served {
 }
 
 /** Tries clusters in order until one has sent the request to a node. */
-async function serve(arrival: Arrival, candidates: readonly Candidate[]): Promise<Response> {
+async function serve(arrival: Arrival, candidates: readonly Candidate[]): Promise<Served> {
   const { request, from } = arrival;
   const [only] = candidates;
-  if (candidates.length === 1 && only !== undefined) {
-    const { response } = await serveBy(arrival, copyOf(arrival), only, DIRECT_SIGHTINGS, true);
-    return response;
-  }
-  if (!(await readBody(arrival))) return clientGone();
+  if (candidates.length === 1 && only !== undefined)
+    return serveBy(arrival, copyOf(arrival), only, DIRECT_SIGHTINGS, true);
+  if (!(await readBody(arrival))) return final(clientGone());
   const replayable = request.body === null || arrival.bytes !== undefined;
   const repeatable = !from.again && replayable && isIdempotent(request.method, request.headers);
   const untried: Candidate[] = [];
   let seen = 0;
-  let response: Response | undefined;
+  let served: Served | undefined;
   for (const [clusters, lastResort] of [[ordered(candidates, Math.random), false] as const, [untried, true] as const])
     for (const candidate of clusters) {
       if (seen >= DIRECT_SIGHTINGS && candidate.match.route.transport === "direct") continue;
       const mine = seen > 0 ? asRepeat(copyOf(arrival)) : copyOf(arrival);
-      const served = await serveBy(arrival, mine, candidate, DIRECT_SIGHTINGS - seen, lastResort);
-      response = served.response;
-      if (served.seen === "final") return response;
+      served = await serveBy(arrival, mine, candidate, DIRECT_SIGHTINGS - seen, lastResort);
+      if (served.seen === "final") return served;
       if (served.seen === "untried") untried.push(candidate);
       if (typeof served.seen === "number") seen += served.seen;
-      if (seen > 0 && !repeatable) return response;
+      if (seen > 0 && !repeatable) return served;
       // A large body that one cluster has begun to read is gone for the next.
-      if (request.bodyUsed && arrival.bytes === undefined) return response;
+      if (request.bodyUsed && arrival.bytes === undefined) return served;
     }
-  return response as Response;
+  return served as Served;
 }
 
 /** For a TunnelObject: so that it and the agent send it once. */
@@ -171,9 +172,12 @@ async function byTunnel(
     shards === 1 ? 0 : route.affinity ? clientHash(from.client) % shards : Math.floor(Math.random() * shards);
   const askedAt = Date.now();
   const response = await env.TUNNEL.getByName(`${table.name}/${shard}`).fetch(request);
-  if (!tables.confirm(table, response.headers.get(GENERATION_HEADER), askedAt))
-    ctx.waitUntil(tables.refresh(env, ctx, door.host));
-  return { response, seen: response.headers.has(UNSENT_HEADER) ? "never" : "final" };
+  const { headers } = response;
+  const generation = headers.get(GENERATION_HEADER);
+  const unsent = headers.get(UNSENT_HEADER);
+  if (!tables.confirm(table, generation, askedAt)) ctx.waitUntil(tables.refresh(env, ctx, door.host));
+  const marked = generation !== null || unsent !== null;
+  return { response, unsent, marked, seen: unsent === null ? "final" : "never" };
 }
 
 const final = (response: Response): Served => ({ response, seen: "final" });
@@ -210,8 +214,8 @@ async function readBody(arrival: Arrival): Promise<boolean> {
 }
 
 /** Takes our own headers off. Wrapped without `encodeBody`: the platform passes encoded bytes on as they are. */
-function outward(response: Response): Response {
-  if (!response.headers.has(GENERATION_HEADER) && !response.headers.has(UNSENT_HEADER)) return response;
+function outward({ response, marked = false }: Served): Response {
+  if (!marked) return response;
   const clean = new Response(response.body, response);
   clean.headers.delete(GENERATION_HEADER);
   clean.headers.delete(UNSENT_HEADER);

@@ -87,8 +87,10 @@ export function forwarded(
 export function targetOf(request: { readonly headers: Headers; readonly url: string }, secret?: string): string {
   const raw = secret === undefined ? null : request.headers.get(FORWARDED.target);
   if (raw !== null) return raw;
-  const at = request.url.indexOf("/", 8);
-  return at < 0 ? "/" : request.url.slice(at);
+  // The runtime makes this text anew each time that it is asked for.
+  const { url } = request;
+  const at = url.indexOf("/", 8);
+  return at < 0 ? "/" : url.slice(at);
 }
 
 /**

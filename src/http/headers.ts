@@ -43,7 +43,7 @@ export function requestHeaders(headers: Headers, facts: RequestFacts): readonly 
   if (loop === undefined) return LOOP;
   const flat = passing(headers, facts, "bytes") as string[] | Refused;
   if ("reason" in flat) return flat;
-  flat.push(...said(facts, loop));
+  say(flat, facts, loop);
   return flat;
 }
 
@@ -54,7 +54,7 @@ export function directRequestHeaders(headers: Headers, facts: RequestFacts): Hea
   const flat = passing(headers, facts, "ascii");
   if (flat === "not-ascii") return copyWithout(headers, facts, loop);
   if ("reason" in flat) return flat;
-  flat.push(...said(facts, loop));
+  say(flat, facts, loop);
   const result = new Headers();
   for (let i = 0; i < flat.length; i += 2) {
     const name = flat[i] as string;
@@ -75,7 +75,8 @@ function copyWithout(headers: Headers, facts: RequestFacts, loop: string): Heade
   result.delete("host");
   if (acceptEncoding !== undefined) result.delete("accept-encoding");
   if (acceptEncoding !== undefined && acceptEncoding !== "") result.set("accept-encoding", acceptEncoding);
-  const ours = said(facts, loop);
+  const ours: string[] = [];
+  say(ours, facts, loop);
   for (let i = 0; i < ours.length; i += 2) result.append(ours[i] as string, ours[i + 1] as string);
   return result;
 }
@@ -85,22 +86,13 @@ const LOOP: Refused = {
   detail: "CDN-Loop says that this request has come through this listener before.",
 };
 
-/** What only the edge says. */
-function said(facts: RequestFacts, loop: string): string[] {
+/** Adds what only the edge says. */
+function say(flat: string[], facts: RequestFacts, loop: string): void {
   const { client, proto, host, port } = facts;
-  const flat = [
-    "cdn-loop",
-    loop,
-    "x-forwarded-proto",
-    proto,
-    "x-forwarded-host",
-    host,
-    "x-forwarded-port",
-    String(port),
-  ];
+  flat.push("cdn-loop", loop);
+  flat.push("x-forwarded-proto", proto, "x-forwarded-host", host, "x-forwarded-port", String(port));
   if (client !== "") flat.push("x-forwarded-for", client);
   flat.push("forwarded", forwarded(facts));
-  return flat;
 }
 
 /**

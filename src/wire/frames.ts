@@ -57,10 +57,11 @@ const maxPayload: Readonly<Record<number, number>> = {
 const isConnectionType = (type: number): boolean => type <= Type.REPORT;
 
 /**
- * The frames of a message, each made when it is asked for: whoever stops at a frame has not paid for those behind it.
- * Throws Violation at the first one that is truncated, too long, unknown or on the wrong stream.
+ * Gives the frames of a message to `take`, each made when its turn has come, until it says false: whoever stops at a frame
+ * has not paid for those behind it. Throws Violation at the first one that is truncated, too long, unknown or on the wrong stream. (A generator would
+ * say the same, and costs three times as much: this runs for every message.)
  */
-export function* decode(message: Uint8Array): Iterable<Frame> {
+export function decode(message: Uint8Array, take: (frame: Frame) => boolean): void {
   if (message.length > MESSAGE_MAX) throw new Violation(`message of ${message.length} bytes exceeds ${MESSAGE_MAX}`);
   if (message.length === 0) throw new Violation("empty message");
   for (let at = 0; at < message.length; ) {
@@ -84,7 +85,8 @@ export function* decode(message: Uint8Array): Iterable<Frame> {
       throw new Violation(`MORE on frame type 0x${type.toString(16)}`);
     const start = at + HEADER;
     if (message.length - start < length) throw new Violation("truncated frame payload");
-    yield { stream, type: type as Type, end, more, payload: message.subarray(start, start + length) };
+    const payload = message.subarray(start, start + length);
+    if (!take({ stream, type: type as Type, end, more, payload })) return;
     at = start + length;
   }
 }

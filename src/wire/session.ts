@@ -240,7 +240,7 @@ export class Session {
     if (this.#dead) return events;
     try {
       let useful = false;
-      for (const each of decode(message)) {
+      decode(message, (each) => {
         this.received++;
         if (now !== undefined) {
           const work = this.#workOf(each);
@@ -253,9 +253,9 @@ export class Session {
         if (each.stream === 0) this.#onConnectionFrame(each, events);
         else if (this.#peer === undefined) throw new Violation("a stream before HELLO");
         else if (!this.#resuming) onStreamFrame(this.#streams, each, events);
-        if (this.#dead) break;
-        if (this.#outbox.overflowing) throw new Violation("the peer provokes answers and reads none");
-      }
+        if (this.#outbox.overflowing && !this.#dead) throw new Violation("the peer provokes answers and reads none");
+        return !this.#dead;
+      });
     } catch (error) {
       if (!(error instanceof Violation)) throw error;
       this.#die(events, limits.CLOSE_VIOLATION, `protocol violation: ${error.message}`, false);

@@ -44,7 +44,11 @@ function flagOf(type: number): number {
 }
 
 /** All frames of a message. */
-const all = (message: Uint8Array): Frame[] => [...decode(message)];
+const all = (message: Uint8Array): Frame[] => {
+  const frames: Frame[] = [];
+  decode(message, (frame) => frames.push(frame) > 0);
+  return frames;
+};
 const plain = (frame: Frame): PlainFrame => ({
   stream: frame.stream,
   flags: frame.type | (frame.end ? END : 0) | (frame.more ? MORE : 0),

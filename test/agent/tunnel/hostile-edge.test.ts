@@ -33,7 +33,7 @@ class RawEdge {
   constructor(socket: WebSocket) {
     this.socket = socket;
     socket.on("message", (data: Buffer, isBinary) => {
-      if (isBinary) this.frames.push(...decode(data));
+      if (isBinary) decode(data, (frame) => this.frames.push(frame) > 0);
       this.#wake();
     });
     socket.on("close", () => {
