@@ -1,4 +1,5 @@
-// Checks who imports whom: the table of DESIGN.md §5, no cycles, nothing unreachable. Run by `npm run layers`.
+// Checks who imports whom: the table below (docs/design.md, section 2, explains it), no cycles, nothing unreachable. Run by
+// `npm run layers`.
 // Must never pass for want of looking: with TypeScript 7 alone dependency-cruiser skips .ts files and only warns, so the
 // files it read are compared with the files on disk.
 import { globSync } from "node:fs";

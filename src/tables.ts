@@ -1,8 +1,9 @@
 // What this isolate knows of the deployment: the directory (hostname -> clusters) and those clusters' tables, with when each
 // was last checked. Plain data in globals: never a stub, a promise or a stream of some request.
-// Freshness (WORKERS.md): served from what was checked at most 5 s ago, renewed in the background from 3 s on; beyond 5 s,
-// and before any 404, one bounded refresh; while the objects cannot be reached, 60 s at most. Each thing is asked for by one
-// request at a time: the others look whether its answer has come, since workerd ties a promise to the request that made it.
+// Freshness (docs/design.md, section 4): served from what was checked at most 5 s ago, renewed in the background from 3 s on;
+// beyond 5 s, and before any 404, one bounded refresh; while the objects cannot be reached, 60 s at most. Each thing is asked
+// for by one request at a time: the others look whether its answer has come, since workerd ties a promise to the request that
+// made it.
 import type { ClusterRpc, DirectoryEntry, GatewayRpc, Member, ProbeState } from "./objects/contract.ts";
 import { type Door, hostnameOf, index, type Match, match, type TableIndex } from "./routing/match.ts";
 
