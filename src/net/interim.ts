@@ -60,7 +60,7 @@ export class InterimHeads {
 function isInterim(bytes: Buffer, at: number): boolean {
   const length = Math.min(bytes.length - at, START.length);
   for (let i = 0; i < length; i++) {
-    const byte = bytes[at + i];
+    const byte = bytes.readUInt8(at + i);
     // The version's second digit, and the status's; without a phrase the line ends there.
     if (i === 7 || i === 10 || i === 11 ? byte < 0x30 || byte > 0x39 : byte !== START[i] && !(i === 12 && byte === CR))
       return false;
