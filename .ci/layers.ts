@@ -1,5 +1,4 @@
-// Checks who imports whom: the table below (docs/design.md, section 2, explains it), no cycles, nothing unreachable. Run by
-// `npm run layers`.
+// Checks who imports whom: the table below (why: docs/design.md, the map), no cycles, nothing unreachable. Run by `npm run layers`.
 // Must never pass for want of looking: with TypeScript 7 alone dependency-cruiser skips .ts files and only warns, so the
 // files it read are compared with the files on disk.
 import { globSync } from "node:fs";
@@ -12,44 +11,54 @@ interface Layer {
   readonly types?: readonly string[];
 }
 
-const decide = ["src/wire/", "src/routing/", "src/balance/", "src/health/", "src/http/"];
-/** The request's way through the Worker: proxy.ts, and what it remembers between requests. */
-const way = ["src/tables.ts", "src/direct.ts"];
-const contract = "src/objects/contract.ts";
+const http = "src/edge/http/";
+const routing = "src/edge/routing/";
+const forward = "src/edge/forward/";
+const rpc = "src/edge/rpc/";
+const env = "src/edge/env.ts";
 
 const layers: Record<string, Layer> = {
-  "src/worker.ts": { values: ["src/"] },
-  "src/env.ts": { values: [], types: ["src/objects/"] },
-  "src/proxy.ts": { values: [...decide, ...way, "src/transport/", contract], types: ["src/env.ts"] },
-  "src/tables.ts": { values: [...decide, contract], types: ["src/env.ts"] },
-  "src/direct.ts": { values: [...decide, "src/transport/", contract], types: ["src/env.ts"] },
-  "src/wire/": { values: [] },
-  "src/routing/": { values: ["src/wire/"] },
-  "src/balance/": { values: ["src/wire/"] },
-  "src/health/": { values: ["src/wire/"] },
-  "src/http/": { values: ["src/wire/"] },
-  "src/transport/": { values: ["src/wire/", "src/http/"] },
-  "src/objects/": { values: [...decide, "src/transport/"], types: ["src/env.ts"] },
-  "src/control/": { values: ["src/wire/", "src/http/", contract], types: ["src/env.ts", "src/routing/table.ts"] },
-  "src/console/": { values: ["src/control/"], types: ["src/env.ts", contract] },
-  // What both Node.js programs (listener proxy and agent) do with sockets.
-  "src/net/": { values: [] },
-  // Which ports the owner offers is one rule for the table and for the sockets.
-  "src/local/": { values: ["src/wire/", "src/http/", "src/net/", "src/routing/port-ranges.ts"] },
+  // What both ends, edge and agent, are made of.
+  "src/shared/": { values: [] },
+  "src/shared/http/": { values: [] },
+  "src/shared/wire/": { values: ["src/shared/http/"] },
+  "src/shared/model/": { values: ["src/shared/net/"] },
+  "src/shared/balance/": { values: [], types: ["src/shared/model/"] },
+  "src/shared/health/": { values: [] },
+  "src/shared/net/": { values: [] },
+  "src/shared/upstream/": { values: [] },
+  // The edge. A request's way goes down this list, and never up again.
+  "src/edge/worker.ts": { values: ["src/edge/"] },
+  "src/edge/request/": { values: ["src/shared/", http, routing, forward, "src/edge/direct/", rpc], types: [env] },
+  "src/edge/tunnel/": { values: ["src/shared/", http, routing, forward, rpc], types: [env] },
+  "src/edge/direct/": { values: ["src/shared/", http, routing, forward], types: [rpc, env] },
+  "src/edge/forward/": { values: ["src/shared/", http], types: ["src/edge/tunnel/"] },
+  "src/edge/routing/": { values: ["src/shared/"] },
+  "src/edge/http/": { values: ["src/shared/"] },
+  // What it decides by, and how that is changed.
+  "src/edge/cluster/": { values: ["src/shared/", routing, "src/edge/storage/", rpc, http], types: [env, "src/edge/tunnel/"] },
+  "src/edge/directory/": { values: ["src/shared/", routing, "src/edge/storage/", rpc], types: [env] },
+  "src/edge/storage/": { values: [] },
+  "src/edge/rpc/": { values: ["src/shared/"], types: [routing, "src/edge/"] },
+  "src/edge/control/": { values: ["src/shared/", http, rpc], types: [env, "src/edge/routing/table.ts"] },
+  "src/edge/env.ts": { values: [], types: ["src/edge/"] },
+  // Node.js: an edge of one's own, and `npm start`. Which ports the owner offers is one rule for the table and for the sockets.
+  "src/host/": { values: ["src/shared/", http, "src/edge/routing/port-ranges.ts"] },
+  "src/demo/": { values: ["src/host/", "src/shared/", http, "src/edge/routing/port-ranges.ts"] },
   // Binds all of the agent; the lines below bind its folders further.
-  "agent/": { values: ["src/wire/", "src/net/"] },
+  "agent/": { values: ["src/shared/"] },
   "agent/kube/": { values: [] },
-  "agent/source/": { values: ["src/wire/", "agent/kube/"] },
-  "agent/plan/": { values: ["src/wire/"], types: ["agent/source/"] },
-  "agent/dataplane/": { values: ["src/wire/", "agent/plan/"] },
-  "agent/tunnel/": { values: ["src/wire/", "src/net/", "agent/dataplane/userspace/", "agent/knock.ts"] },
+  "agent/source/": { values: ["src/shared/", "agent/kube/"] },
+  "agent/plan/": { values: ["src/shared/"], types: ["agent/source/"] },
+  "agent/dataplane/": { values: ["src/shared/", "agent/plan/"] },
+  "agent/tunnel/": { values: ["src/shared/", "agent/dataplane/userspace/", "agent/knock.ts"] },
   // The status writer reads the API server's answers with the same schema as the source.
-  "agent/publish/": { values: ["src/wire/", "agent/kube/", "agent/source/resources.ts"], types: ["agent/source/"] },
-  "agent/health/": { values: ["src/wire/", "agent/plan/", "agent/knock.ts"] },
+  "agent/publish/": { values: ["src/shared/", "agent/kube/", "agent/source/resources.ts"], types: ["agent/source/"] },
+  "agent/health/": { values: ["src/shared/", "agent/plan/", "agent/knock.ts"] },
 };
 
 /** Where programs start. Everything else must be reached from here. */
-const entries = "^(src/worker\\.ts|src/local/|agent/(main|health/probe|manifests/flatten)\\.ts)";
+const entries = "^(src/edge/worker\\.ts|src/(host|demo)/|agent/(main|health/probe|manifests/flatten)\\.ts)";
 
 const starts = (path: string): string => `^${path.replaceAll(".", "\\.")}${path.endsWith("/") ? "" : "$"}`;
 
@@ -77,8 +86,8 @@ const layerRules = Object.entries(layers).flatMap(([from, { values, types = [] }
 });
 
 /** No platform, no package but the two that parse: what lives here runs and is tested anywhere. */
-const pure = "^(src/(wire|routing|balance|health|http)|agent/plan)/";
-const edge = { path: "^src/", pathNot: "^src/(local|net)/" };
+const pure = "^(src/shared/(wire|http|model|balance|health|net)|src/edge/(routing|http)|agent/plan)/";
+const edge = { path: "^src/(edge|shared)/", pathNot: "^src/shared/upstream/" };
 
 const rules: IForbiddenRuleType[] = [
   ...layerRules,
@@ -104,7 +113,7 @@ const rules: IForbiddenRuleType[] = [
     name: "programs use no package of development",
     severity: "error",
     // The local edge is a tool of development: it starts wrangler.
-    from: { path: "^(src|agent)/", pathNot: "^src/local/" },
+    from: { path: "^(src|agent)/", pathNot: "^src/(host|demo)/" },
     to: { dependencyTypes: ["npm-dev", "npm-no-pkg", "npm-unknown"], dependencyTypesNot: ["type-only"] },
   },
   {
@@ -125,11 +134,11 @@ const rules: IForbiddenRuleType[] = [
     from: { path: entries },
     to: { path: "^(src|agent)/", pathNot: entries, reachable: false },
   },
-  // Files of src/local/ may be programs of their own: no import shows them.
+  // Files of src/host/ and src/demo/ may be programs of their own: no import shows them.
   {
     name: "no orphans",
     severity: "error",
-    from: { path: "^(src|agent)/", pathNot: "^src/local/", orphan: true },
+    from: { path: "^(src|agent)/", pathNot: "^src/(host|demo)/", orphan: true },
     to: {},
   },
 ];

@@ -4,7 +4,7 @@
 import { networkInterfaces } from "node:os";
 import { isDeepStrictEqual } from "node:util";
 import type { Logger } from "pino";
-import type { PublishResult } from "../src/wire/snapshot.ts";
+import type { PublishResult } from "../src/shared/model/snapshot.ts";
 import type { Applied } from "./dataplane/executor.ts";
 import { userspaceAlgorithms } from "./dataplane/userspace/balance/index.ts";
 import { Backends } from "./dataplane/userspace/endpoints.ts";

@@ -8,7 +8,7 @@ import { parseArgs } from "node:util";
 import { z } from "zod";
 import { isInPod } from "./kube/access.ts";
 import { addressTypes } from "./plan/nodes.ts";
-import { parseAddress, parseRange } from "../src/wire/ranges.ts";
+import { parseAddress, parseRange } from "../src/shared/net/ranges.ts";
 
 export const help = `The Postern agent: runs on every node, dials out to the edge and serves what comes back.
 

@@ -2,7 +2,7 @@
 // somebody wrote, and the pods are ready. Opens a TCP connection to ready endpoints of each exposed Service port until one
 // accepts, and closes it at once; nothing is sent, and a port that was accepted once is left alone. Only refusals count, a few
 // in a row: a time-out may be the network's fault. Used by the leader alone. Survives a restart: nothing.
-import type { SnapshotService } from "../../src/wire/snapshot.ts";
+import type { SnapshotService } from "../../src/shared/model/snapshot.ts";
 import { type Knock, knock as dial } from "../knock.ts";
 
 export interface ListeningOptions {

@@ -25,7 +25,7 @@ export function generated(): Readonly<Record<string, string>> {
   const literal = flatten().replaceAll(/[\\`]|\$\{/g, "\\$&");
   return {
     "agent/manifests/postern.yaml": yamlHead + flatten(),
-    "src/control/install-template.ts": `${moduleHead}export const installTemplate = \`${literal}\`;\n`,
+    "src/edge/control/install-template.ts": `${moduleHead}export const installTemplate = \`${literal}\`;\n`,
   };
 }
 

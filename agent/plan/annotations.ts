@@ -7,9 +7,9 @@ import {
   hostnameSchema,
   type NodeAlgorithm,
   nodeAlgorithms,
-} from "../../src/wire/snapshot.ts";
+} from "../../src/shared/model/snapshot.ts";
 import type { KubeNode, KubeService } from "../source/resources.ts";
-import { parseAddress, parseRange } from "../../src/wire/ranges.ts";
+import { parseAddress, parseRange } from "../../src/shared/net/ranges.ts";
 
 /** A port offered by a Service that lists none of its own (Headless, ExternalName). */
 export interface OfferedPort {

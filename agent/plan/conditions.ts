@@ -1,6 +1,6 @@
 // What an owner should know about an exposed Service before asking "why 503?": the usual slips between Service, slices and
 // pods, each with the command to run next. Pure. No counts and no times: a condition changes when its cause does.
-import type { Condition, EndpointAlgorithm } from "../../src/wire/snapshot.ts";
+import type { Condition, EndpointAlgorithm } from "../../src/shared/model/snapshot.ts";
 import type { KubeService } from "../source/resources.ts";
 import type { ServiceSettings } from "./annotations.ts";
 import type { ServiceEndpoint } from "./endpoints.ts";

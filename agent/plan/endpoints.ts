@@ -2,7 +2,7 @@
 // (pkg/proxy: endpointslicecache, topology), so that a packet and a tunnel stream end at the same pods.
 import type { KubeEndpointSlice, KubeService } from "../source/resources.ts";
 import { isHeadless } from "./eligible.ts";
-import { parseAddress } from "../../src/wire/ranges.ts";
+import { parseAddress } from "../../src/shared/net/ranges.ts";
 import type { OfferedPort } from "./annotations.ts";
 
 export type Family = "IPv4" | "IPv6";

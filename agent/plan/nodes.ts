@@ -1,6 +1,6 @@
 // Which nodes may be given new streams, and what the edge should know of them. Pure. Excluded means "gets no new streams":
 // its pods stay reachable through other nodes. A cordoned or NotReady node stays; whether it answers is measured.
-import type { SnapshotNode } from "../../src/wire/snapshot.ts";
+import type { SnapshotNode } from "../../src/shared/model/snapshot.ts";
 import type { KubeNode } from "../source/resources.ts";
 import { nodeSettings } from "./annotations.ts";
 

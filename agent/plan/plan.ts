@@ -1,6 +1,6 @@
 // The ForwardingPlan: what one node should do, computed from Observed and the node's own name. Four executors
 // (nftables, iptables, ipvs, userspace) execute this same plan. Pure data, sorted, so that equal plans are deep-equal.
-import type { EndpointAlgorithm } from "../../src/wire/snapshot.ts";
+import type { EndpointAlgorithm } from "../../src/shared/model/snapshot.ts";
 
 export interface ForwardingPlan {
   /** The node this plan is for. */

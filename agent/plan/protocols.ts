@@ -1,7 +1,7 @@
 // What the pods of a Service are said to speak (appProtocol) against what Postern speaks to them: HTTP/1.1 without TLS,
 // WebSockets included. Pure. Nothing is refused for it, because many a server speaks HTTP/1.1 beside what it is said to speak:
 // the owner is told, with the remedy, before a client's 502 asks.
-import type { Condition } from "../../src/wire/snapshot.ts";
+import type { Condition } from "../../src/shared/model/snapshot.ts";
 import type { KubeEndpointSlice } from "../source/resources.ts";
 import { condition, namedPort } from "./conditions.ts";
 import type { ServicePortPlan } from "./ports.ts";

@@ -1,7 +1,12 @@
 // Observed → the snapshot that the edge gets. Pure and sorted: every agent that observes the same builds the same, whatever
 // node it runs on, and the edge sees at once that nothing changed. Always within the limits of snapshotSchema, so that
 // one odd Service cannot keep the whole cluster's snapshot from being accepted.
-import type { EndpointAlgorithm, Snapshot, SnapshotEndpoint, SnapshotService } from "../../src/wire/snapshot.ts";
+import type {
+  EndpointAlgorithm,
+  Snapshot,
+  SnapshotEndpoint,
+  SnapshotService,
+} from "../../src/shared/model/snapshot.ts";
 import type { KubeService } from "../source/resources.ts";
 import type { Observed } from "../source/source.ts";
 import { serviceSettings } from "./annotations.ts";

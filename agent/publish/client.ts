@@ -5,7 +5,7 @@ import { promisify } from "node:util";
 import { gzip } from "node:zlib";
 import { Agent, request } from "undici";
 import { z } from "zod";
-import { type PublishResult, publishResultSchema, type SnapshotGeneration } from "../../src/wire/snapshot.ts";
+import { type PublishResult, publishResultSchema, type SnapshotGeneration } from "../../src/shared/model/snapshot.ts";
 import { parseJson, reasonOf } from "../kube/api.ts";
 import type { Outcome } from "./decide.ts";
 

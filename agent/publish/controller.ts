@@ -3,7 +3,7 @@
 // Order: a Service is marked (finalizer and condition) before it is published, published before its address is written, and
 // gone from the edge before its finalizer is.
 import type { Logger } from "pino";
-import type { PublishResult, Snapshot } from "../../src/wire/snapshot.ts";
+import type { PublishResult, Snapshot } from "../../src/shared/model/snapshot.ts";
 import type { KubeApi } from "../kube/api.ts";
 import type { KubeService } from "../source/resources.ts";
 import type { Observed } from "../source/source.ts";

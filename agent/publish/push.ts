@@ -3,7 +3,7 @@
 // Survives a restart: nothing; a new process claims a new epoch. A refused token ends it until the file has another.
 import { setTimeout as delay } from "node:timers/promises";
 import type { Logger } from "pino";
-import type { PublishResult, Snapshot } from "../../src/wire/snapshot.ts";
+import type { PublishResult, Snapshot } from "../../src/shared/model/snapshot.ts";
 import { EdgeClient, type Target } from "./client.ts";
 import { decide, freshMemory, type Memory, type Outcome } from "./decide.ts";
 

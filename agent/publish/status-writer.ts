@@ -2,7 +2,7 @@
 // the memory of what was written. One patch a Service at a time, a few Services at once; only where something differs.
 // Survives a restart: nothing; the status itself is the memory.
 import type { Logger } from "pino";
-import type { PublishResult, Snapshot } from "../../src/wire/snapshot.ts";
+import type { PublishResult, Snapshot } from "../../src/shared/model/snapshot.ts";
 import type { KubeApi } from "../kube/api.ts";
 import type { KubeService } from "../source/resources.ts";
 import { type Attempt, attempt } from "./attempt.ts";

@@ -2,7 +2,7 @@
 // `services/status` subresource: hostnames, conditions and the finalizer.
 // Ours is what carries our condition postern.dev/Programmed. It is written together with the finalizer, so that neither is
 // ever alone: what lacks it belongs to somebody else, and neither its finalizer nor its status is touched.
-import { type Condition, hostnameSchema } from "../../src/wire/snapshot.ts";
+import { type Condition, hostnameSchema } from "../../src/shared/model/snapshot.ts";
 import type { KubeService } from "../source/resources.ts";
 
 /** The name under which our patches appear in managedFields. */

@@ -1,6 +1,6 @@
 // Which Events a change of a Service's status is worth. Pure. One fixed message a reason, or the condition's own, which has
 // no counts and no times in it: so equal Events are found equal and counted instead of repeated.
-import type { Condition } from "../../src/wire/snapshot.ts";
+import type { Condition } from "../../src/shared/model/snapshot.ts";
 import type { KubeService } from "../source/resources.ts";
 import { PROGRAMMED, type StatusPatch } from "./status.ts";
 

@@ -8,7 +8,7 @@ import {
   PONG_PATIENCE_SECONDS,
   PROTOCOL_VERSIONS,
   SOCKET_BUFFER_MAX,
-} from "../../src/wire/limits.ts";
+} from "../../src/shared/wire/limits.ts";
 import {
   type GoAway,
   type Hello,
@@ -16,8 +16,8 @@ import {
   type RequestHead,
   Reset,
   type ResponseHead,
-} from "../../src/wire/messages.ts";
-import { type Budget, Session, type SessionEvent } from "../../src/wire/session.ts";
+} from "../../src/shared/wire/messages.ts";
+import { type Budget, Session, type SessionEvent } from "../../src/shared/wire/session.ts";
 
 /** Who serves a stream. After onReset nothing comes any more. */
 export interface Server {

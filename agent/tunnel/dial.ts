@@ -1,7 +1,7 @@
 // Opens the WebSocket to one shard. The only place that knows its URL, its credentials and its masking.
 import { isIP } from "node:net";
 import { WebSocket } from "ws";
-import { MESSAGE_MAX } from "../../src/wire/limits.ts";
+import { MESSAGE_MAX } from "../../src/shared/wire/limits.ts";
 
 export interface DialTarget {
   /** Base URL of the edge's API. */

@@ -4,8 +4,8 @@
 import { type ClientRequest, type IncomingMessage, validateHeaderName, validateHeaderValue } from "node:http";
 import { connect, type Socket } from "node:net";
 import { WebSocket } from "ws";
-import { WEBSOCKET_MESSAGE_MAX } from "../../src/wire/limits.ts";
-import type { RequestHead } from "../../src/wire/messages.ts";
+import { WEBSOCKET_MESSAGE_MAX } from "../../src/shared/wire/limits.ts";
+import type { RequestHead } from "../../src/shared/wire/messages.ts";
 import { HEAD_BYTES, type Patience } from "./pools.ts";
 
 const KEEP_ALIVE_MS = 60_000;

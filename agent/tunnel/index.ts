@@ -2,9 +2,9 @@
 // supervise.ts's decision. Nothing survives a restart of the agent but its name.
 import type { Logger } from "pino";
 import type { WebSocket } from "ws";
-import { BUDGET } from "../../src/wire/limits.ts";
-import type { Report, RequestHead } from "../../src/wire/messages.ts";
-import type { Budget } from "../../src/wire/session.ts";
+import { BUDGET } from "../../src/shared/wire/limits.ts";
+import type { Report, RequestHead } from "../../src/shared/wire/messages.ts";
+import type { Budget } from "../../src/shared/wire/session.ts";
 import type { Backends } from "../dataplane/userspace/endpoints.ts";
 import { Connection, type ServedStream, type Server } from "./connection.ts";
 import { dial } from "./dial.ts";

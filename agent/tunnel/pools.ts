@@ -7,7 +7,7 @@ import {
   resetIsNoEnd,
   skipContinue,
   tellNothingSent,
-} from "../../src/net/connector.ts";
+} from "../../src/shared/upstream/connector.ts";
 import { knock } from "../knock.ts";
 
 /** Milliseconds. */

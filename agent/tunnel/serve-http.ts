@@ -3,9 +3,9 @@
 // after a look (#look). Every answer passes once; a broken one resets the stream and never ends it.
 import { Readable } from "node:stream";
 import type { Dispatcher } from "undici";
-import { NothingSent } from "../../src/net/connector.ts";
-import { declaredLength } from "../../src/wire/http.ts";
-import { type RequestHead, Reset } from "../../src/wire/messages.ts";
+import { NothingSent } from "../../src/shared/upstream/connector.ts";
+import { declaredLength } from "../../src/shared/http/declared-length.ts";
+import { type RequestHead, Reset } from "../../src/shared/wire/messages.ts";
 import type { Backend, EndpointState } from "../dataplane/userspace/endpoints.ts";
 import type { ServedStream, Server } from "./connection.ts";
 import type { Pools } from "./pools.ts";

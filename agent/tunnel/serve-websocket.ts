@@ -2,7 +2,7 @@
 // both ways under credit, and the close codes. Each hop answers its own pings. When a handshake is made again: tries.ts.
 import type { IncomingMessage } from "node:http";
 import { WebSocket } from "ws";
-import { type RequestHead, Reset } from "../../src/wire/messages.ts";
+import { type RequestHead, Reset } from "../../src/shared/wire/messages.ts";
 import type { Backend, EndpointState } from "../dataplane/userspace/endpoints.ts";
 import type { ServedStream, Server } from "./connection.ts";
 import { type HandshakeFailure, type HandshakeHeaders, handshakeHeaders, shakeHands } from "./handshake.ts";

@@ -1,5 +1,5 @@
 // When to redial: a pure decision. Full jitter, for ever, except after a permanent refusal; then only a changed token helps.
-import { CLOSE_REVOKED } from "../../src/wire/limits.ts";
+import { CLOSE_REVOKED } from "../../src/shared/wire/limits.ts";
 
 /** How a connection, or the attempt to make one, ended. */
 export interface Ended {

@@ -1,7 +1,7 @@
-// To which endpoint a request goes next, and what giving up means: src/wire/repeat.ts, on the node. Owns the order of
+// To which endpoint a request goes next, and what giving up means: src/shared/http/repeat.ts, on the node. Owns the order of
 // endpoints of one request; dials nothing.
-import { type RequestHead, Reset } from "../../src/wire/messages.ts";
-import { AGENT_SIGHTINGS, isIdempotentMethod, UNSENT_MAX } from "../../src/wire/repeat.ts";
+import { type RequestHead, Reset } from "../../src/shared/wire/messages.ts";
+import { AGENT_SIGHTINGS, isIdempotentMethod, UNSENT_MAX } from "../../src/shared/http/repeat.ts";
 import type { EndpointState } from "../dataplane/userspace/endpoints.ts";
 
 export class Tries {

@@ -32,7 +32,7 @@ export async function ensureEdge(refuse: Refuse): Promise<void> {
   if (isRunning("edge") && running !== wanted) await endProcess("edge", "SIGTERM");
   writeFileSync(started, wanted);
   ensureProcess("edge", [
-    ...[...inside(control.netns), process.execPath, `${root}src/local/serve/main.ts`],
+    ...[...inside(control.netns), process.execPath, `${root}src/host/main.ts`],
     ...["--address", control.address, "--domain", edge.domain, "--port", String(edge.port)],
     ...["--state", `${edge.folder}/state`, "--refuse", refuse],
   ]);

@@ -1,9 +1,9 @@
 // Uploads of all sizes while nodes stop, go on and die and workerd starts anew: what was answered 2xx is stored whole, nothing
-// whole is anything else than what was sent, and nothing is stored more often than src/wire/repeat.ts allows.
+// whole is anything else than what was sent, and nothing is stored more often than src/shared/http/repeat.ts allows.
 import { createHash, randomInt } from "node:crypto";
 import { setTimeout as delay } from "node:timers/promises";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { SIGHTINGS_MAX } from "../../src/wire/repeat.ts";
+import { SIGHTINGS_MAX } from "../../src/shared/http/repeat.ts";
 import { isAlive } from "../e2e/emulation.ts";
 import { Backend, response } from "./backend.ts";
 import { type EdgeProgram, inFlight, startEdge, statusAt } from "./programs.ts";

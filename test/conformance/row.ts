@@ -1,7 +1,7 @@
 // One row of the table: bytes from a client, what the server behind does, and what must come of it. The same bytes go to
 // that server straight, and through each way that Postern has; expectations compare the two.
 import { setTimeout as delay } from "node:timers/promises";
-import { isIdempotentMethod } from "../../src/wire/repeat.ts";
+import { isIdempotentMethod } from "../../src/shared/http/repeat.ts";
 import type { Backend, Behaviour, Seen } from "./backend.ts";
 import type { Door } from "./programs.ts";
 import { type Answer, type End, type Field, valuesOf, Wire } from "./wire.ts";

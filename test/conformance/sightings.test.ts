@@ -1,4 +1,4 @@
-// How often servers see one request, for every way in which their answer can break: what src/wire/repeat.ts allows, counted
+// How often servers see one request, for every way in which their answer can break: what src/shared/http/repeat.ts allows, counted
 // where it counts. POST and PATCH once; the others by its numbers, and once where the answer came and could not be used.
 import { setTimeout as delay } from "node:timers/promises";
 import { afterAll, beforeAll, expect, test } from "vitest";
@@ -9,7 +9,7 @@ import { type EdgeProgram, inFlight, startEdge } from "./programs.ts";
 import { type Answer, Wire } from "./wire.ts";
 
 const BACKENDS = ["127.52.1.1", "127.52.1.2"];
-/** By src/wire/repeat.ts, of an idempotent request whose answer broke: two by the agent, or three nodes by transport direct. */
+/** By src/shared/http/repeat.ts, of an idempotent request whose answer broke: two by the agent, or three nodes by transport direct. */
 const MOST = { tun: 2, dir: 3 };
 const transports = ["tun", "dir"] as const;
 const methods = ["GET", "HEAD", "PUT", "DELETE", "OPTIONS", "POST", "PATCH"];

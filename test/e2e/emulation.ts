@@ -39,7 +39,7 @@ export class Emulation {
     more: Readonly<Record<string, string>> = {},
   ): Promise<Emulation> {
     const manifests = mkdtempSync(join(tmpdir(), "postern-e2e-"));
-    cpSync(join(root, "src/local/demo/manifests"), manifests, { recursive: true });
+    cpSync(join(root, "src/demo/manifests"), manifests, { recursive: true });
     for (const name of readdirSync(manifests)) {
       const file = join(manifests, name);
       // 8888 => 18888, 127.1.0.1 => 127.1.7.1, NodePort 30889 => 31889

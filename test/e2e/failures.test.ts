@@ -54,7 +54,7 @@ test("a port in use", async () => {
 });
 
 test("a pod that cannot start: its name and its last lines", async () => {
-  cpSync(join(root, "src/local/demo/manifests"), folder, { recursive: true });
+  cpSync(join(root, "src/demo/manifests"), folder, { recursive: true });
   const other = createServer().listen(8081, "127.1.0.1");
   await once(other, "listening");
   const { code, said } = await outcome("--manifests", folder);

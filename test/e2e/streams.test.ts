@@ -52,7 +52,7 @@ test("1 GB down: whole, with less than 64 MiB growth of agent and workerd", asyn
     const [res] = (await once(req, "response")) as [IncomingMessage];
     let received = 0;
     for await (const chunk of res as AsyncIterable<Buffer>) {
-      // The pod's bytes are their own positions: see src/local/demo/pod.ts.
+      // The pod's bytes are their own positions: see src/demo/pod.ts.
       if (chunk[0] !== (received & 255)) throw new Error(`wrong byte at ${received}`);
       received += chunk.length;
     }

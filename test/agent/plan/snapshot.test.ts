@@ -2,7 +2,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { buildSnapshot, type SnapshotOptions } from "../../../agent/plan/snapshot.ts";
-import { endpointAlgorithms, snapshotSchema } from "../../../src/wire/snapshot.ts";
+import { endpointAlgorithms, snapshotSchema } from "../../../src/shared/model/snapshot.ts";
 import { endpoint, node, service, slice, type Written } from "../source/objects.ts";
 import { observe } from "./observe.ts";
 

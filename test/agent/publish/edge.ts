@@ -1,15 +1,15 @@
 // An edge for tests of publishing: an HTTP server on loopback that takes epochs and snapshots as the control API does, with
 // the edge's own reader, compiler and rule of generations, but in memory and for one cluster. What it does wrong, and when,
-// its test says. The real one is tested in test/objects/ and test/control/.
+// its test says. The real one is tested in test/edge/cluster/ and test/edge/control/.
 import { once } from "node:events";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { buffer } from "node:stream/consumers";
 import { gunzipSync } from "node:zlib";
-import { compareGenerations, readSnapshot } from "../../../src/objects/snapshot-input.ts";
-import { dialRules } from "../../../src/routing/dial.ts";
-import { compile } from "../../../src/routing/compile.ts";
-import type { Snapshot, SnapshotGeneration } from "../../../src/wire/snapshot.ts";
+import { compareGenerations, readSnapshot } from "../../../src/edge/cluster/snapshot-input.ts";
+import { dialRules } from "../../../src/edge/routing/dial.ts";
+import { compile } from "../../../src/edge/routing/compile.ts";
+import type { Snapshot, SnapshotGeneration } from "../../../src/shared/model/snapshot.ts";
 
 export interface Put {
   readonly generation: SnapshotGeneration;

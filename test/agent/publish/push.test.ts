@@ -13,7 +13,7 @@ import pino from "pino";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { outcomeOf } from "../../../agent/publish/client.ts";
 import { type Publisher, startPublisher, type Term } from "../../../agent/publish/push.ts";
-import type { Snapshot } from "../../../src/wire/snapshot.ts";
+import type { Snapshot } from "../../../src/shared/model/snapshot.ts";
 
 interface Call {
   readonly line: string;

@@ -6,7 +6,7 @@ import { Events } from "../../../agent/publish/events.ts";
 import { FINALIZER } from "../../../agent/publish/status.ts";
 import { StatusWriter } from "../../../agent/publish/status-writer.ts";
 import type { KubeService } from "../../../agent/source/resources.ts";
-import type { PublishResult, Snapshot } from "../../../src/wire/snapshot.ts";
+import type { PublishResult, Snapshot } from "../../../src/shared/model/snapshot.ts";
 import { type Instead, ScriptedApiServer, type Seen } from "../source/kube/server.ts";
 import { ours, parsed, programmed } from "./services.ts";
 

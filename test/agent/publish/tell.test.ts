@@ -4,7 +4,7 @@ import { spend } from "../../../agent/publish/events.ts";
 import { type StatusPatch } from "../../../agent/publish/status.ts";
 import { happenings } from "../../../agent/publish/tell.ts";
 import type { KubeService } from "../../../agent/source/resources.ts";
-import type { Condition } from "../../../src/wire/snapshot.ts";
+import type { Condition } from "../../../src/shared/model/snapshot.ts";
 import { condition, ours, parsed, programmed } from "./services.ts";
 
 const ingress = ours().status.loadBalancer.ingress;

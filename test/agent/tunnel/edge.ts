@@ -4,9 +4,9 @@ import { once } from "node:events";
 import { createServer, type IncomingHttpHeaders } from "node:http";
 import type { AddressInfo } from "node:net";
 import { type WebSocket, WebSocketServer } from "ws";
-import { PROTOCOL_VERSIONS } from "../../../src/wire/limits.ts";
-import type { Hello, RequestHead, Reset, ResponseHead } from "../../../src/wire/messages.ts";
-import { Session, type SessionEvent } from "../../../src/wire/session.ts";
+import { PROTOCOL_VERSIONS } from "../../../src/shared/wire/limits.ts";
+import type { Hello, RequestHead, Reset, ResponseHead } from "../../../src/shared/wire/messages.ts";
+import { Session, type SessionEvent } from "../../../src/shared/wire/session.ts";
 
 export interface Received {
   head: ResponseHead | undefined;

@@ -4,8 +4,8 @@ import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { WebSocket } from "ws";
 import { Connection, type ServedStream, type Server } from "../../../agent/tunnel/connection.ts";
 import { Faults } from "../../../agent/tunnel/faults.ts";
-import { MESSAGE_MAX } from "../../../src/wire/limits.ts";
-import { type RequestHead, Reset } from "../../../src/wire/messages.ts";
+import { MESSAGE_MAX } from "../../../src/shared/wire/limits.ts";
+import { type RequestHead, Reset } from "../../../src/shared/wire/messages.ts";
 import { type EdgeConnection, TestEdge } from "./edge.ts";
 
 let edge: TestEdge;

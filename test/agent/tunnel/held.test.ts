@@ -8,7 +8,7 @@ import { once } from "node:events";
 import { type AddressInfo, type Socket } from "node:net";
 import { setImmediate as turn } from "node:timers/promises";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { Reset } from "../../../src/wire/messages.ts";
+import { Reset } from "../../../src/shared/wire/messages.ts";
 import { type EdgeConnection, type Received, TestEdge } from "./edge.ts";
 import { endpointsOf, Node, type RawBackend, rawBackend, web } from "./rig.ts";
 

@@ -3,7 +3,7 @@
 // IP plan: 127.0.0.1:<free port> for everything.
 import type { Socket } from "node:net";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { Reset } from "../../../src/wire/messages.ts";
+import { Reset } from "../../../src/shared/wire/messages.ts";
 import { TestEdge, type EdgeConnection, type Received } from "./edge.ts";
 import { endpointsOf, Node, type RawBackend, rawBackend } from "./rig.ts";
 

@@ -10,8 +10,8 @@ import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { type WebSocket, WebSocketServer } from "ws";
 import { Backends } from "../../../agent/dataplane/userspace/endpoints.ts";
 import { createTunnel, type Tunnel } from "../../../agent/tunnel/index.ts";
-import { decode, encode, END, type Frame, MORE, Type } from "../../../src/wire/frames.ts";
-import { encodeClose, encodeJson, encodeReset, parseReset, Reset } from "../../../src/wire/messages.ts";
+import { decode, encode, END, type Frame, MORE, Type } from "../../../src/shared/wire/frames.ts";
+import { encodeClose, encodeJson, encodeReset, parseReset, Reset } from "../../../src/shared/wire/messages.ts";
 import { rawBackend, type RawBackend, web } from "./rig.ts";
 
 const OK = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";

@@ -1,9 +1,9 @@
-// A dead edge is noticed as src/wire/README.md says: no pong within 15 s of a ping, whatever moment it died at (B9).
+// A dead edge is noticed as src/shared/wire/README.md says: no pong within 15 s of a ping, whatever moment it died at (B9).
 import { EventEmitter } from "node:events";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { WebSocket } from "ws";
 import { Connection } from "../../../agent/tunnel/connection.ts";
-import { BUDGET } from "../../../src/wire/limits.ts";
+import { BUDGET } from "../../../src/shared/wire/limits.ts";
 
 class Socket extends EventEmitter {
   readyState = WebSocket.OPEN;

@@ -8,8 +8,8 @@ import type { Failures } from "../../../agent/dataplane/userspace/ejection.ts";
 import { Connection } from "../../../agent/tunnel/connection.ts";
 import { type Patience, Pools } from "../../../agent/tunnel/pools.ts";
 import { serve } from "../../../agent/tunnel/serve.ts";
-import { BUDGET, MESSAGE_MAX } from "../../../src/wire/limits.ts";
-import type { Budget } from "../../../src/wire/session.ts";
+import { BUDGET, MESSAGE_MAX } from "../../../src/shared/wire/limits.ts";
+import type { Budget } from "../../../src/shared/wire/session.ts";
 import { plan, planEndpoint, planPort, planService } from "../dataplane/plans.ts";
 
 /** A request as a raw backend sees it: its head, as latin1, once it is complete. Whatever follows is on `socket`. */

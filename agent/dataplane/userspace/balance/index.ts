@@ -1,7 +1,7 @@
 // Which endpoint orders this executor can do, and how to make one. A balancer belongs to one Service port: some keep
 // state. wlc, dh, sed and nq are IPVS' own; asking for them here is a condition, never a silent substitute.
-import type { Balancer } from "../../../../src/wire/balancer.ts";
-import type { EndpointAlgorithm } from "../../../../src/wire/snapshot.ts";
+import type { Balancer } from "../../../../src/shared/balance/balancer.ts";
+import type { EndpointAlgorithm } from "../../../../src/shared/model/snapshot.ts";
 import { LeastConnections } from "./least-connections.ts";
 import { Maglev } from "./maglev.ts";
 import { Random } from "./random.ts";

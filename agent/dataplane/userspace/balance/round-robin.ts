@@ -1,5 +1,5 @@
 // `rr`: one after the other. Each order moves the cursor by one, however much of it is used. The cursor is lost at restart.
-import type { Balancer, Candidate, PickContext } from "../../../../src/wire/balancer.ts";
+import type { Balancer, Candidate, PickContext } from "../../../../src/shared/balance/balancer.ts";
 
 export class RoundRobin implements Balancer {
   #next = 0;

@@ -1,7 +1,7 @@
 // `sh`: the same client goes to the same endpoint, and only clients of an endpoint that left move (rendezvous hash).
 // Stateless: every node ranks a client alike. Also the first pick of ClientIP affinity.
-import type { Balancer, Candidate, PickContext } from "../../../../src/wire/balancer.ts";
-import { pairScore } from "../../../../src/wire/hash.ts";
+import type { Balancer, Candidate, PickContext } from "../../../../src/shared/balance/balancer.ts";
+import { pairScore } from "../../../../src/shared/balance/hash.ts";
 
 export class SourceHash implements Balancer {
   *order<C extends Candidate>(candidates: readonly C[], { client }: PickContext): Iterable<C> {

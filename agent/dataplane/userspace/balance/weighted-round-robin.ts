@@ -1,7 +1,7 @@
 // `wrr`: shares by weight, spread evenly. Weights 5, 1, 1 give a a b a c a a, not a a a a a b c ("smooth"):
 // each pick adds every weight to its candidate's score, takes the highest and takes the sum off it.
 // Scores are kept by key over changes of the set, and lost at restart.
-import type { Balancer, Candidate, PickContext } from "../../../../src/wire/balancer.ts";
+import type { Balancer, Candidate, PickContext } from "../../../../src/shared/balance/balancer.ts";
 
 export class WeightedRoundRobin implements Balancer {
   #scores = new Map<string, number>();

@@ -1,8 +1,8 @@
 // Backends: what is found, in which order, and what survives a change of plan.
 import { describe, expect, it } from "vitest";
 import { Backends } from "../../../../agent/dataplane/userspace/endpoints.ts";
-import { hash32, pairScore } from "../../../../src/wire/hash.ts";
-import { seeded } from "../../../balance/conformance.ts";
+import { hash32, pairScore } from "../../../../src/shared/balance/hash.ts";
+import { seeded } from "../../../shared/balance/conformance.ts";
 import { plan, planEndpoint, planPort, planService } from "../plans.ts";
 
 const a = planEndpoint("10.0.0.1", 80, { key: "a" });

@@ -5,8 +5,8 @@ import { LeastConnections } from "../../../../../agent/dataplane/userspace/balan
 import { buildTable, Maglev, TABLE_SIZE } from "../../../../../agent/dataplane/userspace/balance/maglev.ts";
 import { RoundRobin } from "../../../../../agent/dataplane/userspace/balance/round-robin.ts";
 import { WeightedRoundRobin } from "../../../../../agent/dataplane/userspace/balance/weighted-round-robin.ts";
-import type { Balancer } from "../../../../../src/wire/balancer.ts";
-import { endpointAlgorithms } from "../../../../../src/wire/snapshot.ts";
+import type { Balancer } from "../../../../../src/shared/balance/balancer.ts";
+import { endpointAlgorithms } from "../../../../../src/shared/model/snapshot.ts";
 import {
   balancerConformance,
   candidate,
@@ -17,7 +17,7 @@ import {
   seeded,
   stickyConformance,
   type TestCandidate,
-} from "../../../../balance/conformance.ts";
+} from "../../../../shared/balance/conformance.ts";
 
 const create = (name: (typeof endpointAlgorithms)[number]) => (): Balancer => {
   const balancer = createEndpointBalancer(name);

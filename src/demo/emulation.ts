@@ -1,0 +1,324 @@
+// The whole of it on one machine: edge, cluster, agents, pods, listener ports; started in order, kept in step with the
+// YAML and the edge's table once a second, stopped together. Decides nothing about traffic.
+import { createHash } from "node:crypto";
+import { once } from "node:events";
+import { createServer } from "node:net";
+import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
+import { request } from "undici";
+import { ADMIN_LISTENER } from "../edge/http/forwarded.ts";
+import { formatPortRanges, without } from "../edge/routing/port-ranges.ts";
+import { type Api, createApi, type TableListener } from "../host/control-client.ts";
+import { Child } from "../host/child.ts";
+import { type EdgeSettings, edgeEnvironment, edgeStartedSchema } from "./edge-settings.ts";
+import { createForwarder, type Forwarder } from "../host/proxy/listener-proxy.ts";
+import { freePort } from "../host/free-port.ts";
+import { Listeners } from "../host/listeners.ts";
+import type { Lock } from "../host/lock.ts";
+import { LogFile } from "../host/log-file.ts";
+import { Manifests, type Wanted } from "./manifests.ts";
+import { openFilesProblem } from "../host/open-files.ts";
+import { type AgentSettings, Processes } from "./processes.ts";
+import { randomToken } from "../host/random-token.ts";
+import { createRunFolder, lockManifests, type RunFolder, seedManifests } from "./run-folder.ts";
+import { sparingly } from "../host/sparingly.ts";
+
+const CLUSTER = "home";
+const DEFAULT_PORT = 8787;
+const READY_WITHIN_MS = 60_000;
+/** What is waited for is told so often. */
+const WAITING_TOLD_MS = 10_000;
+/** A URL that is knocked at has so long to answer. */
+const KNOCK_MS = 5_000;
+
+/** What `--json` prints. */
+export interface Ready {
+  readonly urls: readonly string[];
+  readonly api: { readonly url: string; readonly tokenFile: string };
+  readonly nodes: readonly { readonly name: string; readonly address: string; readonly pid: number }[];
+  readonly pods: readonly {
+    readonly name: string;
+    readonly address: string;
+    readonly port: number;
+    readonly pid: number;
+  }[];
+  readonly manifests: string;
+}
+
+export class Emulation {
+  readonly #say: (line: string) => void;
+  readonly #folder: RunFolder;
+  readonly #processes: Processes;
+  readonly #stopping = new AbortController();
+  #edge: Child | undefined;
+  #forwarder: Forwarder | undefined;
+  #listeners: Listeners | undefined;
+  #lock: Lock | undefined;
+  #table: TableListener[] = [];
+
+  constructor(base: string, say: (line: string) => void) {
+    this.#say = say;
+    this.#folder = createRunFolder(base);
+    this.#processes = new Processes(this.#folder, say);
+  }
+
+  /** Resolves once every URL answers. Rejects, in words for its user, if something ends before. */
+  async start(options: { base: string; manifests?: string; port?: number }): Promise<Ready> {
+    const manifests = options.manifests ?? join(options.base, "manifests");
+    if (options.manifests === undefined) await this.#seed(manifests);
+    const files = new Manifests(manifests);
+    const found = files.look();
+    if (!found) throw new Error(`${manifests} cannot be read as a folder of YAML files: see --help.`);
+    this.#lock = lockManifests(options.base, manifests);
+    const { wanted, problems } = found;
+    for (const problem of problems) this.#processes.warn(problem);
+    const tooFewFiles = openFilesProblem();
+    if (tooFewFiles !== undefined) this.#say(tooFewFiles);
+    if (wanted.nodes.length === 0)
+      throw new Error(`${manifests} has no Node with an InternalIP: copy one from src/demo/manifests/nodes.yaml.`);
+
+    this.#say(
+      `Starting the edge, ${count(wanted.nodes.length, "node")} and ${count(wanted.pods.length, "demo pod")} …`,
+    );
+    this.#processes.reconcilePods(wanted);
+    const port = await choosePort(options.port);
+    const adminToken = randomToken();
+    const secret = randomToken();
+    const runtime = await Promise.race([this.#startEdge(port, adminToken, secret), this.#processes.failed]);
+    const log = new LogFile(this.#folder.log("proxy"));
+    const few = sparingly(this.#say, log.path);
+    this.#forwarder = createForwarder(runtime, secret, {
+      log: (line) => {
+        log.note(line);
+        few(line);
+      },
+    });
+    this.#listeners = new Listeners(this.#forwarder, this.#say);
+    const url = await this.#openApi(this.#forwarder, port);
+    const api = createApi(url, adminToken);
+    const agents: AgentSettings = {
+      edge: url,
+      cluster: CLUSTER,
+      tokenFile: this.#folder.secret("cluster-token", await api.createCluster(CLUSTER)),
+      manifests,
+    };
+    this.#processes.reconcileNodes(wanted, agents);
+
+    const urls = await Promise.race([this.#ready(api, wanted), this.#processes.failed, this.edgeFailed()]);
+    this.#processes.settled();
+    void this.#follow(api, agents, files);
+    const tokenFile = this.#folder.secret("admin-token", adminToken);
+    return { urls, api: { url, tokenFile }, nodes: this.#processes.nodes, pods: this.#processes.pods, manifests };
+  }
+
+  /** Rejects if the edge ends by itself; never resolves. */
+  async edgeFailed(): Promise<never> {
+    const how = await this.#edge?.exited;
+    if (this.#stopping.signal.aborted) return new Promise<never>(() => {});
+    throw new Error(`The edge ${how}, so nothing can be reached. Its last lines:\n${this.#edge?.lastLines()}`);
+  }
+
+  async stop(): Promise<void> {
+    this.#stopping.abort();
+    this.#listeners?.close();
+    await Promise.all([this.#processes.stop(), this.#edge?.stop(), this.#forwarder?.close()]);
+    this.#lock?.release();
+    this.#folder.remove();
+  }
+
+  /** For a second Ctrl-C, or a crash of our own: at once. */
+  kill(): void {
+    this.#stopping.abort();
+    this.#edge?.kill();
+    this.#processes.kill();
+    this.#folder.remove();
+  }
+
+  async #seed(manifests: string): Promise<void> {
+    const oneAddress = !(await canListen(0, "127.1.0.1"));
+    if (oneAddress)
+      this.#say(
+        "This machine has no loopback address but 127.0.0.1: nodes and pods share it and differ by their ports.",
+      );
+    seedManifests(manifests, oneAddress);
+  }
+
+  async #startEdge(port: number, adminToken: string, secret: string): Promise<URL> {
+    this.#edge = new Child({
+      name: "the edge",
+      script: "src/demo/wrangler-edge.ts",
+      args: [],
+      // FORCE_COLOR=0: its last lines may be shown, and are kept in a file.
+      env: { ...edgeEnvironment(this.#folder.path), FORCE_COLOR: "0" },
+      log: this.#folder.log("edge"),
+    });
+    const settings: EdgeSettings = {
+      state: join(this.#folder.path, "state"),
+      bindings: {
+        EDGE_DOMAIN: "localhost",
+        ADMIN_HOST: `127.0.0.1:${port}`,
+        ADMIN_TOKEN_SHA256: createHash("sha256").update(adminToken).digest("hex"),
+        LISTENER_PORTS: formatPortRanges(without([[1, 65_535]], port)),
+        LISTENER_TLS: "none",
+        DIRECT_ADDRESSES: "any",
+        FORWARDER_SECRET: secret,
+        PROBE_SECONDS: "2",
+      },
+    };
+    this.#edge.send(settings);
+    return new URL(edgeStartedSchema.parse(await this.#edge.message()).runtime);
+  }
+
+  /** The admin host, for API and tunnels: a port like the listeners', but always open. */
+  async #openApi(forwarder: Forwarder, port: number): Promise<string> {
+    const server = forwarder.server(ADMIN_LISTENER, port);
+    this.#stopping.signal.addEventListener("abort", () => {
+      server.close();
+      server.closeAllConnections();
+    });
+    server.listen(port, "127.0.0.1");
+    try {
+      await once(server, "listening");
+    } catch (cause) {
+      throw new Error(`Port ${port} was taken by another program meanwhile: start again, or give --port another one.`, {
+        cause,
+      });
+    }
+    // As listeners.ts has it: what cannot be accepted is its client's trouble.
+    server.on("error", () => {});
+    return `http://127.0.0.1:${port}`;
+  }
+
+  /** Until all nodes are connected, all listener ports open, and every URL answers. */
+  async #ready(api: Api, wanted: Wanted): Promise<string[]> {
+    const begun = performance.now();
+    let told = begun;
+    for (;;) {
+      const { urls, waiting, notes } = await this.#look(api, wanted);
+      const now = performance.now();
+      const late = now - begun > READY_WITHIN_MS;
+      if (waiting.length === 0 || late) {
+        for (const note of notes) this.#say(note);
+        if (late && waiting.length > 0)
+          this.#say(
+            `Still waiting, after a minute, for: ${waiting.join(", ")}. Logs are in ${this.#folder.path}/logs.`,
+          );
+        return urls;
+      }
+      if (now - told > WAITING_TOLD_MS) {
+        told = now;
+        this.#say(`Waiting for: ${waiting.join(", ")}.`);
+      }
+      await delay(100, undefined, { signal: this.#stopping.signal });
+    }
+  }
+
+  /** What is not ready yet, and what is but will not serve. A busy machine is no failure: what the API does not tell is waited for. */
+  async #look(api: Api, wanted: Wanted): Promise<{ urls: string[]; waiting: string[]; notes: string[] }> {
+    const waiting: string[] = [];
+    const notes: string[] = [];
+    try {
+      await this.#openListeners(api);
+      const connected = await api.connectedNodes(CLUSTER);
+      for (const { name } of wanted.nodes) if (!connected.has(name)) waiting.push(`node ${name}`);
+    } catch (error) {
+      waiting.push(`the edge's API (${error instanceof Error ? error.message : String(error)})`);
+    }
+    const places = this.#places();
+    if (places.length === 0) waiting.push("a Service of class postern.dev/edge");
+    if (waiting.length === 0)
+      await Promise.all(
+        places.map(async ({ url, unavailable }) => {
+          const { problem, refuses }: Knock = unavailable === undefined ? await knock(url) : { refuses: unavailable };
+          if (problem !== undefined) waiting.push(`${url} (${problem})`);
+          if (refuses !== undefined) notes.push(`${url} does not serve this machine: ${refuses}`);
+        }),
+      );
+    return { urls: places.map(({ url }) => url), waiting: waiting.sort(), notes: notes.sort() };
+  }
+
+  async #follow(api: Api, agents: AgentSettings, files: Manifests): Promise<void> {
+    while (!this.#stopping.signal.aborted) {
+      const found = files.look();
+      for (const problem of found?.problems ?? []) this.#processes.warn(problem);
+      if (found)
+        try {
+          this.#processes.reconcilePods(found.wanted);
+          this.#processes.reconcileNodes(found.wanted, agents);
+        } catch (error) {
+          // No process could be started (too many of them, no memory). What runs goes on, and it is tried again.
+          this.#processes.warn(`The YAML is not in force: ${error instanceof Error ? error.message : String(error)}`);
+        }
+      // A poll that fails is repeated; if the edge ended, edgeFailed says so.
+      await this.#openListeners(api).catch((error) => {
+        if (!this.#stopping.signal.aborted)
+          this.#processes.warn(`The edge does not tell its table, so ports stay as they are: ${String(error)}`);
+      });
+      await delay(1_000, undefined, { signal: this.#stopping.signal }).catch(() => {});
+    }
+  }
+
+  async #openListeners(api: Api): Promise<void> {
+    this.#table = await api.listeners(CLUSTER);
+    if (!this.#stopping.signal.aborted) await this.#listeners?.reconcile(new Set(this.#table.map(({ port }) => port)));
+  }
+
+  #places(): { url: string; unavailable: string | undefined }[] {
+    return this.#table.flatMap(({ hostname, port, unavailable }) => {
+      const at = this.#listeners?.at(port);
+      return at === undefined ? [] : [{ url: `http://${hostname}${at === 80 ? "" : `:${at}`}/`, unavailable }];
+    });
+  }
+}
+
+interface Knock {
+  /** Why it does not serve yet. */
+  readonly problem?: string;
+  /** What the edge says instead of an endpoint's answer, and will go on to say. */
+  readonly refuses?: string;
+}
+
+async function knock(url: string): Promise<Knock> {
+  const { host, port } = new URL(url);
+  try {
+    // Not every resolver knows *.localhost, so it is dialled by address.
+    const { statusCode, headers, body } = await request(`http://127.0.0.1:${port || 80}/`, {
+      headers: { host },
+      signal: AbortSignal.timeout(KNOCK_MS),
+    });
+    const reason = headers["x-postern-reason"];
+    if (typeof reason !== "string") {
+      // Perhaps a stream without end. Ended early it says so, which is nobody's error here.
+      body.on("error", () => {}).destroy();
+      return {};
+    }
+    const said = `${statusCode} ${(await body.text()).slice(0, 200).trim()}`;
+    return reason === "source-refused" ? { refuses: said } : { problem: said };
+  } catch (error) {
+    return { problem: error instanceof Error ? error.message : String(error) };
+  }
+}
+
+async function choosePort(asked: number | undefined): Promise<number> {
+  if (asked !== undefined) {
+    if (await canListen(asked, "127.0.0.1")) return asked;
+    throw new Error(`Port ${asked} is in use by another program: give --port another one.`);
+  }
+  return (await canListen(DEFAULT_PORT, "127.0.0.1")) ? DEFAULT_PORT : await freePort();
+}
+
+async function canListen(port: number, address: string): Promise<boolean> {
+  const server = createServer().listen(port, address);
+  try {
+    await once(server, "listening");
+  } catch {
+    return false;
+  }
+  server.close();
+  await once(server, "close");
+  return true;
+}
+
+function count(n: number, what: string): string {
+  return `${n} ${what}${n === 1 ? "" : "s"}`;
+}

@@ -1,0 +1,382 @@
+// ClusterObject, one per cluster, named by it: tokens, the last good snapshot, and the RoutingTable compiled from it, which it
+// pushes to the cluster's TunnelObjects. Everything is in SQLite and survives; memory only saves reading.
+// A refusal changes nothing: the last good state keeps serving. What was not delivered is repeated by the alarm.
+import { DurableObject } from "cloudflare:workers";
+import type { Env } from "../env.ts";
+import { dialRules } from "../routing/dial.ts";
+import type { ListenerSettings } from "../routing/ports.ts";
+import type {
+  Condition,
+  PublishResult,
+  Snapshot,
+  SnapshotEndpoint,
+  SnapshotGeneration,
+} from "../../shared/model/snapshot.ts";
+import { clusterNodes } from "./nodes.ts";
+import { ClusterStore, clusterMigrations } from "./store.ts";
+import type {
+  ClusterNodes,
+  ClusterRecord,
+  ClusterRpc,
+  InstallCodeInput,
+  Redeemed,
+  Outcome,
+  Refusal,
+  TokenRecord,
+} from "../rpc/contract.ts";
+import { epochLimit, nextEpoch } from "./epochs.ts";
+import { Prober } from "./probes.ts";
+import { prepare } from "./publication.ts";
+import { created, migrate } from "../storage/schema.ts";
+import { Shards } from "./shards.ts";
+import { compareGenerations, readInSlices } from "./snapshot-input.ts";
+import { type MintedSecret, hashSecret, mint } from "./token.ts";
+import { Tokens, unknownCode } from "./tokens.ts";
+import { within } from "../rpc/within.ts";
+
+/** Publications that may wait for each other; each holds a snapshot in memory. */
+const WAITING_MAX = 4;
+/** Sockets of withdrawn tokens that wait to be closed, by token and shard: all of a cluster's tokens at all its shards. */
+const CLOSINGS_MAX = 400;
+const GATEWAY_TIMEOUT_MS = 10_000;
+const PROBE_SECONDS = 60;
+
+const notCreated: Refusal = {
+  ok: false,
+  status: 404,
+  reason: "not-created",
+  message: "this cluster does not exist: create it first",
+};
+
+/** What takes long is cut here: the thread's other requests, of other clusters, run before it goes on. */
+const othersFirst = async (): Promise<void> => await scheduler.wait(0);
+
+/** Lets them run between the slices of `work`, too. */
+async function inSlices<T>(work: Generator<void, T>): Promise<T> {
+  for (;;) {
+    const { done, value } = work.next();
+    if (done === true) return value;
+    await othersFirst();
+  }
+}
+
+export class ClusterObject extends DurableObject<Env> implements ClusterRpc {
+  readonly #store: ClusterStore;
+  readonly #tokens: Tokens;
+  readonly #shards: Shards;
+  readonly #prober: Prober;
+  #created: boolean;
+  #tail: Promise<unknown> = Promise.resolve();
+  #waiting = 0;
+
+  constructor(ctx: DurableObjectState, env: Env) {
+    super(ctx, env);
+    this.#store = new ClusterStore(ctx.storage.sql);
+    this.#tokens = new Tokens(ctx.storage);
+    this.#shards = new Shards(this.#store, env.TUNNEL);
+    this.#prober = new Prober(this.#store, (Number(env.PROBE_SECONDS) || PROBE_SECONDS) * 1000, dialRules(env));
+    this.#created = created(ctx.storage.sql);
+    if (this.#created) migrate(ctx.storage, clusterMigrations);
+    // The edge's owner has changed what it opens: tables and conditions must not tell of what was.
+    if (this.#record() !== undefined && this.#store.settings() !== this.#settings())
+      ctx.waitUntil(this.recompile().catch((error) => console.error("the tables of changed settings wait", error)));
+  }
+
+  async create(cluster: ClusterRecord): Promise<{ token: string }> {
+    return await this.#alone(async () => {
+      const minted = await mint("pst", cluster.name);
+      if (this.#created) {
+        this.#created = false;
+        await this.ctx.storage.deleteAll();
+      }
+      migrate(this.ctx.storage, clusterMigrations);
+      this.ctx.storage.transactionSync(() => {
+        this.#store.insert(cluster);
+        this.#tokens.add(minted, "first", "owner", "", Date.now());
+      });
+      this.#created = true;
+      return { token: minted.secret };
+    });
+  }
+
+  /** Throws where a shard could not be told to close its sockets: the caller repeats it. */
+  async destroy(): Promise<void> {
+    // Outside the queue: tokens stop at once, whatever is being published.
+    if (this.#record() !== undefined) this.#tokens.removeAll();
+    await this.#alone(async () => {
+      const record = this.#record();
+      if (record === undefined) return;
+      await this.#shards.closeAll(record.name, "cluster deleted");
+      this.#created = false;
+      await this.ctx.storage.deleteAlarm();
+      await this.ctx.storage.deleteAll();
+    });
+  }
+
+  async verify(token: string): ReturnType<ClusterRpc["verify"]> {
+    const hash = await hashSecret(token);
+    const cluster = this.#record();
+    const found = cluster && this.#tokens.find(hash);
+    if (cluster === undefined || found === undefined)
+      return { ok: false, status: 401, reason: "unknown-token", message: "the token is not, or no longer, valid" };
+    return { ok: true, tokenId: found.id, cluster, role: found.role };
+  }
+
+  async rotate(id?: string): Promise<Outcome<{ token: string }>> {
+    const minted = await this.#mint("pst");
+    if (minted === undefined) return notCreated;
+    if (this.#store.closings().length >= CLOSINGS_MAX) {
+      const message = "too many tokens were rotated just now: try again in half a minute";
+      return { ok: false, status: 429, reason: "too-many-rotations", message };
+    }
+    const replaced = this.#tokens.replace(id, minted, Date.now());
+    if (!replaced.ok) return replaced;
+    await this.#withdraw(replaced.withdrawn, "token rotated");
+    return { ok: true, token: minted.secret };
+  }
+
+  async tokens(): Promise<Outcome<{ tokens: readonly TokenRecord[] }>> {
+    return this.#record() === undefined ? notCreated : { ok: true, tokens: this.#tokens.list() };
+  }
+
+  async revoke(id: string): Promise<Outcome<object>> {
+    if (this.#record() === undefined) return notCreated;
+    const revoked = this.#tokens.revoke(id);
+    if (!revoked.ok) return revoked;
+    await this.#withdraw(revoked.withdrawn, "token revoked");
+    return { ok: true };
+  }
+
+  async createInstallCode(by: InstallCodeInput): Promise<Outcome<{ code: string; expiresAt: number; uses: number }>> {
+    const minted = await this.#mint("psi");
+    if (minted === undefined) return notCreated;
+    const added = this.#tokens.addCode(minted, by, Date.now());
+    return added.ok ? { ...added, code: minted.secret } : added;
+  }
+
+  async redeemInstallCode(code: string): Promise<Outcome<Redeemed & { token: string }>> {
+    const hash = await hashSecret(code);
+    const minted = await this.#mint("pst");
+    if (minted === undefined) return unknownCode;
+    const redeemed = this.#tokens.redeem(hash, minted, Date.now());
+    return redeemed.ok ? { ...redeemed, token: minted.secret } : redeemed;
+  }
+
+  async dialled(shard: number): Promise<void> {
+    const record = this.#record();
+    if (record === undefined || shard >= record.shards || !this.#store.addShard(shard)) return;
+    this.ctx.waitUntil(this.#deliver());
+  }
+
+  async grantEpoch(options: { reset?: boolean } = {}): Promise<Outcome<{ epoch: number }>> {
+    if (this.#record() === undefined) return notCreated;
+    if (options.reset === true) this.#store.forgetGenerations();
+    const epoch = nextEpoch(this.#store.grantedEpoch(), this.#store.snapshotGeneration()?.epoch ?? 0);
+    if (epoch === undefined) {
+      const message = "this cluster's epochs are used up: the admin starts them again with POST .../epoch?reset=true";
+      return { ok: false, status: 409, reason: "epochs-used-up", message };
+    }
+    this.#store.setGrantedEpoch(epoch);
+    return { ok: true, epoch };
+  }
+
+  async publish(generation: SnapshotGeneration, body: string): Promise<Outcome<{ result: PublishResult }>> {
+    if (this.#waiting >= WAITING_MAX) {
+      const message = `${WAITING_MAX} snapshots are waiting already: try again in a few seconds`;
+      return { ok: false, status: 429, reason: "too-many-snapshots", message };
+    }
+    this.#waiting++;
+    try {
+      return await this.#alone(() => this.#publish(generation, body));
+    } finally {
+      this.#waiting--;
+    }
+  }
+
+  async table(known: { generation?: number; probes?: number } = {}): ReturnType<ClusterRpc["table"]> {
+    if (this.#record() === undefined) return { generation: 0 };
+    const generation = this.#store.generation();
+    const table = known.generation === generation ? undefined : this.#store.table();
+    const probes = known.probes === this.#store.probesVersion() ? undefined : this.#prober.state();
+    return { generation, ...(table && { table }), ...(probes && { probes }) };
+  }
+
+  async conditions(): Promise<Readonly<Record<string, readonly Condition[]>>> {
+    if (this.#record() === undefined) return {};
+    const services = Object.entries(this.#store.compiled().services);
+    return Object.fromEntries(services.map(([service, { conditions }]) => [service, conditions]));
+  }
+
+  async endpoints(): Promise<readonly (SnapshotEndpoint & { readonly service: string })[]> {
+    return (this.#snapshot()?.services ?? []).flatMap(({ namespace, name, endpoints }) =>
+      endpoints.map((endpoint) => ({ ...endpoint, service: `${namespace}/${name}` })),
+    );
+  }
+
+  async nodes(): Promise<ClusterNodes> {
+    const { name } = this.#record() ?? {};
+    if (name === undefined) return { nodes: [], silentShards: [] };
+    const seen = await this.#shards.nodes(name);
+    const table = this.#record() && this.#store.table();
+    const probed = new Set((table ? this.#prober.targets(table) : []).map(({ node }) => node));
+    const probes = table ? this.#prober.state() : { version: 0, unhealthy: [] };
+    return clusterNodes(this.#snapshot()?.nodes ?? [], seen, probed, probes);
+  }
+
+  /** Throws where the directory cannot be reached: the caller, its alarm, repeats it. */
+  async recompile(): Promise<void> {
+    await this.#alone(async () => {
+      const snapshot = this.#snapshot();
+      const record = this.#record();
+      if (snapshot === undefined || record === undefined) return;
+      if (!(await this.#serve(record, snapshot))) throw new Error("the directory did not answer");
+    });
+  }
+
+  override async alarm(): Promise<void> {
+    const table = this.#record() && this.#store.table();
+    const results = table && (await this.#prober.run(table, Date.now()));
+    const present = this.#record() && this.#store.table();
+    if (results !== undefined && present !== undefined) this.#prober.record(results, present);
+    await this.#deliver();
+  }
+
+  async #publish(generation: SnapshotGeneration, body: string): Promise<Outcome<{ result: PublishResult }>> {
+    const record = this.#record();
+    if (record === undefined) return notCreated;
+    const limit = epochLimit(record.createdAt, this.#store.grantedEpoch(), Date.now());
+    if (generation.epoch > limit) {
+      // The answer that makes an agent ask for an epoch, which is below the limit.
+      const message = `epoch ${generation.epoch} is further ahead than any leader of this cluster can be (${limit}): ask for one with POST .../epoch`;
+      return { ok: false, status: 409, reason: "superseded", message };
+    }
+    const read = await inSlices(readInSlices(body));
+    if (!read.ok) return read;
+    const { snapshot, text } = read;
+    await othersFirst();
+    const stored = this.#store.snapshotGeneration();
+    const newer = stored === undefined || compareGenerations(generation, stored) > 0;
+    if (text === this.#store.snapshotText()) {
+      // A new leader that says the same still fences off the old one.
+      if (newer) this.#store.setSnapshotGeneration(generation);
+      return { ok: true, result: this.#result(newer ? generation : stored, false) };
+    }
+    if (!newer) {
+      const message = `snapshot ${generation.epoch}.${generation.sequence} is superseded by ${stored.epoch}.${stored.sequence}: publish with a higher generation, in a newer epoch if another leader took over`;
+      return { ok: false, status: 409, reason: "superseded", message };
+    }
+    if (!(await this.#serve(record, snapshot, { text, generation }))) {
+      const message = "the directory of hostnames did not answer: try again; the last good snapshot keeps serving";
+      return { ok: false, status: 503, reason: "directory-unavailable", message };
+    }
+    await othersFirst();
+    return { ok: true, result: this.#result(generation, true) };
+  }
+
+  /** Compiles, claims, stores all of it or nothing, and tells the shards. False: the directory did not answer. */
+  async #serve(
+    { name }: ClusterRecord,
+    snapshot: Snapshot,
+    fresh?: { text: string; generation: SnapshotGeneration },
+  ): Promise<boolean> {
+    const gateway = this.env.GATEWAY.get(this.env.GATEWAY.idFromName("gateway"));
+    const compiled = await prepare(snapshot, {
+      cluster: name,
+      edgeDomain: this.env.EDGE_DOMAIN,
+      dial: dialRules(this.env),
+      listeners: this.#listeners(),
+      assigned: this.#store.compiled().assigned,
+      claim: (hostnames) => within(GATEWAY_TIMEOUT_MS, gateway.claim(name, hostnames)).catch(() => undefined),
+    });
+    if (compiled === undefined) return false;
+    await othersFirst();
+    const before = this.#store.table();
+    const { table, conditions, hostnames, assigned } = compiled;
+    const services = Object.fromEntries(
+      snapshot.services.map((service) => {
+        const key = `${service.namespace}/${service.name}`;
+        return [key, { hostnames: hostnames[key] ?? [], conditions: conditions[key] ?? [] }];
+      }),
+    );
+    this.ctx.storage.transactionSync(() => {
+      if (fresh !== undefined) {
+        this.#store.setSnapshotText(fresh.text);
+        this.#store.setSnapshotGeneration(fresh.generation);
+      }
+      this.#store.setCompiled({ services, assigned });
+      this.#store.setSettings(this.#settings());
+      this.#store.setTable(table, Date.now());
+    });
+    const after = this.#store.table();
+    if (after !== undefined) this.#prober.follow(before, after);
+    await this.#deliver();
+    return true;
+  }
+
+  #listeners(): ListenerSettings {
+    const { LISTENER_PORTS: listenerPorts, LISTENER_PORTS_MOST: most, LISTENER_TLS } = this.env;
+    const listenerPortsMost = most === undefined ? undefined : Number(most);
+    return { listenerPorts, listenerPortsMost, listenerTls: LISTENER_TLS !== "none" };
+  }
+
+  /** What of the environment is compiled into tables. */
+  #settings(): string {
+    return JSON.stringify([this.env.EDGE_DOMAIN, this.#listeners()]);
+  }
+
+  #result(generation: SnapshotGeneration, changed: boolean): PublishResult {
+    return { generation, table: this.#store.generation(), changed, services: this.#store.compiled().services };
+  }
+
+  /** Undefined where the cluster does not exist, or no longer. */
+  async #mint(prefix: "pst" | "psi"): Promise<MintedSecret | undefined> {
+    const record = this.#record();
+    const minted = record && (await mint(prefix, record.name));
+    return this.#record() === undefined ? undefined : minted;
+  }
+
+  /** Nothing may be awaited between a token's removal and this: what SQLite gets is then one write. */
+  async #withdraw(tokens: readonly string[], reason: string): Promise<void> {
+    const now = Date.now();
+    const { name } = this.#record() ?? {};
+    this.#shards.withdraw(tokens, reason, now);
+    if (name !== undefined) await this.#shards.close(name, now);
+    await this.#schedule();
+  }
+
+  #record(): ClusterRecord | undefined {
+    return this.#created ? this.#store.record() : undefined;
+  }
+
+  #snapshot(): Snapshot | undefined {
+    const text = this.#created ? this.#store.snapshotText() : undefined;
+    return text === undefined ? undefined : (JSON.parse(text) as Snapshot);
+  }
+
+  /** Tells the shards what they have not confirmed, and sets the alarm for the rest. */
+  async #deliver(): Promise<void> {
+    const { name } = this.#record() ?? {};
+    if (name === undefined) return;
+    const table = this.#store.table();
+    await Promise.all([table && this.#shards.push(table), this.#shards.close(name, Date.now())]);
+    await this.#schedule();
+  }
+
+  /** An alarm that is set already and comes earlier stays: it may be the only memory of when to probe. */
+  async #schedule(): Promise<void> {
+    if (this.#record() === undefined) return;
+    const now = Date.now();
+    const table = this.#store.table();
+    const times = [this.#shards.due(table?.generation ?? 0, now), this.#prober.due(table, now)];
+    const next = Math.min(...times.filter((time) => time !== undefined));
+    const set = await this.ctx.storage.getAlarm();
+    if (Number.isFinite(next) && (set === null || next < set)) await this.ctx.storage.setAlarm(Math.max(next, now));
+  }
+
+  /** Runs after whatever was asked before: what changes the stored state never overlaps. */
+  #alone<T>(work: () => Promise<T>): Promise<T> {
+    const run = this.#tail.then(work);
+    this.#tail = run.catch(() => undefined);
+    return run;
+  }
+}

@@ -1,0 +1,103 @@
+// The ClusterObject's word to its TunnelObjects: push the table, close sockets of withdrawn tokens, ask for nodes. What a shard
+// did not confirm stays in SQLite and is repeated by the owner's alarm until it does.
+// Speaks only to shards that an agent has dialled: a call would create the others in vain.
+import type { RoutingTable } from "../routing/table.ts";
+import type { ClusterStore } from "./store.ts";
+import type { TunnelNode } from "../rpc/contract.ts";
+import type { TunnelObject } from "../tunnel/tunnel-object.ts";
+import { within } from "../rpc/within.ts";
+
+const TIMEOUT_MS = 3_000;
+const RETRY_MS = 1_000;
+const RETRY_MAX_MS = 60_000;
+/** A dial that was authorised just before its token was withdrawn has arrived by then, and is closed as well. */
+const LATE_DIAL_MS = 10_000;
+
+export class Shards {
+  readonly #store: ClusterStore;
+  readonly #namespace: DurableObjectNamespace<TunnelObject>;
+  #failures = 0;
+
+  constructor(store: ClusterStore, namespace: DurableObjectNamespace<TunnelObject>) {
+    this.#store = store;
+    this.#namespace = namespace;
+  }
+
+  /** Returns when every shard has answered or run out of time. */
+  async push(table: RoutingTable): Promise<void> {
+    const { cluster, generation } = table;
+    const behind = this.#store.shards().filter(({ pushed }) => pushed < generation);
+    await Promise.all(
+      behind.map(({ shard }) =>
+        this.#confirmed(`table to shard ${cluster}/${shard}`, async () => {
+          await within(TIMEOUT_MS, this.#object(cluster, shard).setTable(table));
+          this.#store.setPushed(shard, generation);
+        }),
+      ),
+    );
+  }
+
+  /** Writes down that the sockets of `tokens` are to be closed; close() does it. */
+  withdraw(tokens: readonly string[], reason: string, now: number): void {
+    for (const token of tokens)
+      for (const { shard } of this.#store.shards())
+        this.#store.setClosing({ token, shard, reason, not_before: now, rounds: 2 });
+  }
+
+  async close(cluster: string, now: number): Promise<void> {
+    const due = this.#store.closings().filter(({ not_before }) => not_before <= now);
+    await Promise.all(
+      due.map((closing) =>
+        this.#confirmed(`closing sockets at shard ${cluster}/${closing.shard}`, async () => {
+          const { token, shard, reason, rounds } = closing;
+          await within(TIMEOUT_MS, this.#object(cluster, shard).closeToken(token, reason));
+          if (rounds > 1) this.#store.setClosing({ ...closing, not_before: now + LATE_DIAL_MS, rounds: rounds - 1 });
+          else this.#store.removeClosing(closing);
+        }),
+      ),
+    );
+  }
+
+  /** Throws where a shard does not confirm: the caller repeats it. */
+  async closeAll(cluster: string, reason: string): Promise<void> {
+    await Promise.all(
+      this.#store
+        .shards()
+        .map(({ shard }) => within(TIMEOUT_MS, this.#object(cluster, shard).closeToken("all", reason))),
+    );
+  }
+
+  async nodes(cluster: string): Promise<{ shard: number; nodes: readonly TunnelNode[] | undefined }[]> {
+    return await Promise.all(
+      this.#store.shards().map(async ({ shard }) => {
+        try {
+          return { shard, nodes: await within(TIMEOUT_MS, this.#object(cluster, shard).nodes()) };
+        } catch {
+          return { shard, nodes: undefined };
+        }
+      }),
+    );
+  }
+
+  /** When there is something to repeat, epoch ms; undefined where all is confirmed. */
+  due(generation: number, now: number): number | undefined {
+    const retry = now + Math.min(RETRY_MS * 2 ** this.#failures, RETRY_MAX_MS);
+    const times = this.#store.closings().map(({ not_before }) => Math.max(not_before, retry));
+    if (this.#store.shards().some(({ pushed }) => pushed < generation)) times.push(retry);
+    return times.length === 0 ? undefined : Math.min(...times);
+  }
+
+  async #confirmed(what: string, work: () => Promise<void>): Promise<void> {
+    try {
+      await work();
+      this.#failures = 0;
+    } catch (error) {
+      this.#failures++;
+      console.error(`${what} failed, will be repeated`, error);
+    }
+  }
+
+  #object(cluster: string, shard: number): DurableObjectStub<TunnelObject> {
+    return this.#namespace.get(this.#namespace.idFromName(`${cluster}/${shard}`));
+  }
+}

@@ -1,0 +1,32 @@
+// The Worker's bindings and settings. wrangler.toml sets production's; `npm start` and the tests set their own.
+import type { ClusterObject } from "./cluster/cluster-object.ts";
+import type { GatewayObject } from "./directory/gateway-object.ts";
+import type { TunnelObject } from "./tunnel/tunnel-object.ts";
+
+export interface Env {
+  readonly GATEWAY: DurableObjectNamespace<GatewayObject>;
+  readonly CLUSTER: DurableObjectNamespace<ClusterObject>;
+  readonly TUNNEL: DurableObjectNamespace<TunnelObject>;
+  /** Suffix of default hostnames, such as apps.example.com; locally "localhost". */
+  readonly EDGE_DOMAIN: string;
+  /** The one host (with port, if not the scheme's own) that serves API, tunnel and console. */
+  readonly ADMIN_HOST: string;
+  /** Hex SHA-256 of the admin's bearer token; a secret in production. */
+  readonly ADMIN_TOKEN_SHA256: string;
+  /** "standard": only ports that a Cloudflare zone accepts; "any"; or a list that is offered: "80,8000-8999". */
+  readonly LISTENER_PORTS: string;
+  /** How many ports one cluster may have; absent: any number. */
+  readonly LISTENER_PORTS_MOST?: string;
+  /** "none": this edge ends no TLS, so it has no HTTPS listener. Absent: Cloudflare, which does. */
+  readonly LISTENER_TLS?: "none";
+  /** Local edges only: the admin host's URL as agents dial it, where that is not ADMIN_HOST's own (behind a TLS proxy). */
+  readonly PUBLIC_URL?: string;
+  /** Local edges only: what the listener forwarder must present so that its client address is believed. */
+  readonly FORWARDER_SECRET?: string;
+  /** Seconds between probes of direct nodes; default 60 (the free plan pays for each alarm), local edges 2. */
+  readonly PROBE_SECONDS?: string;
+  /** "any": transport direct may dial loopback and every port too. For `npm start`, tests, and where the owner says --direct-loopback: all clusters are one's own. */
+  readonly DIRECT_ADDRESSES?: "any";
+  /** NodePorts that transport direct may dial; default "30000-32767", which is Kubernetes'. */
+  readonly NODE_PORTS?: string;
+}

@@ -1,0 +1,207 @@
+// What the three Durable Objects promise each other and the Worker over RPC. New code may talk to an object that still
+// runs the version before (up to 300 s after a deploy): fields are only ever added, and readers tolerate their absence.
+// Expected failures are values with a reason; only the impossible throws.
+import type { RoutingTable } from "../routing/table.ts";
+import type { Condition, PublishResult, SnapshotEndpoint, SnapshotGeneration } from "../../shared/model/snapshot.ts";
+
+/** An expected refusal. `status` is the HTTP status that the control API answers with. */
+export interface Refusal {
+  readonly ok: false;
+  readonly status: 400 | 401 | 403 | 404 | 409 | 413 | 429 | 503;
+  /** kebab-case, stable, machine-readable. */
+  readonly reason: string;
+  /** Names the field and the remedy. */
+  readonly message: string;
+}
+export type Outcome<T> = ({ readonly ok: true } & T) | Refusal;
+
+export interface ClusterRecord {
+  /** DNS label, unique in the deployment. */
+  readonly name: string;
+  readonly createdAt: number;
+  /** Hostnames it may claim beside its default ones: exact names, or "*.example.com" (one label or more). */
+  readonly hostnames: readonly string[];
+  /** Number of TunnelObjects, 1 to 8. */
+  readonly shards: number;
+}
+
+/** One cluster that serves a hostname. Lower priority value first; weight shares within one priority. */
+export interface Member {
+  readonly cluster: string;
+  readonly priority: number;
+  readonly weight: number;
+}
+
+export interface DirectoryEntry {
+  readonly hostname: string;
+  readonly owner: string;
+  /** Never empty; the owner alone, unless the owner or the admin listed others. */
+  readonly members: readonly Member[];
+}
+
+/** GatewayObject, one per deployment, named "gateway". */
+export interface GatewayRpc {
+  createCluster(input: {
+    name: string;
+    hostnames: readonly string[];
+    shards: number;
+  }): Promise<Outcome<{ cluster: ClusterRecord }>>;
+  listClusters(): Promise<readonly ClusterRecord[]>;
+  getCluster(name: string): Promise<ClusterRecord | undefined>;
+  /** Frees its hostnames and destroys its ClusterObject, at once or, where that cannot be reached, as soon as it can. */
+  deleteCluster(name: string): Promise<Outcome<object>>;
+  /** Replaces the set of hostnames that `cluster` claims. Refused ones are named with why; the rest is granted. */
+  claim(
+    cluster: string,
+    hostnames: readonly string[],
+  ): Promise<{
+    refused: readonly { hostname: string; reason: "owned" | "not-allowed" | "reserved"; message: string }[];
+  }>;
+  setMembers(
+    hostname: string,
+    members: readonly Member[],
+    by: { admin: true } | { cluster: string },
+  ): Promise<Outcome<{ entry: DirectoryEntry }>>;
+  /** What one hostname resolves to; undefined where nobody owns it. */
+  getHostname(hostname: string): Promise<DirectoryEntry | undefined>;
+  /** The whole directory, or undefined where `known` is its present version. */
+  directory(
+    known?: number,
+  ): Promise<{ version: number; entries?: readonly DirectoryEntry[]; shards?: Readonly<Record<string, number>> }>;
+}
+
+/** What probes say of direct nodes; absent nodes are unknown and may be used. */
+export interface ProbeState {
+  readonly version: number;
+  readonly unhealthy: readonly { readonly node: string; readonly reason: string }[];
+}
+
+/**
+ * Whose a token is. "owner": of the one who was given it when the cluster was created; manages the cluster's other tokens and
+ * makes install codes. "agent": minted by an install code; publishes, dials, reads the cluster's own views, rotates itself.
+ */
+export type TokenRole = "owner" | "agent";
+
+/** A cluster's token, without its secret. */
+export interface TokenRecord {
+  /** Names it in logs and sockets. */
+  readonly id: string;
+  readonly createdAt: number;
+  /** Where it came from, in words. */
+  readonly label: string;
+  readonly role: TokenRole;
+}
+
+export interface InstallCodeInput {
+  /** A token's id; "" for the admin. */
+  readonly madeBy: string;
+  /** Of the agent, where it is not the manifest's own. */
+  readonly image?: string | undefined;
+  /** Of the agent, by name without dashes in front. */
+  readonly options?: Readonly<Record<string, string>> | undefined;
+}
+
+/** What a redeemed code leads to. */
+export interface Redeemed {
+  readonly image?: string;
+  readonly options: Readonly<Record<string, string>>;
+}
+
+/** ClusterObject, one per cluster, named by the cluster. */
+export interface ClusterRpc {
+  /** Makes (or re-makes) it with a first token, returned once and stored hashed. */
+  create(cluster: ClusterRecord): Promise<{ token: string }>;
+  /** Closes its sockets, forgets everything. */
+  destroy(): Promise<void>;
+  /** Constant time. The id names the token in logs and sockets; it is no secret. */
+  verify(token: string): Promise<Outcome<{ tokenId: string; cluster: ClusterRecord; role?: TokenRole }>>;
+  /**
+   * A new token in place of the one with this id, or of the only one; the old one stops working at once and its sockets are
+   * closed. The new one has its role, and what it made is the new one's. Refused with `not-created` where create() never ran:
+   * the caller may run it.
+   */
+  rotate(id?: string): Promise<Outcome<{ token: string }>>;
+  tokens(): Promise<Outcome<{ tokens: readonly TokenRecord[] }>>;
+  /** It stops working at once, as does all that came of it: its install codes, the tokens they minted. Their sockets are closed. */
+  revoke(id: string): Promise<Outcome<object>>;
+  createInstallCode(by: InstallCodeInput): Promise<Outcome<{ code: string; expiresAt: number; uses: number }>>;
+  /** Mints a new token, an agent's. */
+  redeemInstallCode(code: string): Promise<Outcome<Redeemed & { token: string }>>;
+  /** An agent is about to dial this shard: from now on its TunnelObject exists and is pushed tables. */
+  dialled(shard: number): Promise<void>;
+  /** One more than any that was granted or used. `reset`: as for a cluster that never published; its last snapshot serves on. */
+  grantEpoch(options?: { reset?: boolean }): Promise<Outcome<{ epoch: number }>>;
+  /** `body` is JSON text of a Snapshot, already size-limited. */
+  publish(generation: SnapshotGeneration, body: string): Promise<Outcome<{ result: PublishResult }>>;
+  /** Table and probe state, each only where it differs from what the caller knows. */
+  table(known?: {
+    generation?: number;
+    probes?: number;
+  }): Promise<{ generation: number; table?: RoutingTable; probes?: ProbeState }>;
+  conditions(): Promise<Readonly<Record<string, readonly Condition[]>>>;
+  endpoints(): Promise<readonly (SnapshotEndpoint & { readonly service: string })[]>;
+  /** Every node that the snapshot names or a shard sees. */
+  nodes(): Promise<ClusterNodes>;
+  /** Compiles again (a hostname was granted, taken or listed elsewhere). */
+  recompile(): Promise<void>;
+}
+
+/** One node as the shard sees it. */
+export interface TunnelNode {
+  readonly node: string;
+  readonly connections: readonly {
+    readonly instance: string;
+    readonly since: number;
+    readonly draining: boolean;
+    readonly inFlight: number;
+    readonly version: string;
+  }[];
+  readonly available: boolean;
+  /** Why not, in words; empty where it is. */
+  readonly reason: string;
+  /** Endpoints that the node's agent itself finds unavailable: "namespace/name address:port" and why. */
+  readonly endpoints: readonly { readonly endpoint: string; readonly reason: string }[];
+}
+
+/** One node as the whole edge sees it. */
+export interface ClusterNode {
+  readonly node: string;
+  /** False: a shard sees it, the snapshot does not know it. */
+  readonly known: boolean;
+  /** Why the snapshot gives it no new streams; absent: it may get them. */
+  readonly excluded?: string;
+  readonly directAddress?: string;
+  /** What probes say; absent: not probed. */
+  readonly probe?: { readonly healthy: boolean; readonly reason: string };
+  readonly tunnel: readonly (TunnelNode & { readonly shard: number })[];
+}
+
+export interface ClusterNodes {
+  readonly nodes: readonly ClusterNode[];
+  /** Shards that did not answer in time: their view is missing above. */
+  readonly silentShards: readonly number[];
+}
+
+/**
+ * TunnelObject, one per (cluster, shard), named "<cluster>/<shard>". Its fetch() takes two kinds of request: an agent's
+ * dial (path TUNNEL_PATH, already authorised by the Worker) and a client's request, passed on as it came.
+ */
+export interface TunnelRpc {
+  /** Pushed by the ClusterObject at each new generation. */
+  setTable(table: RoutingTable): Promise<void>;
+  /** Closes the sockets of one token, or all; 4001 tells the agent that redialling with it is pointless. */
+  closeToken(tokenId: string | "all", reason: string): Promise<{ closed: number }>;
+  nodes(): Promise<readonly TunnelNode[]>;
+}
+
+/**
+ * A cluster's token: pst_<cluster>_<32 random bytes as base64url>. The cluster is in it so that a request can be led to the
+ * one object that knows its hash.
+ */
+export const TOKEN_PATTERN = /^pst_([a-z0-9](?:[a-z0-9-]{0,30}[a-z0-9])?)_([A-Za-z0-9_-]{43})$/;
+
+/** An install code: as a token, but short-lived, and good for nothing but a manifest with a new token. */
+export const INSTALL_CODE_PATTERN = /^psi_([a-z0-9](?:[a-z0-9-]{0,30}[a-z0-9])?)_([A-Za-z0-9_-]{43})$/;
+
+/** Set by the Worker on a dial that it forwards to a TunnelObject, stripped from every outside request. */
+export const DIAL_HEADER = "x-postern-dial";

@@ -1,0 +1,143 @@
+// A client's WebSocket after the backend's 101: the client on one side, a stream on the other. Nothing pauses a client's
+// inbound messages, so a queue that grows past its limit, or an object whose memory is short, ends the socket (1013), as
+// does a message that is too big (1009). What is queued counts in the object's budget (src/shared/wire/session.ts).
+// Uses accept(), not hibernation: an object never sleeps with a stream open.
+import { STREAM_WINDOW, WEBSOCKET_MESSAGE_MAX } from "../../shared/wire/limits.ts";
+import { isCloseCode, Reset } from "../../shared/wire/messages.ts";
+import type { Budget } from "../../shared/wire/session.ts";
+import type { Link } from "./link.ts";
+
+/** Bytes a client may have queued towards a backend that does not keep up, beside one message of any size. */
+const INBOUND_QUEUE_MAX = 1024 * 1024;
+/** Share of the object's budget up to which clients' messages are taken: where readers are judged (src/shared/wire/README.md). */
+const MEMORY_SHARE = 0.75;
+/** Bytes buffered towards the client above which its credit waits. */
+const OUTBOUND_BUFFER_MAX = STREAM_WINDOW;
+/** How often a slow client's buffer is looked at, ms: no event tells that it fell. */
+const SLOW_CLIENT_MS = 50;
+/** How long a backend may take to answer the client's close, ms. */
+const CLOSING_MS = 10_000;
+
+export class ClientSocket {
+  readonly #link: Link;
+  readonly #id: number;
+  readonly #memory: Budget;
+  readonly #cancel: (reason: string) => void;
+  /** undefined: it has been closed. */
+  #client: WebSocket | undefined;
+  /** Bytes sent to the client whose credit waits until its buffer has fallen. */
+  #unacknowledged = 0;
+  #closing: number | undefined;
+
+  /** `cancel` ends the exchange: the client broke. */
+  constructor(link: Link, id: number, client: WebSocket, memory: Budget, cancel: (reason: string) => void) {
+    this.#link = link;
+    this.#id = id;
+    this.#memory = memory;
+    this.#cancel = cancel;
+    this.#client = client;
+    client.accept({ allowHalfOpen: true });
+    client.binaryType = "arraybuffer";
+    client.addEventListener("message", (event) => this.#fromClient(event.data as string | ArrayBuffer));
+    client.addEventListener("close", (event) => this.#onClientClosed(event.code, event.reason));
+    client.addEventListener("error", () => cancel("the client's socket broke"));
+  }
+
+  #fromClient(data: string | ArrayBuffer): void {
+    if (this.#client === undefined) return;
+    const message = typeof data === "string" ? data : new Uint8Array(data);
+    // A string's length is at most its UTF-8 length: close enough for limits that protect memory.
+    if (message.length > WEBSOCKET_MESSAGE_MAX) return this.#end(1009, "message too big", Reset.TOO_BIG);
+    if (this.#link.session.queued(this.#id) > INBOUND_QUEUE_MAX)
+      return this.#end(1013, "the backend does not keep up", Reset.OVERLOADED);
+    if (this.#memory.held + message.length > this.#memory.limit * MEMORY_SHARE)
+      return this.#end(1013, "the edge is short of memory", Reset.OVERLOADED);
+    this.#link.session.sendMessage(this.#id, message);
+    this.#link.flush();
+  }
+
+  /** A message of the backend; `size` is given back as the client takes it, or where nobody does. */
+  onMessage(data: string | Uint8Array, size: number): void {
+    const client = this.#client;
+    if (client === undefined) return this.#link.consumed(this.#id, size);
+    try {
+      client.send(data);
+    } catch {
+      return this.#cancel("the client's socket is closed");
+    }
+    if (this.#unacknowledged > 0 || client.bufferedAmount > OUTBOUND_BUFFER_MAX) {
+      if (this.#unacknowledged === 0) this.#watchSlowClient(client);
+      this.#unacknowledged += size;
+    } else this.#link.consumed(this.#id, size);
+  }
+
+  /** Gives credit only as the client's buffer falls. */
+  #watchSlowClient(client: WebSocket): void {
+    setTimeout(() => {
+      if (client.readyState !== WebSocket.OPEN) return;
+      if (client.bufferedAmount > OUTBOUND_BUFFER_MAX) return this.#watchSlowClient(client);
+      const bytes = this.#unacknowledged;
+      this.#unacknowledged = 0;
+      this.#link.consumed(this.#id, bytes);
+    }, SLOW_CLIENT_MS);
+  }
+
+  #onClientClosed(code: number, reason: string): void {
+    if (this.#client === undefined) return;
+    this.#link.session.sendClose(this.#id, legalCode(code), reason);
+    this.#link.flush();
+    this.#closeClient(code, reason);
+    this.#closing = setTimeout(() => this.#cancel("the backend does not close"), CLOSING_MS);
+  }
+
+  /** The backend closed, or answers the client's close: either way the exchange is over. */
+  onClose(code: number, reason: string): void {
+    this.#closeClient(code, reason);
+    this.#link.session.sendClose(this.#id, code, reason);
+    this.#link.done(this.#id);
+    this.#link.flush();
+  }
+
+  /** The stream is gone. */
+  broke(code: Reset, reason: string): void {
+    this.#closeClient(code === Reset.TOO_BIG ? 1009 : code === Reset.STALLED ? 1013 : 1011, reason);
+  }
+
+  #end(code: number, reason: string, reset: Reset): void {
+    this.#closeClient(code, reason);
+    this.#link.release(this.#id, reset, reason);
+  }
+
+  #closeClient(code: number, reason: string): void {
+    clearTimeout(this.#closing ?? null);
+    const client = this.#client;
+    if (client === undefined) return;
+    this.#client = undefined;
+    closeSafely(client, code, reason);
+    if (this.#unacknowledged > 0) this.#link.consumed(this.#id, this.#unacknowledged);
+    this.#unacknowledged = 0;
+  }
+}
+
+/** Codes that only an endpoint itself may report (1006 broken, 1015 TLS) cannot be sent; 1005 means that there was none: 0. */
+function legalCode(code: number): number {
+  if (code === 0 || code === 1005) return 0;
+  return isCloseCode(code) ? code : 1011;
+}
+
+function closeSafely(socket: WebSocket, code: number, reason: string): void {
+  try {
+    const legal = legalCode(code);
+    if (legal === 0) socket.close();
+    else socket.close(legal, cut(reason));
+  } catch {
+    // Closed already.
+  }
+}
+
+/** A close frame holds 123 bytes of reason; a cut within a character would be refused. */
+function cut(reason: string): string {
+  let text = reason;
+  while (new TextEncoder().encode(text).length > 123) text = text.slice(0, -1);
+  return text;
+}

@@ -1,0 +1,215 @@
+// One exchange over one stream of one link: a head and a body each way, under the session's credit; or, where a WebSocket was
+// asked for and the backend agrees, its 101 and then a ClientSocket. A refused handshake goes on as any other answer.
+// Promises: the answer's bytes reach the client as they came; a broken answer breaks the client's body, it never ends
+// it; a client that goes away, or breaks off its request, resets the stream at once. It decides nothing about retries.
+import { declaredLength } from "../../shared/http/declared-length.ts";
+import { Reset, type RequestHead, type ResponseHead } from "../../shared/wire/messages.ts";
+import type { Budget } from "../../shared/wire/session.ts";
+import { type Attempt, badAnswer, clientGone, type Failed, failedBy } from "../forward/attempt.ts";
+import { ClientSocket } from "./client-socket.ts";
+import type { Exchange, Link } from "./link.ts";
+import type { RequestBody } from "../forward/request-body.ts";
+
+export interface HttpExchangeOptions {
+  readonly link: Link;
+  readonly head: RequestHead;
+  readonly body: RequestBody;
+  /** The object's memory: what a WebSocket's client sends counts in it. */
+  readonly memory: Budget;
+  /** The client's connection. Its signal is made when it is first asked for, and most requests are over before. */
+  readonly request: { readonly signal: AbortSignal };
+  readonly now: number;
+  /** Whether a silent node should be left: the request may be sent elsewhere, and there is an elsewhere. */
+  readonly mayMove: () => boolean;
+}
+
+/** Opens a stream and resolves with its head, or with why there is none. The body streams on afterwards. */
+export function httpExchange(options: HttpExchangeOptions): Promise<Attempt> {
+  return new Promise((resolve) => new HttpExchange(options, resolve));
+}
+
+class HttpExchange implements Exchange {
+  waitingSince = Number.NaN;
+  readonly #link: Link;
+  readonly #head: RequestHead;
+  readonly #body: RequestBody;
+  readonly #memory: Budget;
+  readonly #mayMove: () => boolean;
+  readonly #request: { readonly signal: AbortSignal };
+  readonly #id: number;
+  #resolve: ((attempt: Attempt) => void) | undefined;
+  #writer: WritableStreamDefaultWriter<Uint8Array> | undefined;
+  #socket: ClientSocket | undefined;
+  /** The end that goes to the client with the 101. */
+  #unclaimed: WebSocket | undefined;
+  #watched = false;
+  readonly #onGone = (): void => this.#cancel("the client went away");
+
+  constructor(options: HttpExchangeOptions, resolve: (attempt: Attempt) => void) {
+    const { link, head, body } = options;
+    this.#link = link;
+    this.#head = head;
+    this.#body = body;
+    this.#memory = options.memory;
+    this.#mayMove = options.mayMove;
+    this.#request = options.request;
+    this.#resolve = resolve;
+    this.#id = link.open(this, head, body.whole, !body.streamed && !head.websocket, options.now);
+    if (body.streamed) body.attach(link, this.#id, () => this.#cancel("the client broke off its request"));
+  }
+
+  onHead(head: ResponseHead, body: Uint8Array | undefined, end: boolean): void {
+    const { status } = head;
+    if (status === 101) return this.#upgrade(head);
+    if (this.#head.method === "HEAD" || status === 204 || status === 205 || status === 304)
+      return this.#bodiless(head, body !== undefined, end);
+    const length = declaredLength(head.headers);
+    const bytes = body?.length ?? 0;
+    if (end && length !== undefined && length !== bytes)
+      return this.#fail(badAnswer(`${bytes} bytes of body where Content-Length says ${length}`));
+    if (end && this.#body.ended) {
+      this.#link.consumed(this.#id, bytes);
+      this.#answer(head, body ?? null);
+      return this.#finish();
+    }
+    const known = end ? bytes : length;
+    const { readable, writable } = known === undefined ? new IdentityTransformStream() : new FixedLengthStream(known);
+    this.#writer = writable.getWriter();
+    this.onWait();
+    // The reader's end: the client has gone, or did not want the rest.
+    this.#writer.closed.catch(this.#onGone);
+    if (body !== undefined) this.#forward(this.#writer, body);
+    this.#answer(head, readable);
+    if (end) this.#finish();
+  }
+
+  /** HTTP gives these answers no body, so what a node sends as one is nobody's. Their end may be in a frame of its own. */
+  #bodiless(head: ResponseHead, hasBody: boolean, end: boolean): void {
+    this.#answer(head, null);
+    if (hasBody) this.onOverdue();
+    else if (end) this.#finish();
+    else this.#link.expectEnd(this.#id);
+  }
+
+  onData(bytes: Uint8Array, end: boolean): void {
+    const writer = this.#writer;
+    if (bytes.length > 0) {
+      if (writer === undefined) return this.onOverdue();
+      this.#forward(writer, bytes);
+    }
+    if (end) this.#finish();
+  }
+
+  onReset(code: Reset, reason: string, lost: boolean): void {
+    this.#over(failedBy(code, reason, lost));
+    this.#socket?.broke(code, reason);
+  }
+
+  /** It takes longer than most: from now on the client's leaving is noticed at once. */
+  onWait(): void {
+    if (this.#watched) return;
+    this.#watched = true;
+    const { signal } = this.#request;
+    if (signal.aborted) return this.#onGone();
+    signal.addEventListener("abort", this.#onGone);
+  }
+
+  onDrained(): void {
+    this.#body.resume();
+  }
+
+  onSuspect(): void {
+    if (this.#resolve === undefined || !this.#mayMove()) return;
+    this.#link.release(this.#id, Reset.CANCELLED, "moved to another node");
+    this.#over({ ok: false, sent: "maybe", reason: "no-available-node", detail: "the node fell silent" });
+  }
+
+  /** The client has its answer, and the stream goes on for nothing. */
+  onOverdue(): void {
+    this.#link.release(this.#id, Reset.DONE, "the answer is complete");
+    this.#body.detach();
+    this.#unwatch();
+  }
+
+  /** The session lets messages through after a 101 only. */
+  onMessage(data: string | Uint8Array, size: number): void {
+    this.#socket?.onMessage(data, size);
+  }
+
+  onClose(code: number, reason: string): void {
+    this.#socket?.onClose(code, reason);
+    this.#unwatch();
+  }
+
+  /** Nobody will read the answer. */
+  discard(reason: string): void {
+    // Its end must be taken to be closed, or the pair stays in memory.
+    this.#unclaimed?.accept();
+    this.#unclaimed?.close(1011, "not handed on");
+    this.#cancel(reason);
+  }
+
+  #upgrade(head: ResponseHead): void {
+    this.onWait();
+    if (this.#resolve === undefined) return;
+    const pair = new WebSocketPair();
+    this.#unclaimed = pair[0];
+    this.#socket = new ClientSocket(this.#link, this.#id, pair[1], this.#memory, (reason) => this.#cancel(reason));
+    this.#settle({ ok: true, status: 101, headers: head.headers, body: null, webSocket: pair[0], exchange: this });
+  }
+
+  #forward(writer: WritableStreamDefaultWriter<Uint8Array>, bytes: Uint8Array): void {
+    writer.write(bytes).then(() => this.#link.consumed(this.#id, bytes.length), this.#onGone);
+  }
+
+  /** The client is at fault, or has gone. */
+  #cancel(reason: string): void {
+    this.#link.release(this.#id, Reset.CANCELLED, reason);
+    this.#over(clientGone(reason));
+    this.#socket?.broke(Reset.CANCELLED, reason);
+  }
+
+  #fail(failed: Failed): void {
+    this.#link.release(this.#id, Reset.CANCELLED, failed.detail);
+    this.#over(failed);
+  }
+
+  /** The stream is gone: nothing more is sent, and whoever waits for the head or for more of the body is told. */
+  #over(failed: Failed): void {
+    this.#body.detach();
+    this.#settle(failed);
+    this.#writer?.abort(new Error(failed.detail)).catch(() => {});
+    this.#unwatch();
+  }
+
+  #answer({ status, headers }: ResponseHead, body: Uint8Array | ReadableStream<Uint8Array> | null): void {
+    this.#settle({ ok: true, status, headers, body, exchange: this });
+  }
+
+  #settle(attempt: Attempt): void {
+    if (attempt.ok) this.#body.forget();
+    this.#resolve?.(attempt);
+    this.#resolve = undefined;
+  }
+
+  /**
+   * The answer is complete: what is left of the request is unwanted. A client that still sends it has every byte of the
+   * answer at once, and its end when there is nothing left to be lost by.
+   */
+  #finish(): void {
+    if (this.#body.ended) this.#closeAnswer();
+    else void this.#body.drain().then(() => this.#closeAnswer());
+    if (!this.#body.ended || this.#head.websocket) return this.onOverdue();
+    this.#link.done(this.#id);
+    this.#unwatch();
+  }
+
+  /** Fewer bytes than Content-Length promised make close() fail, and so break the client's body. */
+  #closeAnswer(): void {
+    this.#writer?.close().catch(() => {});
+  }
+
+  #unwatch(): void {
+    if (this.#watched) this.#request.signal.removeEventListener("abort", this.#onGone);
+  }
+}

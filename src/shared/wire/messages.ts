@@ -1,0 +1,220 @@
+// What frames carry: shapes, codes, and the parsers of what a peer sent. HELLO, GOAWAY and REPORT are rare and parsed with
+// zod; heads come with every request, so their parsers are written by hand and check the same things.
+import { z } from "zod";
+import { Violation } from "./frames.ts";
+import { CLOSE_REASON_MAX, HEAD_MAX, REASON_MAX } from "./limits.ts";
+import { AGENT_SIGHTINGS } from "../http/repeat.ts";
+
+export const helloSchema = z.object({
+  versions: z.array(z.int().min(1).max(1000)).min(1).max(16),
+  capabilities: z.array(z.string().max(64)).max(32),
+  /** What runs there, for people: "postern-agent 0.1.0". */
+  software: z.string().max(128),
+  /** From a node: which node, which process, and when it started (epoch ms): a newer process outranks an older one. */
+  node: z.string().min(1).max(253).optional(),
+  instance: z.string().min(1).max(128).optional(),
+  started: z.int().min(0).optional(),
+  /** From the edge: which shard this is, and of how many; the agent dials them all. */
+  shard: z.int().min(0).max(63).optional(),
+  shards: z.int().min(1).max(64).optional(),
+});
+export type Hello = z.infer<typeof helloSchema>;
+
+export const goAwaySchema = z.object({ reason: z.string().max(256), permanent: z.boolean() });
+export type GoAway = z.infer<typeof goAwaySchema>;
+
+export const reportSchema = z.object({
+  /** Endpoints that this node finds unavailable. `endpoint`: "namespace/name address:port". */
+  endpoints: z.array(z.object({ endpoint: z.string().max(600), reason: z.string().max(256) })).max(1000),
+});
+export type Report = z.infer<typeof reportSchema>;
+
+/**
+ * A report that its reader accepts, whatever is in it. What has no room is left out: such endpoints count as available, and
+ * requests soon show that they are not.
+ */
+export function encodeReport({ endpoints }: Report): Uint8Array {
+  let said = endpoints.slice(0, 1000).map(({ endpoint, reason }) => ({
+    endpoint: endpoint.slice(0, 600),
+    reason: reason.slice(0, 256),
+  }));
+  let payload = encodeJson({ endpoints: said });
+  while (payload.length > HEAD_MAX) {
+    said = said.slice(0, said.length / 2);
+    payload = encodeJson({ endpoints: said });
+  }
+  return payload;
+}
+
+export interface RequestHead {
+  readonly websocket: boolean;
+  /** "namespace/name" and Service port: what the node looks up in its own plan. */
+  readonly service: string;
+  readonly port: number;
+  /** The client's address as text; "" unknown. */
+  readonly client: string;
+  readonly method: string;
+  /** Path and query, as the client wrote them. */
+  readonly target: string;
+  /** [name, value, name, value, …]; values are byte strings (bytes.ts). */
+  readonly headers: readonly string[];
+  /** Times that backends may see this request through this stream: AGENT_SIGHTINGS, or 1 where it is a repeat of one that must not be repeated again. */
+  readonly sightings: number;
+}
+
+export interface ResponseHead {
+  readonly status: number;
+  /** As a request's: values are byte strings. */
+  readonly headers: readonly string[];
+}
+
+/** RESET codes; README.md says what each promises. */
+export const Reset = {
+  CANCELLED: 1,
+  NOT_SENT: 2,
+  BROKE: 3,
+  REFUSED: 4,
+  DONE: 5,
+  OVERLOADED: 6,
+  STALLED: 7,
+  TIMEOUT: 8,
+  NO_ENDPOINT: 9,
+  TOO_BIG: 10,
+  /** The request's head is no HTTP that could be sent (an illegal value): nobody's failure, and the same anywhere else. */
+  UNSENDABLE: 11,
+} as const;
+export type Reset = (typeof Reset)[keyof typeof Reset];
+
+const encoder = new TextEncoder();
+// A byte order mark is content here, and must arrive as it was sent.
+const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+
+export const encodeText = (text: string): Uint8Array => encoder.encode(text);
+export const encodeJson = (value: unknown): Uint8Array => encoder.encode(JSON.stringify(value));
+
+/** Throws Violation where the bytes are not UTF-8. */
+export function decodeText(bytes: Uint8Array): string {
+  try {
+    return decoder.decode(bytes);
+  } catch {
+    throw new Violation("text is not UTF-8");
+  }
+}
+
+export function parseJson<T>(what: string, schema: z.ZodType<T>, bytes: Uint8Array): T {
+  const result = schema.safeParse(json(what, bytes));
+  if (!result.success) throw new Violation(`${what}: ${z.prettifyError(result.error)}`);
+  return result.data;
+}
+
+export const encodeRequestHead = (head: RequestHead): Uint8Array =>
+  encodeJson([
+    head.websocket ? 1 : 0,
+    head.service,
+    head.port,
+    head.client,
+    head.method,
+    head.target,
+    head.headers,
+    head.sightings,
+  ]);
+
+export function parseRequestHead(bytes: Uint8Array): RequestHead {
+  const value = json("request head", bytes);
+  if (!Array.isArray(value) || value.length < 7) throw new Violation("request head is not a list of 7");
+  // An edge of before the eighth item knew no other than this.
+  const [kind, service, port, client, method, target, headers, sightings = AGENT_SIGHTINGS] = value as unknown[];
+  if (
+    (kind !== 0 && kind !== 1) ||
+    typeof service !== "string" ||
+    typeof port !== "number" ||
+    typeof client !== "string" ||
+    typeof method !== "string" ||
+    typeof target !== "string" ||
+    !isFlatHeaders(headers) ||
+    typeof sightings !== "number"
+  )
+    throw new Violation("request head has a field of the wrong type");
+  if (!Number.isInteger(port) || port < 1 || port > 65535) throw new Violation("request port is not a port");
+  // What goes on the request line as it is must not be able to end it.
+  if (!token.test(method)) throw new Violation("request method is not a token");
+  if (!isTarget(target)) throw new Violation("request target is not a path");
+  return { websocket: kind === 1, service, port, client, method, target, headers, sightings };
+}
+
+export const encodeResponseHead = (head: ResponseHead): Uint8Array => encodeJson([head.status, head.headers]);
+
+/** Of any whole status: whether it is one of an answer is not this parser's question. */
+export function parseResponseHead(bytes: Uint8Array): ResponseHead {
+  const value = json("response head", bytes);
+  if (!Array.isArray(value) || value.length < 2) throw new Violation("response head is not a list of 2");
+  const [status, headers] = value as unknown[];
+  if (typeof status !== "number" || !Number.isInteger(status) || !isFlatHeaders(headers))
+    throw new Violation("response head has a field of the wrong type");
+  return { status, headers };
+}
+
+export function encodeReset(code: Reset, reason: string): Uint8Array {
+  const payload = new Uint8Array(1 + REASON_MAX);
+  payload[0] = code;
+  return withReason(payload, 1, reason);
+}
+
+/** An unknown code reads as BROKE: it may have been sent. */
+export function parseReset(payload: Uint8Array): { code: Reset; reason: string } {
+  const code = payload[0];
+  if (code === undefined) throw new Violation("RESET without a code");
+  const known = code >= Reset.CANCELLED && code <= Reset.UNSENDABLE;
+  return { code: known ? (code as Reset) : Reset.BROKE, reason: decodeText(payload.subarray(1)) };
+}
+
+export function encodeClose(code: number, reason: string): Uint8Array {
+  const payload = new Uint8Array(2 + CLOSE_REASON_MAX);
+  payload[0] = code >>> 8;
+  payload[1] = code;
+  return withReason(payload, 2, reason);
+}
+
+export function parseClose(payload: Uint8Array): { code: number; reason: string } {
+  if (payload.length < 2) throw new Violation("CLOSE without a code");
+  const code = ((payload[0] as number) << 8) | (payload[1] as number);
+  if (code !== 0 && !isCloseCode(code)) throw new Violation(`CLOSE with code ${code}, which nobody may send`);
+  return { code, reason: decodeText(payload.subarray(2)) };
+}
+
+/** RFC 6455 §7.4: 1004 to 1006 and 1015 are what an endpoint may report to itself only; the rest is reserved. */
+export const isCloseCode = (code: number): boolean =>
+  (code >= 1000 && code <= 1003) || (code >= 1007 && code <= 1014) || (code >= 3000 && code <= 4999);
+
+/** Fills `payload` from `at` with as many whole characters as fit. A reason cut within one would be longer once repaired. */
+function withReason(payload: Uint8Array, at: number, reason: string): Uint8Array {
+  return payload.subarray(0, at + encoder.encodeInto(reason, payload.subarray(at)).written);
+}
+
+function json(what: string, bytes: Uint8Array): unknown {
+  try {
+    return JSON.parse(decodeText(bytes));
+  } catch (cause) {
+    throw new Violation(`${what} is not JSON`, { cause });
+  }
+}
+
+function isFlatHeaders(value: unknown): value is string[] {
+  if (!Array.isArray(value) || value.length % 2 !== 0) return false;
+  for (const item of value) if (typeof item !== "string") return false;
+  return true;
+}
+
+/** What may stand on a request line as it is: it begins with "/", or is "*", and has no space or control character. */
+export const isTarget = (target: string): boolean => (target.startsWith("/") || target === "*") && visible(target);
+
+/** RFC 9110's token. */
+const token = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
+
+function visible(text: string): boolean {
+  for (let i = 0; i < text.length; i++) {
+    const c = text.charCodeAt(i);
+    if (c <= 0x20 || c === 0x7f) return false;
+  }
+  return true;
+}
