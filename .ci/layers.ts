@@ -36,7 +36,10 @@ const layers: Record<string, Layer> = {
   "src/edge/routing/": { values: ["src/shared/"] },
   "src/edge/http/": { values: ["src/shared/"] },
   // What it decides by, and how that is changed.
-  "src/edge/cluster/": { values: ["src/shared/", routing, "src/edge/storage/", rpc, http], types: [env, "src/edge/tunnel/"] },
+  "src/edge/cluster/": {
+    values: ["src/shared/", routing, "src/edge/storage/", rpc, http],
+    types: [env, "src/edge/tunnel/"],
+  },
   "src/edge/directory/": { values: ["src/shared/", routing, "src/edge/storage/", rpc], types: [env] },
   "src/edge/storage/": { values: [] },
   "src/edge/rpc/": { values: ["src/shared/"], types: [routing, "src/edge/"] },
