@@ -1,9 +1,9 @@
 // Brings the cluster up before the tests, and takes it down behind them unless it was there before: a developer's stays.
 import { existsSync } from "node:fs";
 import type { TestProject } from "vitest/node";
-import { bringUp } from "./cluster.ts";
-import { work } from "./places.ts";
-import { stopCluster } from "./stop.ts";
+import { bringUp } from "./harness/cluster.ts";
+import { work } from "./harness/places.ts";
+import { stopCluster } from "./harness/stop.ts";
 
 declare module "vitest" {
   interface ProvidedContext {

@@ -5,9 +5,9 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdirSync, openSync, readFileSync, rmSync, watch, writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
-import { ensureTestBinaries } from "../binaries.ts";
-import { bringUp } from "../cluster.ts";
-import { control, inside, kubeconfig, kubectl, nodes } from "../places.ts";
+import { ensureTestBinaries } from "../harness/binaries.ts";
+import { bringUp } from "../harness/cluster.ts";
+import { control, inside, kubeconfig, kubectl, nodes } from "../harness/places.ts";
 import { type Spec, suites } from "./expectations.ts";
 import { judge, parseResults, type Result } from "./results.ts";
 

@@ -1,0 +1,180 @@
+// A real etcd and kube-apiserver on loopback ports of their own, for what needs no nodes. As the agent sees it: its manifest
+// is applied, and the agent's own service account is who asks, so that RBAC and the admission policy are tested, too.
+// Owns a temporary folder and two processes; stop() leaves neither.
+import { type ChildProcess, spawn } from "node:child_process";
+import { generateKeyPairSync, randomBytes } from "node:crypto";
+import { once } from "node:events";
+import { mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout as pause } from "node:timers/promises";
+import { parseAllDocuments } from "yaml";
+import type { Access } from "../../../agent/kube/access.ts";
+import { type Answer, KubeApi } from "../../../agent/kube/api.ts";
+import { freePort } from "../../../src/host/free-port.ts";
+import { ensureBinaries } from "./binaries.ts";
+
+const manifest = new URL("../../../agent/manifests/postern.yaml", import.meta.url);
+const NAMESPACE = "postern-system";
+/** kind → where such objects are created; `*` is the namespace. */
+const collections: Readonly<Record<string, string>> = {
+  Namespace: "/api/v1/namespaces",
+  ServiceAccount: "/api/v1/namespaces/*/serviceaccounts",
+  ClusterRole: "/apis/rbac.authorization.k8s.io/v1/clusterroles",
+  ClusterRoleBinding: "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings",
+  Role: "/apis/rbac.authorization.k8s.io/v1/namespaces/*/roles",
+  RoleBinding: "/apis/rbac.authorization.k8s.io/v1/namespaces/*/rolebindings",
+  ValidatingAdmissionPolicy: "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies",
+  ValidatingAdmissionPolicyBinding: "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicybindings",
+  Service: "/api/v1/namespaces/*/services",
+  EndpointSlice: "/apis/discovery.k8s.io/v1/namespaces/*/endpointslices",
+  Node: "/api/v1/nodes",
+};
+
+interface Written {
+  readonly kind: string;
+  readonly metadata: { readonly name: string; readonly namespace?: string };
+}
+
+export class ApiServer {
+  readonly folder = mkdtempSync(join(tmpdir(), "postern-apiserver-"));
+  readonly #adminToken = randomBytes(16).toString("hex");
+  #agentToken = "";
+  readonly #processes = new Map<string, ChildProcess>();
+  #binaries = "";
+  #ports = { etcd: 0, peer: 0, api: 0 };
+  #admin: KubeApi | undefined;
+  readonly #clients: KubeApi[] = [];
+
+  async start(): Promise<void> {
+    this.#binaries = await ensureBinaries((line) => process.stderr.write(`${line}\n`));
+    this.#ports = { etcd: await freePort(), peer: await freePort(), api: await freePort() };
+    const { privateKey } = generateKeyPairSync("rsa", { modulusLength: 2048 });
+    this.#write("sa.key", privateKey.export({ type: "pkcs1", format: "pem" }).toString());
+    this.#write("tokens.csv", `${this.#adminToken},admin,admin,"system:masters"\n`);
+    const [client, peer] = [`http://127.0.0.1:${this.#ports.etcd}`, `http://127.0.0.1:${this.#ports.peer}`];
+    this.#spawn("etcd", [
+      ...["--data-dir", join(this.folder, "etcd"), "--listen-client-urls", client, "--advertise-client-urls", client],
+      ...["--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer, "--initial-cluster", `default=${peer}`],
+      ...["--unsafe-no-fsync", "--log-level", "error"],
+    ]);
+    await this.startApi();
+    for (const document of parseAllDocuments(readFileSync(manifest, "utf8"))) {
+      const object = document.toJS() as Written;
+      if (object.kind in collections && object.kind !== "DaemonSet") await this.create(object);
+    }
+    const path = `/api/v1/namespaces/${NAMESPACE}/serviceaccounts/postern-agent/token`;
+    const body = { apiVersion: "authentication.k8s.io/v1", kind: "TokenRequest", spec: { expirationSeconds: 3600 } };
+    const answer = await this.ask("POST", path, { body });
+    this.#agentToken = (answer as { status: { token: string } }).status.token;
+  }
+
+  /** Also after killApi(): the same port, the same state. */
+  async startApi(): Promise<void> {
+    const key = join(this.folder, "sa.key");
+    this.#spawn("kube-apiserver", [
+      ...["--etcd-servers", `http://127.0.0.1:${this.#ports.etcd}`, "--cert-dir", join(this.folder, "certificates")],
+      ...["--bind-address", "127.0.0.1", "--advertise-address", "127.0.0.1", "--secure-port", String(this.#ports.api)],
+      ...["--endpoint-reconciler-type", "none", "--service-cluster-ip-range", "10.96.0.0/16"],
+      ...["--service-account-issuer", "https://kubernetes.default.svc", "--token-auth-file"],
+      ...[
+        join(this.folder, "tokens.csv"),
+        "--service-account-key-file",
+        key,
+        "--service-account-signing-key-file",
+        key,
+      ],
+      ...["--authorization-mode", "RBAC", "--disable-admission-plugins", "ServiceAccount"],
+    ]);
+    for (let tries = 0; tries < 300; tries++) {
+      const answer = await this.api("admin").call("GET", "/readyz", { signal: AbortSignal.timeout(2_000) });
+      if (answer.kind === "ok") return;
+      await pause(200);
+    }
+    throw new Error(
+      `kube-apiserver is not ready: ${readFileSync(join(this.folder, "kube-apiserver.log"), "utf8").slice(-2000)}`,
+    );
+  }
+
+  async killApi(): Promise<void> {
+    await this.#kill("kube-apiserver", "SIGKILL");
+  }
+
+  async stop(): Promise<void> {
+    for (const client of this.#clients) await client.close();
+    await this.#kill("kube-apiserver", "SIGKILL");
+    await this.#kill("etcd", "SIGKILL");
+    rmSync(this.folder, { recursive: true, force: true });
+  }
+
+  access(who: "admin" | "agent", port = this.#ports.api, scheme = "https"): Access {
+    return {
+      server: new URL(`${scheme}://127.0.0.1:${port}`),
+      namespace: NAMESPACE,
+      token: () => (who === "admin" ? this.#adminToken : this.#agentToken),
+      tls: () => ({ ca: this.certificate(), cert: undefined, key: undefined }),
+    };
+  }
+
+  /** Closed by stop(). */
+  client(access: Access): KubeApi {
+    const client = new KubeApi(access);
+    this.#clients.push(client);
+    return client;
+  }
+
+  api(who: "admin" | "agent"): KubeApi {
+    if (who === "agent") return this.client(this.access("agent"));
+    this.#admin ??= this.client(this.access("admin"));
+    return this.#admin;
+  }
+
+  certificate(): string {
+    return readFileSync(join(this.folder, "certificates", "apiserver.crt"), "utf8");
+  }
+
+  /** As admin; throws what the API server says against it. */
+  async ask(method: "GET" | "POST" | "PUT" | "PATCH" | "DELETE", path: string, options: object = {}): Promise<unknown> {
+    const answer: Answer = await this.api("admin").call(method, path, options);
+    if (answer.kind !== "ok") throw new Error(`${method} ${path}: ${JSON.stringify(answer)}`);
+    return answer.body;
+  }
+
+  async create(object: Written): Promise<unknown> {
+    return await this.ask("POST", collectionOf(object), { body: object });
+  }
+
+  /** Server-side apply: what a user's kubectl does. */
+  async apply(object: Written): Promise<unknown> {
+    return await this.ask("PATCH", `${collectionOf(object)}/${object.metadata.name}`, {
+      query: { fieldManager: "test", force: "true" },
+      body: object,
+      contentType: "application/apply-patch+yaml",
+    });
+  }
+
+  async delete(object: Written): Promise<unknown> {
+    return await this.ask("DELETE", `${collectionOf(object)}/${object.metadata.name}`);
+  }
+
+  #write(name: string, text: string): void {
+    writeFileSync(join(this.folder, name), text, { mode: 0o600 });
+  }
+
+  #spawn(name: string, args: readonly string[]): void {
+    const log = openSync(join(this.folder, `${name}.log`), "a");
+    this.#processes.set(name, spawn(join(this.#binaries, name), [...args], { stdio: ["ignore", log, log] }));
+  }
+
+  async #kill(name: string, signal: NodeJS.Signals): Promise<void> {
+    const child = this.#processes.get(name);
+    this.#processes.delete(name);
+    if (child === undefined || child.exitCode !== null) return;
+    const ended = once(child, "exit");
+    child.kill(signal);
+    await ended;
+  }
+}
+
+const collectionOf = ({ kind, metadata }: Written): string =>
+  (collections[kind] ?? "").replace("*", metadata.namespace ?? "default");
