@@ -54,10 +54,15 @@ const layers: Record<string, Layer> = {
   "agent/source/": { values: ["src/shared/", "agent/kube/"] },
   "agent/plan/": { values: ["src/shared/"], types: ["agent/source/"] },
   "agent/dataplane/": { values: ["src/shared/", "agent/plan/"] },
-  "agent/tunnel/": { values: ["src/shared/", "agent/dataplane/userspace/", "agent/knock.ts"] },
+  "agent/tunnel/": { values: ["src/shared/", "agent/dataplane/userspace/", "agent/net/"] },
+  "agent/publish/": { values: ["src/shared/", "agent/kube/"] },
   // The status writer reads the API server's answers with the same schema as the source.
-  "agent/publish/": { values: ["src/shared/", "agent/kube/", "agent/source/resources.ts"], types: ["agent/source/"] },
-  "agent/health/": { values: ["src/shared/", "agent/plan/", "agent/knock.ts"] },
+  "agent/controller/": {
+    values: ["src/shared/", "agent/kube/", "agent/publish/", "agent/source/resources.ts"],
+    types: ["agent/source/"],
+  },
+  "agent/net/": { values: [] },
+  "agent/health/": { values: ["src/shared/", "agent/plan/", "agent/net/"] },
 };
 
 /** Where programs start. Everything else must be reached from here. */

@@ -3,7 +3,7 @@
 // accepts, and closes it at once; nothing is sent, and a port that was accepted once is left alone. Only refusals count, a few
 // in a row: a time-out may be the network's fault. Used by the leader alone. Survives a restart: nothing.
 import type { SnapshotService } from "../../src/shared/model/snapshot.ts";
-import { type Knock, knock as dial } from "../knock.ts";
+import { type Knock, knock as dial } from "../net/probe-tcp.ts";
 
 export interface ListeningOptions {
   /** Called when `silent` has changed. */

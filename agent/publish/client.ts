@@ -7,7 +7,7 @@ import { Agent, request } from "undici";
 import { z } from "zod";
 import { type PublishResult, publishResultSchema, type SnapshotGeneration } from "../../src/shared/model/snapshot.ts";
 import { parseJson, reasonOf } from "../kube/api.ts";
-import type { Outcome } from "./decide.ts";
+import type { Outcome } from "./after-publish.ts";
 
 export interface Target {
   readonly edge: URL;

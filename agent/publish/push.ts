@@ -1,11 +1,11 @@
-// Keeps the edge's snapshot equal to this agent's: a shell around decide.ts that owns timers, generation and connections.
+// Keeps the edge's snapshot equal to this agent's: a shell around after-publish.ts that owns timers, generation and connections.
 // The first change goes at once; of a burst only the latest state is sent, at most every 500 ms.
 // Survives a restart: nothing; a new process claims a new epoch. A refused token ends it until the file has another.
 import { setTimeout as delay } from "node:timers/promises";
 import type { Logger } from "pino";
 import type { PublishResult, Snapshot } from "../../src/shared/model/snapshot.ts";
 import { EdgeClient, type Target } from "./client.ts";
-import { decide, freshMemory, type Memory, type Outcome } from "./decide.ts";
+import { decide, freshMemory, type Memory, type Outcome } from "./after-publish.ts";
 
 export interface PublisherOptions extends Target {
   readonly log: Logger;

@@ -8,7 +8,7 @@ import {
   skipContinue,
   tellNothingSent,
 } from "../../src/shared/upstream/connector.ts";
-import { knock } from "../knock.ts";
+import { knock } from "../net/probe-tcp.ts";
 
 /** Milliseconds. */
 export interface Patience {

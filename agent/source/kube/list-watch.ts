@@ -1,4 +1,4 @@
-// One kind of object, listed once and watched from there on: a shell around decide.ts that owns requests, timers and what is
+// One kind of object, listed once and watched from there on: a shell around resume.ts that owns requests, timers and what is
 // known of the kind. What is known stays while the API server is away; a new list replaces it in one step.
 // Survives a restart: nothing.
 import { setTimeout as delay } from "node:timers/promises";
@@ -6,7 +6,7 @@ import type { KubeApi } from "../../kube/api.ts";
 import { statusOf } from "../../kube/api.ts";
 import type { KubeObject } from "../resources.ts";
 import type { SourceProblem } from "../source.ts";
-import { afterList, afterWatch, backoff, type Ending, type Step } from "./decide.ts";
+import { afterList, afterWatch, backoff, type Ending, type Step } from "./resume.ts";
 import { LineTooLong, lines } from "./lines.ts";
 import { type Kind, type Received, receive, record } from "./objects.ts";
 

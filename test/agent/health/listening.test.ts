@@ -3,7 +3,7 @@ import { once } from "node:events";
 import { type AddressInfo, createServer, type Server } from "node:net";
 import { afterEach, expect, it, vi } from "vitest";
 import { Listening } from "../../../agent/health/listening.ts";
-import type { Knock } from "../../../agent/knock.ts";
+import type { Knock } from "../../../agent/net/probe-tcp.ts";
 import { buildSnapshot } from "../../../agent/plan/snapshot.ts";
 import { endpoint, service, slice, type Written } from "../source/objects.ts";
 import { observe } from "../plan/observe.ts";

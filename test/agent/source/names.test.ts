@@ -1,7 +1,7 @@
 // Names: what is looked up, kept and told.
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { Names, REFRESH_MS } from "../../../agent/source/names.ts";
-import { Spoken } from "../../../agent/spoken.ts";
+import { Spoken } from "../../../agent/log-once.ts";
 
 describe("names", () => {
   afterEach(() => vi.useRealTimers());

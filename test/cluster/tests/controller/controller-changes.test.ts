@@ -1,7 +1,7 @@
 // The controller against a real API server while Services change, by their owners and by other controllers: nothing is stuck,
 // nothing is written twice, and nobody is fought for ever.
 import { describe, expect, it } from "vitest";
-import { FINALIZER } from "../../../../agent/publish/status.ts";
+import { FINALIZER } from "../../../../agent/controller/status.ts";
 import { endpoint, slice } from "../../../agent/source/objects.ts";
 import { hostnameOf, pathOf, service, until } from "./services.ts";
 import { Stage } from "./stage.ts";

@@ -2,7 +2,7 @@
 // policy: the cloud LoadBalancer contract as far as it is finalizer, status and conditions.
 import { setTimeout as pause } from "node:timers/promises";
 import { describe, expect, it } from "vitest";
-import { FINALIZER } from "../../../../agent/publish/status.ts";
+import { FINALIZER } from "../../../../agent/controller/status.ts";
 import { hostnameOf, service, until } from "./services.ts";
 import { Stage } from "./stage.ts";
 

@@ -2,7 +2,7 @@
 // all that a stolen token could use is refused, and all that the status writer sends is taken.
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { STRATEGIC_MERGE } from "../../../../agent/kube/api.ts";
-import { FINALIZER } from "../../../../agent/publish/status.ts";
+import { FINALIZER } from "../../../../agent/controller/status.ts";
 import { ApiServer } from "../../harness/api-server.ts";
 import { pathOf, service, Services, until } from "./services.ts";
 

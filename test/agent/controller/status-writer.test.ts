@@ -2,9 +2,9 @@
 import { setTimeout as pause } from "node:timers/promises";
 import pino from "pino";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { Events } from "../../../agent/publish/events.ts";
-import { FINALIZER } from "../../../agent/publish/status.ts";
-import { StatusWriter } from "../../../agent/publish/status-writer.ts";
+import { Events } from "../../../agent/controller/event-recorder.ts";
+import { FINALIZER } from "../../../agent/controller/status.ts";
+import { StatusWriter } from "../../../agent/controller/status-writer.ts";
 import type { KubeService } from "../../../agent/source/resources.ts";
 import type { PublishResult, Snapshot } from "../../../src/shared/model/snapshot.ts";
 import { type Instead, ScriptedApiServer, type Seen } from "../source/kube/server.ts";

@@ -5,7 +5,7 @@
 import type { Logger } from "pino";
 import { describe, type KubeApi, STRATEGIC_MERGE } from "../kube/api.ts";
 import type { KubeService } from "../source/resources.ts";
-import type { Happening } from "./tell.ts";
+import type { Happening } from "./event.ts";
 
 const BURST = 25;
 const REFILL_MS = 300_000;

@@ -1,6 +1,6 @@
 // The order of things: the node does what the plan says before anybody is told, and no plan is forgotten.
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { Programmer } from "../../agent/program.ts";
+import { Programmer } from "../../agent/plan-applier.ts";
 import type { Applied } from "../../agent/dataplane/executor.ts";
 import type { ForwardingPlan } from "../../agent/plan/plan.ts";
 

@@ -1,6 +1,6 @@
 // What was written and is lost again: how soon it is restored, and whom the status names.
 import { describe, expect, it } from "vitest";
-import { type Contest, contested, PEACE_MS, written } from "../../../agent/publish/restore.ts";
+import { type Contest, contested, PEACE_MS, written } from "../../../agent/controller/restore.ts";
 import type { KubeService } from "../../../agent/source/resources.ts";
 import { ours, programmed } from "./services.ts";
 

@@ -7,9 +7,9 @@ import type { PublishResult, Snapshot } from "../../src/shared/model/snapshot.ts
 import type { KubeApi } from "../kube/api.ts";
 import type { KubeService } from "../source/resources.ts";
 import type { Observed } from "../source/source.ts";
-import { Events } from "./events.ts";
+import { Events } from "./event-recorder.ts";
 import { Leader, type LeaseTimes } from "./leader.ts";
-import { type Publisher, type PublisherOptions, startPublisher, type Term } from "./push.ts";
+import { type Publisher, type PublisherOptions, startPublisher, type Term } from "../publish/push.ts";
 import { type ExposedKind, FINALIZER, isMarked } from "./status.ts";
 import { StatusWriter } from "./status-writer.ts";
 

@@ -5,8 +5,8 @@ import type { Logger } from "pino";
 import type { PublishResult, Snapshot } from "../../src/shared/model/snapshot.ts";
 import type { KubeApi } from "../kube/api.ts";
 import type { KubeService } from "../source/resources.ts";
-import { type Attempt, attempt } from "./attempt.ts";
-import type { Events } from "./events.ts";
+import { type Attempt, attempt } from "./patch-status.ts";
+import type { Events } from "./event-recorder.ts";
 import { type Contest, contested, PEACE_MS, written } from "./restore.ts";
 import { type ExposedKind, isMarked, type Outcome, type StatusPatch, statusPatch } from "./status.ts";
 

@@ -3,9 +3,9 @@
 import type { Logger } from "pino";
 import { describe, type KubeApi, STRATEGIC_MERGE } from "../kube/api.ts";
 import { type KubeService, serviceSchema } from "../source/resources.ts";
-import type { Events } from "./events.ts";
+import type { Events } from "./event-recorder.ts";
 import { MANAGER, type StatusPatch } from "./status.ts";
-import { happenings, refusals } from "./tell.ts";
+import { happenings, refusals } from "./event.ts";
 
 /** Sent before a leader's deadline, a patch is over before anybody else can lead. */
 const ANSWER_MS = 5_000;

@@ -1,7 +1,7 @@
 // The publisher's decisions as a table, and two agents and an edge played through.
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { decide, freshMemory, type Memory, type Outcome } from "../../../agent/publish/decide.ts";
+import { decide, freshMemory, type Memory, type Outcome } from "../../../agent/publish/after-publish.ts";
 
 const half = () => 0.5;
 const superseded: Outcome = { kind: "superseded" };

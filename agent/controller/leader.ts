@@ -7,7 +7,7 @@ import type { Logger } from "pino";
 import { z } from "zod";
 import { type Answer, describe, type KubeApi } from "../kube/api.ts";
 import { decideLease, type LeaseRecord } from "./lease.ts";
-import type { Term } from "./push.ts";
+import type { Term } from "../publish/push.ts";
 
 export interface LeaderOptions {
   readonly api: KubeApi;

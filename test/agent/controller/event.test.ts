@@ -1,8 +1,8 @@
 // Which Events a patch of the status is worth.
 import { describe, expect, it } from "vitest";
-import { spend } from "../../../agent/publish/events.ts";
-import { type StatusPatch } from "../../../agent/publish/status.ts";
-import { happenings } from "../../../agent/publish/tell.ts";
+import { spend } from "../../../agent/controller/event-recorder.ts";
+import { type StatusPatch } from "../../../agent/controller/status.ts";
+import { happenings } from "../../../agent/controller/event.ts";
 import type { KubeService } from "../../../agent/source/resources.ts";
 import type { Condition } from "../../../src/shared/model/snapshot.ts";
 import { condition, ours, parsed, programmed } from "./services.ts";

@@ -1,6 +1,6 @@
 // Who may take the Lease, and when.
 import { describe, expect, it } from "vitest";
-import { decideLease } from "../../../agent/publish/lease.ts";
+import { decideLease } from "../../../agent/controller/lease.ts";
 
 describe("decideLease", () => {
   const held = { version: "7", holder: "other", transitions: 4, durationMs: 15_000 };

@@ -1,6 +1,6 @@
 // Beside whom --default-class does not start.
 import { describe, expect, it } from "vitest";
-import { refusalOfDefaultClass, rivals } from "../../../agent/publish/rivals.ts";
+import { refusalOfDefaultClass, rivals } from "../../../agent/controller/other-controllers.ts";
 import { ours, parsed } from "./services.ts";
 
 const classless = { loadBalancerClass: undefined };

@@ -1,6 +1,6 @@
 // Which patch a Service's status needs, if any: case by case.
 import { describe, expect, it } from "vitest";
-import { FINALIZER, MANAGER, type Outcome, statusPatch, type Wanted } from "../../../agent/publish/status.ts";
+import { FINALIZER, MANAGER, type Outcome, statusPatch, type Wanted } from "../../../agent/controller/status.ts";
 import type { KubeService } from "../../../agent/source/resources.ts";
 import { condition, ours, parsed, programmed } from "./services.ts";
 
