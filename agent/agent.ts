@@ -21,8 +21,8 @@ import { buildSnapshot } from "./plan/snapshot.ts";
 import { type Controller, startController } from "./controller/controller.ts";
 import { startPublisher } from "./publish/push.ts";
 import { refusalOfDefaultClass } from "./controller/other-controllers.ts";
-import { Programmer } from "./plan-applier.ts";
-import { Spoken } from "./log-once.ts";
+import { PlanApplier } from "./plan-applier.ts";
+import { LogOnce } from "./log-once.ts";
 import { filesSource } from "./source/files/index.ts";
 import { kubeSource } from "./source/kube/index.ts";
 import { Names } from "./source/names.ts";
@@ -58,7 +58,7 @@ export function startAgent(
   const backends = new Backends();
   const executor =
     options.proxy === "userspace" && address !== undefined ? userspaceExecutor({ address, backends }) : undefined;
-  const spoken = new Spoken((text) => log.warn(text));
+  const logOnce = new LogOnce((text) => log.warn(text));
   let observed: Observed | undefined;
   let failures: Applied["problems"] = [];
   /** "namespace/name" → what of an ExternalName this node leaves out, and why. */
@@ -86,10 +86,10 @@ export function startAgent(
       health.publishes.inc();
       // The edge is there: no tunnel waits for it any longer.
       tunnel.redialNow();
-      spoken.say("conditions", conditionLines(result));
+      logOnce.warn("conditions", conditionLines(result));
     },
     onLeading: (leading) => {
-      if (!leading) spoken.say("conditions", []);
+      if (!leading) logOnce.warn("conditions", []);
       listening?.stop();
       listening = leading ? new Listening({ onChange: () => publish() }) : undefined;
     },
@@ -113,7 +113,7 @@ export function startAgent(
 
   const report = () => {
     const broken = backends.problems();
-    spoken.say(
+    logOnce.warn(
       "endpoints",
       broken.map(({ endpoint, reason }) => `Service ${endpoint} ${reason}`),
     );
@@ -128,7 +128,7 @@ export function startAgent(
   };
   const brokenEndpoints = backends.onProblems(report);
 
-  const programmer = new Programmer({
+  const programmer = new PlanApplier({
     apply: (plan) => {
       if (executor !== undefined) return executor.apply(plan);
       backends.update(plan);
@@ -136,7 +136,7 @@ export function startAgent(
     },
     onApplied: ({ problems }) => {
       failures = problems;
-      spoken.say(
+      logOnce.warn(
         "executor",
         failures.map(({ service, message }) => `Service ${service}: ${message}`),
       );
@@ -152,7 +152,7 @@ export function startAgent(
   const program = (): void => {
     if (observed === undefined || stopping) return;
     const found = refused(observed);
-    spoken.say(
+    logOnce.warn(
       "external names",
       [...found].map(([service, why]) => `Service ${service}: ${why}`),
     );
@@ -171,7 +171,7 @@ export function startAgent(
   const names = new Names(
     () => program(),
     (unknown) =>
-      spoken.say(
+      logOnce.warn(
         "names",
         unknown.map(({ name, why }) => `externalName ${name} cannot be looked up on this node: ${why}`),
       ),
@@ -187,18 +187,18 @@ export function startAgent(
       health.observed.set({ kind: "Service" }, latest.services.length);
       health.observed.set({ kind: "EndpointSlice" }, latest.endpointSlices.length);
       health.observed.set({ kind: "Node" }, latest.nodes.length);
-      spoken.say("nodes", nodeProblems(latest.nodes));
+      logOnce.warn("nodes", nodeProblems(latest.nodes));
       if (!latest.nodes.some(({ metadata }) => metadata.name === node)) {
-        spoken.say("self", [
+        logOnce.warn("self", [
           `no Node is called ${node}: the edge will send nothing here. Start the agent with --node and the Node's name`,
         ]);
-      } else spoken.say("self", []);
+      } else logOnce.warn("self", []);
       names.watch(externalNames(latest, rules));
       program();
     },
     (problems) => {
       health.problems.set({ about: "source" }, problems.length);
-      spoken.say(
+      logOnce.warn(
         "source",
         problems.map(({ where, message }) => `${where}: ${message}`),
       );

@@ -1,5 +1,5 @@
-// Says each thing once: warnings come as whole lists, again and again, and a person wants to read only what is new.
-export class Spoken {
+// Logs each warning once. Warnings come as whole lists, again and again, and a person wants to read only what is new.
+export class LogOnce {
   readonly #warn: (text: string) => void;
   readonly #said = new Map<string, ReadonlySet<string>>();
 
@@ -7,8 +7,8 @@ export class Spoken {
     this.#warn = warn;
   }
 
-  /** All that is wrong about `topic` now. What vanished and comes back is said again. */
-  say(topic: string, texts: readonly string[]): void {
+  /** `texts` is all that is wrong about `topic` now. A warning that vanished and comes back is logged again. */
+  warn(topic: string, texts: readonly string[]): void {
     const before = this.#said.get(topic);
     for (const text of new Set(texts)) if (before?.has(text) !== true) this.#warn(text);
     if (texts.length === 0) this.#said.delete(topic);

@@ -1,13 +1,13 @@
-// Keeps the node doing what the latest plan says: one apply at a time, always of the latest plan, and again after a while where
-// a part of it could not be done (a port in use). Owns the timer; what applying means is its caller's.
-// Promise: `onAgreed` comes when plan and node agree, and never while they do not. It is what may be told to the edge.
+// Keeps the node doing what the latest plan says. It applies one plan at a time, always the latest, and applies it again after a
+// while if a part of it could not be done (a port in use). It owns the timer; the caller says what applying means.
+// Promise: `onAgreed` is called when plan and node agree, and never while they do not. Only then may the edge be told.
 import { isDeepStrictEqual } from "node:util";
 import type { Applied } from "./dataplane/executor.ts";
 import type { ForwardingPlan } from "./plan/plan.ts";
 
-export interface ProgrammerOptions {
+export interface PlanApplierOptions {
   readonly apply: (plan: ForwardingPlan) => Applied | Promise<Applied>;
-  /** After each apply, of the latest plan or not. */
+  /** Called after each apply, whether or not a newer plan waits. */
   readonly onApplied: (applied: Applied) => void;
   readonly onAgreed: () => void;
   readonly againMs?: number;
@@ -15,24 +15,24 @@ export interface ProgrammerOptions {
 
 const AGAIN_MS = 2_000;
 
-export class Programmer {
-  readonly #options: ProgrammerOptions;
+export class PlanApplier {
+  readonly #options: PlanApplierOptions;
   #wanted: ForwardingPlan | undefined;
   #busy = false;
   #work: Promise<void> = Promise.resolve();
   #again: NodeJS.Timeout | undefined;
   #stopped = false;
 
-  constructor(options: ProgrammerOptions) {
+  constructor(options: PlanApplierOptions) {
     this.#options = options;
   }
 
-  /** Plan and node agree, as far as the node could. */
+  /** The latest plan was applied, except for the parts that `problems` named. */
   get agrees(): boolean {
     return this.#wanted !== undefined && !this.#busy;
   }
 
-  /** An equal plan is not applied again; that it is done is said again, at once or when it is so. */
+  /** An equal plan is not applied again, but `onAgreed` is called again, at once or when the node agrees. */
   want(plan: ForwardingPlan): void {
     if (!isDeepStrictEqual(plan, this.#wanted)) {
       this.#wanted = plan;
@@ -40,7 +40,7 @@ export class Programmer {
     } else if (this.agrees && !this.#stopped) this.#options.onAgreed();
   }
 
-  /** Resolves when nothing is being applied any more; nothing will be. */
+  /** Resolves when the apply under way has ended. None begins afterwards. */
   async stop(): Promise<void> {
     this.#stopped = true;
     clearTimeout(this.#again);
@@ -63,7 +63,7 @@ export class Programmer {
       failed = applied.problems.length > 0;
       this.#options.onApplied(applied);
     }
-    // In the same turn as the last look at what is wanted: from here on it begins anew.
+    // Set in the same turn in which #wanted was compared last: the next want() starts a new run.
     this.#busy = false;
     if (this.#stopped) return;
     if (failed) this.#again = setTimeout(() => this.#start(), this.#options.againMs ?? AGAIN_MS);

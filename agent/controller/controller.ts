@@ -1,13 +1,13 @@
-// What the leader of a cluster does, put together: publishes the snapshot, and writes what the edge says of it into the
-// Services' status. Every agent has one; it does nothing but look at the Lease while another agent leads.
-// Order: a Service is marked (finalizer and condition) before it is published, published before its address is written, and
-// gone from the edge before its finalizer is.
+// Composes what the leader of a cluster does: it publishes the snapshot, and writes the edge's answer into the Services'
+// status. Every agent has a controller, which only reads the Lease while another agent leads.
+// The order is promised: a Service is marked (finalizer and condition) before it is published, it is published before its
+// address is written, and it is gone from the edge before its finalizer is removed.
 import type { Logger } from "pino";
 import type { PublishResult, Snapshot } from "../../src/shared/model/snapshot.ts";
 import type { KubeApi } from "../kube/api.ts";
 import type { KubeService } from "../source/resources.ts";
 import type { Observed } from "../source/source.ts";
-import { Events } from "./event-recorder.ts";
+import { EventRecorder } from "./event-recorder.ts";
 import { Leader, type LeaseTimes } from "./leader.ts";
 import { type Publisher, type PublisherOptions, startPublisher, type Term } from "../publish/push.ts";
 import { type ExposedKind, FINALIZER, isMarked } from "./status.ts";
@@ -31,31 +31,32 @@ export interface ControllerOptions extends Omit<PublisherOptions, "term" | "onRe
 }
 
 export interface Controller {
-  /** All there is now. The first call starts the campaign: whoever leads must have seen everything. */
+  /** Takes the latest complete state. The first call starts the campaign, because a leader must have seen everything. */
   offer(observed: Observed): void;
-  /** In case the edge lost what it had. */
+  /** Publishes the latest snapshot again, in case the edge lost it. */
   repeat(): void;
   /** Ends the writing and gives the Lease back, or, where Postern is being uninstalled, takes all marks off the Services. */
   stop(): Promise<void>;
 }
 
-interface Office {
+/** Exists while this agent leads. */
+interface Leadership {
   readonly publisher: Publisher;
   readonly writer: StatusWriter;
 }
 
 const DAEMON_SET = "postern-agent";
-/** The edge cannot call when another cluster gives up a hostname: while one is refused, it is asked every five minutes. */
+/** The edge cannot call when another cluster gives up a hostname. While one is refused, the snapshot is sent this often. */
 const ASK_AGAIN_MS = 300_000;
 
 export function startController(options: ControllerOptions): Controller {
   const { api, log } = options;
-  const events = new Events(api, options.node, log);
+  const events = new EventRecorder(api, options.node, log);
   let observed: Observed | undefined;
-  let office: Office | undefined;
+  let leadership: Leadership | undefined;
   let askAgain: NodeJS.Timeout | undefined;
 
-  const tell = (to: Office): void => {
+  const update = (to: Leadership): void => {
     if (observed === undefined) return;
     to.writer.observe(observed.services);
     const services = observed.services.filter((service) => isPublishable(service, options.exposedAs(service)));
@@ -63,7 +64,7 @@ export function startController(options: ControllerOptions): Controller {
     to.writer.offered(snapshot);
     to.publisher.offer(snapshot);
   };
-  const enter = (term: Term): void => {
+  const startLeading = (term: Term): void => {
     const writer = new StatusWriter({ api, events, log, exposedAs: options.exposedAs, holds: () => term.holds() });
     const publisher = startPublisher({
       ...options,
@@ -75,13 +76,13 @@ export function startController(options: ControllerOptions): Controller {
         if (isContended(result)) askAgain = setTimeout(() => publisher.repeat(), options.askAgainMs ?? ASK_AGAIN_MS);
       },
     });
-    office = { publisher, writer };
+    leadership = { publisher, writer };
     options.onLeading(true);
-    tell(office);
+    update(leadership);
   };
-  const leave = async (): Promise<Office | undefined> => {
-    const left = office;
-    office = undefined;
+  const stopLeading = async (): Promise<Leadership | undefined> => {
+    const left = leadership;
+    leadership = undefined;
     clearTimeout(askAgain);
     if (left === undefined) return undefined;
     options.onLeading(false);
@@ -92,33 +93,33 @@ export function startController(options: ControllerOptions): Controller {
     api,
     identity: options.identity,
     log,
-    onLead: enter,
-    onLost: () => void leave(),
+    onLead: startLeading,
+    onLost: () => void stopLeading(),
     ...(options.leaseTimes === undefined ? {} : { times: options.leaseTimes }),
   });
 
   return {
     offer(latest) {
       observed = latest;
-      if (office !== undefined) tell(office);
+      if (leadership !== undefined) update(leadership);
       leader.campaign();
     },
-    repeat: () => office?.publisher.repeat(),
+    repeat: () => leadership?.publisher.repeat(),
     async stop() {
-      const left = await leave();
+      const left = await stopLeading();
       const uninstalled = left !== undefined && (await isUninstalled(api, options.installed, log));
       if (uninstalled) {
         log.info("the agents are being uninstalled: taking finalizers and status off all Services");
         await left.writer.releaseAll();
       }
       events.stop();
-      // Kept where everything ends: nobody shall take over for the last seconds and mark it all again.
+      // An uninstalled agent keeps the Lease, so that no other one takes over for the last seconds and marks everything again.
       await leader.stop({ release: !uninstalled });
     },
   };
 }
 
-/** Marked by us, or kept by nobody yet: what has lost its finalizer to somebody else keeps being served. */
+/** A LoadBalancer is published once it is marked. One that lost its finalizer to somebody else is marked still, and stays served. */
 function isPublishable(service: KubeService, exposed: ExposedKind | undefined): boolean {
   return exposed !== "LoadBalancer" || isMarked(service) || service.metadata.finalizers.includes(FINALIZER);
 }

@@ -1,17 +1,17 @@
-// Events on Services, as a person sees them with `kubectl describe`. Equal ones are one Event whose `count` is patched; each
-// object has a bucket of 25, refilled by one in five minutes, as in client-go. Events are best effort: they never delay a
-// status, and what cannot be written is dropped.
-// Survives a restart: nothing; an Event is then written anew.
+// Writes Events on Services, which a person sees with `kubectl describe`. Equal ones become one Event whose `count` is patched.
+// Each object has a bucket of 25 Events, refilled by one in five minutes, as in client-go. Events are best effort: they never
+// delay a status, and one that cannot be written is dropped.
+// Nothing survives a restart: the next agent writes the same Event as a new one.
 import type { Logger } from "pino";
 import { describe, type KubeApi, STRATEGIC_MERGE } from "../kube/api.ts";
 import type { KubeService } from "../source/resources.ts";
-import type { Happening } from "./event.ts";
+import type { ServiceEvent } from "./event.ts";
 
 const BURST = 25;
 const REFILL_MS = 300_000;
-/** Objects and Events that are remembered; the longest unused one goes. */
+/** This many objects, and as many Events, are remembered; the one unused for longest is dropped. */
 const REMEMBERED_MAX = 20_000;
-/** Objects. */
+/** This many objects may have Events that are not yet written; further objects get none. */
 const WAITING_MAX = 10_000;
 const AT_ONCE = 4;
 const MESSAGE_MAX = 1024;
@@ -30,17 +30,17 @@ export function spend(bucket: Bucket | undefined, now: number): Bucket | undefin
 
 interface Pending {
   readonly service: KubeService;
-  readonly happened: Happening[];
+  readonly events: ServiceEvent[];
 }
 
-export class Events {
+export class EventRecorder {
   readonly #api: KubeApi;
   readonly #reporter: string;
   readonly #log: Logger;
   readonly #buckets = new Map<string, Bucket>();
-  /** What it says → the Event that says so. */
+  /** UID and content of an Event → the name under which it was written, and its count. */
   readonly #written = new Map<string, { readonly name: string; readonly count: number }>();
-  /** By the object's UID: what is not yet written of it, oldest object first. */
+  /** By the object's UID: its Events that are not yet written. The object that has waited longest comes first. */
   readonly #waiting = new Map<string, Pending>();
   /** UIDs: one object's Events are written one after the other, so that they stay in order and counts are right. */
   readonly #writing = new Set<string>();
@@ -55,15 +55,15 @@ export class Events {
     this.#log = log;
   }
 
-  tell(service: KubeService, happened: readonly Happening[]): void {
+  record(service: KubeService, events: readonly ServiceEvent[]): void {
     const { uid } = service.metadata;
-    for (const happening of happened) {
+    for (const event of events) {
       const bucket = spend(this.#buckets.get(uid), Date.now());
       const waiting = this.#waiting.get(uid);
       if (bucket === undefined || (waiting === undefined && this.#waiting.size >= WAITING_MAX)) break;
       remember(this.#buckets, uid, bucket);
-      if (waiting === undefined) this.#waiting.set(uid, { service, happened: [happening] });
-      else waiting.happened.push(happening);
+      if (waiting === undefined) this.#waiting.set(uid, { service, events: [event] });
+      else waiting.events.push(event);
     }
     while (this.#running < AT_ONCE && this.#waiting.size > this.#running) void this.#work();
   }
@@ -76,10 +76,10 @@ export class Events {
     this.#running++;
     try {
       for (let next = this.#next(); next !== undefined && !this.#stopped; next = this.#next()) {
-        const [uid, { service, happened }] = next;
+        const [uid, { service, events }] = next;
         this.#waiting.delete(uid);
         this.#writing.add(uid);
-        for (const happening of happened) await this.#write(service, happening);
+        for (const event of events) await this.#write(service, event);
         this.#writing.delete(uid);
       }
     } finally {
@@ -93,16 +93,16 @@ export class Events {
     return (BigInt(Date.now()) * 1_000_000n + BigInt(this.#number)).toString(16);
   }
 
-  /** At most as many are passed over as are being written. */
+  /** Skips objects of which an Event is being written just now: AT_ONCE at most. */
   #next(): [string, Pending] | undefined {
     for (const waiting of this.#waiting) if (!this.#writing.has(waiting[0])) return waiting;
     return undefined;
   }
 
-  async #write(service: KubeService, happening: Happening): Promise<void> {
+  async #write(service: KubeService, event: ServiceEvent): Promise<void> {
     const { namespace, name, uid } = service.metadata;
     const path = `/api/v1/namespaces/${namespace}/events`;
-    const key = JSON.stringify([uid, happening]);
+    const key = JSON.stringify([uid, event]);
     const before = this.#written.get(key);
     const now = new Date().toISOString().replace(/\.\d+Z$/, "Z");
     if (before !== undefined) {
@@ -112,25 +112,25 @@ export class Events {
         contentType: STRATEGIC_MERGE,
       });
       if (answer.kind === "ok") return remember(this.#written, key, { ...before, count });
-      // Events live for an hour; after that it is told anew.
+      // The API server keeps an Event for an hour. After that a new one is written.
       this.#written.delete(key);
       if (answer.kind !== "status" || answer.status !== 404) return this.#log.debug(`Event: ${describe(answer)}`);
     }
-    const event = `${name.slice(0, 200)}.${this.#stamp()}`;
+    const eventName = `${name.slice(0, 200)}.${this.#stamp()}`;
     const answer = await this.#api.call("POST", path, {
       body: {
-        metadata: { name: event, namespace },
+        metadata: { name: eventName, namespace },
         involvedObject: { apiVersion: "v1", kind: "Service", namespace, name, uid },
-        type: happening.type,
-        reason: happening.reason.slice(0, 128),
-        message: happening.message.slice(0, MESSAGE_MAX),
+        type: event.type,
+        reason: event.reason.slice(0, 128),
+        message: event.message.slice(0, MESSAGE_MAX),
         source: { component: "postern", host: this.#reporter },
         firstTimestamp: now,
         lastTimestamp: now,
         count: 1,
       },
     });
-    if (answer.kind === "ok") remember(this.#written, key, { name: event, count: 1 });
+    if (answer.kind === "ok") remember(this.#written, key, { name: eventName, count: 1 });
     else this.#log.debug(`Event: ${describe(answer)}`);
   }
 }

@@ -1,45 +1,45 @@
-// Which Events a change of a Service's status is worth. Pure. One fixed message a reason, or the condition's own, which has
-// no counts and no times in it: so equal Events are found equal and counted instead of repeated.
+// Which Events belong to a change of a Service's status. Pure. Each reason has one fixed message, or the condition's own, which
+// holds no counts and no times. So equal Events can be found and counted instead of repeated.
 import type { Condition } from "../../src/shared/model/snapshot.ts";
 import type { KubeService } from "../source/resources.ts";
 import { PROGRAMMED, type StatusPatch } from "./status.ts";
 
-export interface Happening {
+export interface ServiceEvent {
   readonly type: "Normal" | "Warning";
   readonly reason: string;
   readonly message: string;
 }
 
-const normal = (reason: string, message: string): Happening => ({ type: "Normal", reason, message });
-const warning = (reason: string, message: string): Happening => ({ type: "Warning", reason, message });
+const normal = (reason: string, message: string): ServiceEvent => ({ type: "Normal", reason, message });
+const warning = (reason: string, message: string): ServiceEvent => ({ type: "Warning", reason, message });
 
 const ensuring = normal("EnsuringLoadBalancer", "Ensuring load balancer");
 const updated = normal("UpdatedLoadBalancer", "Updated load balancer with new hosts");
 const deleting = normal("DeletingLoadBalancer", "Deleting load balancer");
 const deleted = normal("DeletedLoadBalancer", "Deleted load balancer");
 const unavailable = warning("UnAvailableLoadBalancer", "There are no available nodes for LoadBalancer");
-/** The API server refused a patch; why is in the agent's log. */
+/** For a patch that the API server refused. The agent's log says why. */
 export const refusals = {
   mark: warning("SyncLoadBalancerFailed", "The status could not be written: see the log of the leading agent"),
   write: warning("UpdateLoadBalancerFailed", "The status could not be written: see the log of the leading agent"),
   release: warning("DeleteLoadBalancerFailed", "The finalizer could not be removed: see the log of the leading agent"),
 } as const;
 
-/** Said of a kind of trouble that the condition explains, but that is none. */
+/** Conditions that are True without anything being wrong: no Event. */
 const QUIET: readonly string[] = ["postern.dev/HostNotKept"];
 
-/** `service` as it was before the patch. */
-export function happenings(service: KubeService, patch: StatusPatch): readonly Happening[] {
+/** `service` is the Service before the patch. */
+export function eventsFor(service: KubeService, patch: StatusPatch): readonly ServiceEvent[] {
   if (patch.purpose === "mark") return [ensuring];
   if (patch.purpose === "release") return [deleting, deleted];
   const before = (type: string) => service.status.conditions.find((condition) => condition.type === type);
   const isNews = ({ type, status, reason }: Condition) =>
     before(type)?.status !== status || before(type)?.reason !== reason;
-  const told: Happening[] = [];
+  const events: ServiceEvent[] = [];
   const programmed = patch.conditions.find(({ type }) => type === PROGRAMMED);
   if (programmed !== undefined && isNews(programmed)) {
     const good = programmed.status === "True";
-    told.push(
+    events.push(
       good
         ? normal(
             "EnsuredLoadBalancer",
@@ -47,12 +47,13 @@ export function happenings(service: KubeService, patch: StatusPatch): readonly H
           )
         : warning("SyncLoadBalancerFailed", programmed.message),
     );
-  } else if (JSON.stringify(patch.ingress) !== JSON.stringify(service.status.loadBalancer.ingress)) told.push(updated);
+  } else if (JSON.stringify(patch.ingress) !== JSON.stringify(service.status.loadBalancer.ingress))
+    events.push(updated);
   for (const condition of patch.conditions) {
     const { type, status, message } = condition;
     if (type === PROGRAMMED || status !== "True" || QUIET.includes(type) || !isNews(condition)) continue;
-    if (type === "postern.dev/NoEligibleNodes") told.push(unavailable);
-    told.push(warning(type.slice(type.indexOf("/") + 1), message));
+    if (type === "postern.dev/NoEligibleNodes") events.push(unavailable);
+    events.push(warning(type.slice(type.indexOf("/") + 1), message));
   }
-  return told;
+  return events;
 }

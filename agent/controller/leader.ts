@@ -52,7 +52,7 @@ export class Leader {
   #seenAt = 0;
   #timer: NodeJS.Timeout | undefined;
   #stopped = false;
-  #said = "";
+  #warned = "";
   /** Writes go one after the other: each needs the version that the one before made. */
   #turn: Promise<unknown> = Promise.resolve();
 
@@ -81,18 +81,18 @@ export class Leader {
   }
 
   async #tick(): Promise<void> {
-    await this.#exclusively(() => (this.#held === undefined ? this.#look() : this.#renew()));
+    await this.#exclusively(() => (this.#held === undefined ? this.#tryAcquire() : this.#renew()));
     if (this.#stopped) return;
     // Followers do not look all at once.
     const wait = this.#times.renewMs * (this.#held === undefined ? 1 + this.#random() / 2 : 1);
     this.#timer = setTimeout(() => void this.#tick(), wait);
   }
 
-  async #look(): Promise<void> {
+  async #tryAcquire(): Promise<void> {
     const answer = await this.#call("GET", `${this.#path}/${NAME}`);
     const found = answer.kind === "ok" ? recordOf(answer.body) : undefined;
     if (found === undefined && !(answer.kind === "status" && answer.status === 404)) {
-      return this.#complain(answer);
+      return this.#warnOnce(answer);
     }
     const now = performance.now();
     if (found?.version !== this.#seen?.version) [this.#seen, this.#seenAt] = [found, now];
@@ -189,21 +189,21 @@ export class Leader {
       : await this.#call("PUT", `${this.#path}/${NAME}`, body);
     if (answer.kind === "ok") return recordOf(answer.body);
     // 409: somebody was faster. That is how it is meant to be.
-    if (answer.kind !== "status" || answer.status !== 409) this.#complain(answer);
+    if (answer.kind !== "status" || answer.status !== 409) this.#warnOnce(answer);
     return undefined;
   }
 
   async #call(method: "GET" | "POST" | "PUT", path: string, body?: object): Promise<Answer> {
-    // Shorter than the deadline: a hanging call must not keep a leader in office.
+    // Shorter than the deadline: a hanging call must not keep this agent leading.
     const signal = AbortSignal.timeout(Math.round(this.#times.deadlineMs / 2));
     return await this.#options.api.call(method, path, { signal, ...(body === undefined ? {} : { body }) });
   }
 
   /** The same trouble once in words. */
-  #complain(answer: Answer): void {
+  #warnOnce(answer: Answer): void {
     const text = answer.kind === "ok" ? "is no Lease that can be read" : describe(answer);
-    const log = text === this.#said ? "debug" : "warn";
-    this.#said = text;
+    const log = text === this.#warned ? "debug" : "warn";
+    this.#warned = text;
     this.#options.log[log](`Lease ${this.#options.api.namespace}/${NAME}: the API server ${text}`);
   }
 

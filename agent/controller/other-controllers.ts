@@ -1,11 +1,11 @@
-// Whether another controller already serves LoadBalancer Services without a class. Pure. Beside one, --default-class would
-// take its Services: both would write one status without end. Workloads may not be read with the agent's few rights, so
-// what tells is what such controllers leave on Services: MetalLB's webhook, and addresses that somebody else has written.
+// Whether another controller already serves LoadBalancer Services without a class. Pure. With --default-class both would
+// write the same status without end. The agent has no right to read workloads, so it recognises such controllers by what they
+// leave on Services: the label of MetalLB's webhook, and addresses that another field manager has written.
 import type { KubeService } from "../source/resources.ts";
 import { isMarked, MANAGER } from "./status.ts";
 
-/** Names of those found, for a person to read; sorted, each once. */
-export function rivals(services: readonly KubeService[]): readonly string[] {
+/** The names of those found, for a person to read; sorted, each once. */
+export function otherControllers(services: readonly KubeService[]): readonly string[] {
   const found = services.flatMap((service) => {
     const { metadata, spec, status } = service;
     if (metadata.labels["app.kubernetes.io/name"] === "metallb" || metadata.namespace === "metallb-system") {
@@ -25,7 +25,7 @@ export function rivals(services: readonly KubeService[]): readonly string[] {
  * comes beside it: to stop then would take down what works, and the status says who interferes.
  */
 export function refusalOfDefaultClass(services: readonly KubeService[]): string | undefined {
-  const found = rivals(services);
+  const found = otherControllers(services);
   if (found.length === 0 || services.some(isMarked)) return undefined;
   const shown = found.slice(0, 5).join(", ");
   return (

@@ -1,32 +1,36 @@
-// One attempt to patch a Service's status, and what became of it; tells the Events that it is worth. Decides nothing, retries
-// nothing. 404, 409 and another UID are answers, not errors: the watch brings what is true.
+// Patches a Service's status once, says what came of it, and records the Events that belong to the change. It does not retry.
+// 404, 409 and another UID are answers, not errors: the watch will bring the present state.
 import type { Logger } from "pino";
 import { describe, type KubeApi, STRATEGIC_MERGE } from "../kube/api.ts";
 import { type KubeService, serviceSchema } from "../source/resources.ts";
-import type { Events } from "./event-recorder.ts";
+import type { EventRecorder } from "./event-recorder.ts";
 import { MANAGER, type StatusPatch } from "./status.ts";
-import { happenings, refusals } from "./event.ts";
+import { eventsFor, refusals } from "./event.ts";
 
-/** Sent before a leader's deadline, a patch is over before anybody else can lead. */
+/** Short enough that a patch which begins before the leader's deadline has ended before another agent can lead. */
 const ANSWER_MS = 5_000;
 
-export type Attempt =
+export type PatchResult =
   /** The Service as it is now. */
   | KubeService
-  /** It changed or went meanwhile: the watch will say how. */
+  /** The Service changed or was deleted meanwhile: the watch will say how. */
   | "overtaken"
-  /** The same would be refused again. */
+  /** The API server would refuse the same patch again. */
   | "refused"
-  /** As good as unsent. */
+  /** The patch may be sent again. */
   | "unreachable";
 
 interface To {
   readonly api: KubeApi;
-  readonly events: Events;
+  readonly events: EventRecorder;
   readonly log: Logger;
 }
 
-export async function attempt({ api, events, log }: To, service: KubeService, patch: StatusPatch): Promise<Attempt> {
+export async function patchStatus(
+  { api, events, log }: To,
+  service: KubeService,
+  patch: StatusPatch,
+): Promise<PatchResult> {
   const { namespace, name, uid } = service.metadata;
   const path = `/api/v1/namespaces/${namespace}/services/${name}`;
   const answer = await api.call("PATCH", `${path}/status`, {
@@ -36,21 +40,21 @@ export async function attempt({ api, events, log }: To, service: KubeService, pa
     signal: AbortSignal.timeout(ANSWER_MS),
   });
   if (answer.kind === "ok") {
-    events.tell(service, happenings(service, patch));
+    events.record(service, eventsFor(service, patch));
     return serviceSchema.safeParse(answer.body).data ?? "overtaken";
   }
   if (answer.kind === "status" && (answer.status === 404 || answer.status === 409)) return "overtaken";
   const why = `Service ${namespace}/${name}: its status could not be written (${patch.purpose}): the API server ${describe(answer)}`;
   if (answer.kind === "unreachable" || answer.status >= 500 || answer.status === 429) {
-    // The source and the Lease say once that it is away, not each Service.
+    // The source and the Lease warn once that the API server is away; a line for each Service would be too many.
     log.debug(why);
     return "unreachable";
   }
-  // Deleted and made anew meanwhile: the uid in the patch is "invalid" then.
+  // If the Service was deleted and created anew meanwhile, the API server calls the uid in the patch "invalid".
   const present = await api.call("GET", path, { signal: AbortSignal.timeout(ANSWER_MS) });
   const found = present.kind === "ok" ? serviceSchema.safeParse(present.body).data : undefined;
   if (found !== undefined && found.metadata.uid !== uid) return "overtaken";
   log.warn(why);
-  events.tell(service, [refusals[patch.purpose]]);
+  events.record(service, [refusals[patch.purpose]]);
   return "refused";
 }

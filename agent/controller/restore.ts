@@ -12,7 +12,7 @@ export interface Contest {
   readonly notBefore: number;
   /** When it was lost last; ms. */
   readonly lostAt: number;
-  readonly rival: string | undefined;
+  readonly otherWriter: string | undefined;
 }
 
 const FIRST_MS = 1_000;
@@ -29,23 +29,23 @@ const stateOf = (service: KubeService): string =>
 
 /** `service`: as it is after our patch. */
 export const written = (before: Contest | undefined, service: KubeService): Contest => ({
-  ...(before ?? { losses: 0, notBefore: 0, lostAt: 0, rival: undefined }),
+  ...(before ?? { losses: 0, notBefore: 0, lostAt: 0, otherWriter: undefined }),
   ours: stateOf(service),
 });
 
 export function contested(contest: Contest, service: KubeService, now: number): Contest {
   const settled = contest.losses > 0 && now - contest.lostAt > PEACE_MS;
-  const present: Contest = settled ? { ...contest, losses: 0, rival: undefined } : contest;
+  const present: Contest = settled ? { ...contest, losses: 0, otherWriter: undefined } : contest;
   if (present.ours === undefined || present.ours === stateOf(service)) return present;
   // The first time it may be an accident, or a change of type that the API server has answered: restored at once.
   const pause = present.losses === 0 ? 0 : Math.min(FIRST_MS * 2 ** (present.losses - 1), MAX_MS);
-  const named = service.metadata.managedFields.find((manager) => manager !== MANAGER) ?? present.rival;
+  const named = service.metadata.managedFields.find((manager) => manager !== MANAGER) ?? present.otherWriter;
   return {
     ours: undefined,
     losses: present.losses + 1,
     notBefore: now + pause,
     lostAt: now,
     // Who takes something away leaves no name.
-    rival: named ?? (present.losses === 0 ? undefined : "Another controller"),
+    otherWriter: named ?? (present.losses === 0 ? undefined : "Another controller"),
   };
 }

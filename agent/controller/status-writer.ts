@@ -5,14 +5,14 @@ import type { Logger } from "pino";
 import type { PublishResult, Snapshot } from "../../src/shared/model/snapshot.ts";
 import type { KubeApi } from "../kube/api.ts";
 import type { KubeService } from "../source/resources.ts";
-import { type Attempt, attempt } from "./patch-status.ts";
-import type { Events } from "./event-recorder.ts";
+import { type PatchResult, patchStatus } from "./patch-status.ts";
+import type { EventRecorder } from "./event-recorder.ts";
 import { type Contest, contested, PEACE_MS, written } from "./restore.ts";
-import { type ExposedKind, isMarked, type Outcome, type StatusPatch, statusPatch } from "./status.ts";
+import { type ExposedKind, isMarked, type EdgeAnswer, type StatusPatch, statusPatch } from "./status.ts";
 
 export interface StatusWriterOptions {
   readonly api: KubeApi;
-  readonly events: Events;
+  readonly events: EventRecorder;
   readonly log: Logger;
   readonly exposedAs: (service: KubeService) => ExposedKind | undefined;
   /** False: this agent leads no more, and writes nothing. */
@@ -42,7 +42,7 @@ interface Entry {
   again: boolean;
 }
 
-type Outcomes = ReadonlyMap<string, { readonly uid: string; readonly outcome: Outcome }>;
+type Answers = ReadonlyMap<string, { readonly uid: string; readonly answer: EdgeAnswer }>;
 const nothingSaid: PublishResult["services"][string] = { hostnames: [], conditions: [] };
 
 export class StatusWriter {
@@ -50,11 +50,11 @@ export class StatusWriter {
   readonly #random: () => number;
   readonly #entries = new Map<string, Entry>();
   readonly #queue = new Set<string>();
-  /** What the edge says; undefined until it has spoken. */
-  #outcomes: Outcomes | undefined;
+  /** What the edge answered of each Service; undefined before its first answer. */
+  #answers: Answers | undefined;
   readonly #offers = new WeakMap<Snapshot, number>();
   #offered = 0;
-  /** Number of the snapshot that `outcomes` is about. */
+  /** Number of the snapshot that `#answers` belongs to. */
   #concluded = 0;
   #running = 0;
   #stopped = false;
@@ -98,16 +98,16 @@ export class StatusWriter {
 
   /** What the edge made of a snapshot that it was offered. */
   conclude({ services }: PublishResult, snapshot: Snapshot): void {
-    const before = this.#outcomes;
-    const outcomes = new Map(
+    const before = this.#answers;
+    const answers = new Map(
       snapshot.services.map(({ namespace, name, uid, ports }) => {
         const key = `${namespace}/${name}`;
-        return [key, { uid, outcome: { ...(services[key] ?? nothingSaid), ports } }] as const;
+        return [key, { uid, answer: { ...(services[key] ?? nothingSaid), ports } }] as const;
       }),
     );
-    [this.#outcomes, this.#concluded] = [outcomes, this.#offers.get(snapshot) ?? 0];
+    [this.#answers, this.#concluded] = [answers, this.#offers.get(snapshot) ?? 0];
     for (const [key, { goingSince }] of this.#entries) {
-      const news = JSON.stringify(before?.get(key)) !== JSON.stringify(outcomes.get(key));
+      const news = JSON.stringify(before?.get(key)) !== JSON.stringify(answers.get(key));
       if (news || before === undefined || goingSince !== undefined) this.#queue.add(key);
     }
     this.#pump();
@@ -128,7 +128,7 @@ export class StatusWriter {
     const one = async (): Promise<void> => {
       for (let entry = marked.pop(); entry !== undefined; entry = marked.pop()) {
         const service = entry.reply ?? entry.service;
-        const wanted = { exposed: undefined, outcome: undefined, released: true, rival: undefined };
+        const wanted = { exposed: undefined, answer: undefined, released: true, otherWriter: undefined };
         const patch = statusPatch(service, wanted, new Date().toISOString());
         if (patch !== undefined) await this.#send(service, patch);
       }
@@ -157,7 +157,7 @@ export class StatusWriter {
     this.#running++;
     entry.busy = true;
     try {
-      await this.#settle(key, entry);
+      await this.#reconcile(key, entry);
     } finally {
       entry.busy = false;
       this.#running--;
@@ -168,26 +168,26 @@ export class StatusWriter {
     }
   }
 
-  async #settle(key: string, entry: Entry): Promise<void> {
+  async #reconcile(key: string, entry: Entry): Promise<void> {
     clearTimeout(entry.timer);
     const service = entry.reply ?? entry.service;
     const now = Date.now();
     const exposed = this.#options.exposedAs(service);
     entry.goingSince = exposed === undefined ? (entry.goingSince ?? now) : undefined;
-    const known = this.#outcomes?.get(key);
-    const outcome = known?.uid === service.metadata.uid ? known.outcome : undefined;
-    const confirmed = this.#outcomes !== undefined && outcome === undefined && this.#concluded > entry.offered;
+    const known = this.#answers?.get(key);
+    const answer = known?.uid === service.metadata.uid ? known.answer : undefined;
+    const confirmed = this.#answers !== undefined && answer === undefined && this.#concluded > entry.offered;
     const released = confirmed || (entry.goingSince !== undefined && now - entry.goingSince >= RELEASE_MS);
     // Of another type the API server itself takes away what we wrote.
     if (exposed !== "LoadBalancer") entry.contest = undefined;
     else if (entry.contest !== undefined) entry.contest = contested(entry.contest, service, now);
-    const wanted = { exposed, outcome, released, rival: entry.contest?.rival };
+    const wanted = { exposed, answer, released, otherWriter: entry.contest?.otherWriter };
     const patch = statusPatch(service, wanted, new Date(now).toISOString());
     if (patch === undefined) {
       entry.failures = 0;
       if (exposed === undefined && isMarked(service)) this.#later(key, entry, RELEASE_MS);
-      // To take the rival's name off again.
-      else if (entry.contest?.rival !== undefined) this.#later(key, entry, PEACE_MS + 1_000);
+      // The condition that names the other writer is removed then.
+      else if (entry.contest?.otherWriter !== undefined) this.#later(key, entry, PEACE_MS + 1_000);
       return;
     }
     const wait = (entry.contest?.notBefore ?? 0) - now;
@@ -210,9 +210,9 @@ export class StatusWriter {
     entry.again = true;
   }
 
-  async #send(service: KubeService, patch: StatusPatch): Promise<Attempt> {
+  async #send(service: KubeService, patch: StatusPatch): Promise<PatchResult> {
     // Whoever leads now has written something else meanwhile.
-    return this.#options.holds() ? await attempt(this.#options, service, patch) : "overtaken";
+    return this.#options.holds() ? await patchStatus(this.#options, service, patch) : "overtaken";
   }
 
   #later(key: string, entry: Entry, ms: number): void {

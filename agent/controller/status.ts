@@ -15,11 +15,11 @@ const isOurs = (type: string): boolean => type.startsWith("postern.dev/") || typ
 
 export type ExposedKind = "LoadBalancer" | "Headless" | "ExternalName";
 
-/** What the edge said of a Service. */
-export interface Outcome {
+/** What the edge answered of a Service. */
+export interface EdgeAnswer {
   readonly hostnames: readonly string[];
   readonly conditions: readonly Condition[];
-  /** As they were when it said so: what the Service has by now, it will speak of next. */
+  /** The ports when it answered. Ports that the Service has by now are in its next answer. */
   readonly ports: readonly { readonly port: number; readonly protocol: string }[];
 }
 
@@ -27,11 +27,11 @@ export interface Wanted {
   /** Undefined: not, or no longer, exposed. */
   readonly exposed: ExposedKind | undefined;
   /** Of exactly this Service. */
-  readonly outcome: Outcome | undefined;
+  readonly answer: EdgeAnswer | undefined;
   /** The edge has let go of it, or had its time to. */
   readonly released: boolean;
-  /** Who else writes this status. */
-  readonly rival: string | undefined;
+  /** The name of another controller that writes this status. */
+  readonly otherWriter: string | undefined;
 }
 
 export interface StatusPatch {
@@ -55,8 +55,8 @@ export function statusPatch(service: KubeService, wanted: Wanted, now: string): 
   const kept = service.metadata.finalizers.includes(FINALIZER);
   // LoadBalancer → ExternalName with postern.dev/expose: ours it stays, but not to be cleaned up.
   const finalizer = balancer ? (kept ? undefined : "add") : kept && isMarked(service) ? "remove" : undefined;
-  const { outcome } = wanted;
-  if (outcome === undefined) {
+  const { answer } = wanted;
+  if (answer === undefined) {
     // Headless and ExternalName have nothing to clean up: their first word is the edge's.
     if (!balancer || (isMarked(service) && finalizer === undefined)) return undefined;
     const conditions = isMarked(service) ? [] : [pending];
@@ -67,12 +67,15 @@ export function statusPatch(service: KubeService, wanted: Wanted, now: string): 
       ingress: service.status.loadBalancer.ingress,
     };
   }
-  const conditions = [...outcome.conditions, ...(wanted.rival === undefined ? [] : [rivalCondition(wanted.rival)])];
+  const conditions = [
+    ...answer.conditions,
+    ...(wanted.otherWriter === undefined ? [] : [otherWriterCondition(wanted.otherWriter)]),
+  ];
   const gone = service.status.conditions
     .map(({ type }) => type)
     .filter((type) => isOurs(type) && !has(conditions, type));
   const changed = conditionPatch(service, conditions, gone, now);
-  const ingress = balancer ? [...ingressOf(outcome), ...othersIngress(service)] : [];
+  const ingress = balancer ? [...ingressOf(answer), ...othersIngress(service)] : [];
   const moved = balancer && JSON.stringify(ingress) !== JSON.stringify(service.status.loadBalancer.ingress);
   if (finalizer === undefined && !moved && changed.length === 0) return undefined;
   return {
@@ -91,12 +94,12 @@ const pending: Condition = {
   message: "The edge has not taken it yet.",
 };
 
-const rivalCondition = (rival: string): Condition => ({
+const otherWriterCondition = (otherWriter: string): Condition => ({
   type: "postern.dev/AnotherStatusWriter",
   status: "True",
   reason: "StatusOverwritten",
   message:
-    `${rival} overwrites the status of this Service, and Postern restores it. Let only one of them act on it: ` +
+    `${otherWriter} overwrites the status of this Service, and Postern restores it. Let only one of them act on it: ` +
     "give the Service a loadBalancerClass, or stop the other controller.",
 });
 
@@ -115,7 +118,7 @@ function othersIngress({ spec, status }: KubeService): StatusPatch["ingress"] {
   return status.loadBalancer.ingress.filter(({ ip }) => ip !== undefined);
 }
 
-function ingressOf({ hostnames, conditions, ports }: Outcome): StatusPatch["ingress"] {
+function ingressOf({ hostnames, conditions, ports }: EdgeAnswer): StatusPatch["ingress"] {
   const refused = new Map<number, string>();
   for (const { type, status, ports: about = [] } of conditions) {
     if (status === "True" && type.startsWith("postern.dev/")) for (const port of about) refused.set(port, type);

@@ -3,12 +3,12 @@
 // accepts, and closes it at once; nothing is sent, and a port that was accepted once is left alone. Only refusals count, a few
 // in a row: a time-out may be the network's fault. Used by the leader alone. Survives a restart: nothing.
 import type { SnapshotService } from "../../src/shared/model/snapshot.ts";
-import { type Knock, knock as dial } from "../net/probe-tcp.ts";
+import { type ProbeTcp, probeTcp } from "../net/probe-tcp.ts";
 
 export interface ListeningOptions {
   /** Called when `silent` has changed. */
   readonly onChange: () => void;
-  readonly knock?: Knock;
+  readonly probe?: ProbeTcp;
   /** Milliseconds between attempts: until it is believed, and afterwards. */
   readonly again?: { readonly soonMs: number; readonly laterMs: number };
 }
@@ -24,7 +24,7 @@ interface Target {
   readonly port: number;
   refusals: number;
   /** Accepted, or unclear: not asked again. */
-  settled: boolean;
+  answered: boolean;
 }
 
 interface ServicePort {
@@ -45,8 +45,8 @@ export class Listening {
   #silent: ReadonlyMap<string, readonly number[]> = new Map();
   #stopped = false;
 
-  constructor({ onChange, knock = dial, again = { soonMs: 1_000, laterMs: 30_000 } }: ListeningOptions) {
-    this.#options = { onChange, knock, again };
+  constructor({ onChange, probe = probeTcp, again = { soonMs: 1_000, laterMs: 30_000 } }: ListeningOptions) {
+    this.#options = { onChange, probe, again };
   }
 
   /** "namespace/name" → those of its ports at which ready endpoints refuse connections. */
@@ -76,7 +76,7 @@ export class Listening {
     return readyEndpoints(service).map((wanted) => {
       const targets = wanted.addresses.map(({ address, port }) => {
         const key = `${address} ${port}`;
-        const known = this.#targets.get(key) ?? { key, address, port, refusals: 0, settled: false };
+        const known = this.#targets.get(key) ?? { key, address, port, refusals: 0, answered: false };
         this.#targets.set(key, known);
         return known;
       });
@@ -114,14 +114,14 @@ export class Listening {
 
   async #ask(port: ServicePort): Promise<void> {
     for (const target of port.targets) {
-      if (port.targets.some(({ settled }) => settled)) break;
-      const answer = await this.#options.knock(target.address, target.port);
-      target.settled = answer !== "refuses";
-      target.refusals = target.settled ? 0 : target.refusals + 1;
+      if (port.targets.some(({ answered }) => answered)) break;
+      const answer = await this.#options.probe(target.address, target.port);
+      target.answered = answer !== "refuses";
+      target.refusals = target.answered ? 0 : target.refusals + 1;
     }
     if (this.#stopped || !this.#current.has(port)) return;
     this.#conclude();
-    if (port.targets.some(({ settled }) => settled)) return;
+    if (port.targets.some(({ answered }) => answered)) return;
     const { soonMs, laterMs } = this.#options.again;
     port.timer = setTimeout(
       () => {
@@ -145,7 +145,7 @@ export class Listening {
 }
 
 const isSilent = ({ targets }: ServicePort): boolean =>
-  targets.every(({ refusals, settled }) => !settled && refusals >= REFUSALS);
+  targets.every(({ refusals, answered }) => !answered && refusals >= REFUSALS);
 
 interface Ready {
   readonly service: string;

@@ -1,4 +1,4 @@
-// What to do after an attempt to publish. Pure: outcome and memory in, step out, `random` passed in.
+// What to do after an attempt to publish. Pure: it takes outcome, memory and `random`, and returns the next step.
 //
 // With a folder of files as source there is no Lease and no leader: every agent publishes, but only when its own content
 // changed, and the edge takes equal content from anybody. Where two differ, whoever has the newer epoch holds; the other
@@ -6,7 +6,7 @@
 // they still differ claims an epoch of its own. Nobody polls, and two agents cannot take turns: none insists twice on the
 // same content.
 
-export type Outcome =
+export type PublishOutcome =
   | { readonly kind: "accepted" }
   /** 409: a newer epoch published something else. */
   | { readonly kind: "superseded" }
@@ -46,7 +46,7 @@ const BACKOFF_MAX_MS = 30_000;
 /** An edge that asks for more is asked again after so long. */
 const ASKED_MAX_MS = 300_000;
 
-export function decide(outcome: Outcome, memory: Memory, random: () => number): Step {
+export function afterPublish(outcome: PublishOutcome, memory: Memory, random: () => number): Step {
   switch (outcome.kind) {
     case "accepted":
     case "refused":

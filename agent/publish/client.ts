@@ -1,4 +1,4 @@
-// The two calls of the control API that publishing needs, each one attempt that ends as an Outcome and never throws.
+// The two calls of the control API that publishing needs, each one attempt that ends as a PublishOutcome and never throws.
 // Owns its connections. Certificates are always verified; redirects are not followed, for the token must not travel on.
 // The token is read for each call and is in no error, log or URL.
 import { promisify } from "node:util";
@@ -7,7 +7,7 @@ import { Agent, request } from "undici";
 import { z } from "zod";
 import { type PublishResult, publishResultSchema, type SnapshotGeneration } from "../../src/shared/model/snapshot.ts";
 import { parseJson, reasonOf } from "../kube/api.ts";
-import type { Outcome } from "./after-publish.ts";
+import type { PublishOutcome } from "./after-publish.ts";
 
 export interface Target {
   readonly edge: URL;
@@ -30,7 +30,7 @@ const problemSchema = z.object({
   remedy: z.string().optional(),
 });
 
-type Answer<T> = { readonly outcome: Outcome; readonly value?: T };
+type Answer<T> = { readonly outcome: PublishOutcome; readonly value?: T };
 
 export class EdgeClient {
   readonly #target: Target;
@@ -93,7 +93,7 @@ export class EdgeClient {
   }
 }
 
-export function outcomeOf(status: number, text: string, retryAfter: string | string[] | undefined): Outcome {
+export function outcomeOf(status: number, text: string, retryAfter: string | string[] | undefined): PublishOutcome {
   const problem = problemSchema.safeParse(parseJson(text)).data ?? {};
   const why = describe(status, problem);
   if (status === 401 || status === 403) return { kind: "unauthorised", why };

@@ -5,7 +5,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import type { Logger } from "pino";
 import type { PublishResult, Snapshot } from "../../src/shared/model/snapshot.ts";
 import { EdgeClient, type Target } from "./client.ts";
-import { decide, freshMemory, type Memory, type Outcome } from "./after-publish.ts";
+import { afterPublish, freshMemory, type Memory, type PublishOutcome } from "./after-publish.ts";
 
 export interface PublisherOptions extends Target {
   readonly log: Logger;
@@ -53,8 +53,8 @@ class Pusher implements Publisher {
   /** What the edge should have, and the same as JSON; compared as text. */
   #snapshot: Snapshot = { version: 1, nodes: [], services: [] };
   #wanted = "";
-  /** What has been dealt with: accepted, or refused for good. */
-  #settled = "";
+  /** The JSON that the edge accepted, or refused for good. */
+  #handled = "";
   #memory: Memory = freshMemory;
   #epoch: number | undefined;
   #sequence = 0;
@@ -75,7 +75,7 @@ class Pusher implements Publisher {
     const wanted = JSON.stringify(snapshot);
     if (wanted === this.#wanted) return;
     [this.#wanted, this.#snapshot] = [wanted, snapshot];
-    // A leader has nobody to wait for.
+    // The leader skips the grace period: nobody else publishes.
     this.#memory = { ...this.#memory, graceSpent: this.#options.term !== undefined, insists: true };
     this.#start();
   }
@@ -83,13 +83,13 @@ class Pusher implements Publisher {
   repeat(): void {
     if (this.#running) return this.#wake?.();
     if (this.#wanted === "") return;
-    this.#settled = "";
+    this.#handled = "";
     this.#memory = { ...freshMemory, insists: false };
     this.#start();
   }
 
   #start(): void {
-    if (this.#running || this.#wanted === this.#settled || this.#stopping.signal.aborted) return;
+    if (this.#running || this.#wanted === this.#handled || this.#stopping.signal.aborted) return;
     this.#running = true;
     void this.#run();
   }
@@ -100,7 +100,7 @@ class Pusher implements Publisher {
   }
 
   async #run(): Promise<void> {
-    while (this.#wanted !== this.#settled && !this.#stopping.signal.aborted) {
+    while (this.#wanted !== this.#handled && !this.#stopping.signal.aborted) {
       await this.#sleep(this.#lastSentAt + SPACING_MS - performance.now());
       if (this.#stopping.signal.aborted) return;
       this.#lastSentAt = performance.now();
@@ -108,13 +108,13 @@ class Pusher implements Publisher {
       const token = this.#token();
       const outcome = await this.#attempt(sent, snapshot);
       if (this.#stopping.signal.aborted) return;
-      this.#tell(outcome, this.#memory);
+      this.#log(outcome, this.#memory);
       // News came meanwhile: it goes out next, whatever became of the old.
       if (sent !== this.#wanted && outcome.kind !== "unreachable" && outcome.kind !== "unauthorised") continue;
-      const step = decide(outcome, this.#memory, this.#random);
+      const step = afterPublish(outcome, this.#memory, this.#random);
       switch (step.do) {
         case "rest":
-          this.#settled = sent;
+          this.#handled = sent;
           this.#memory = freshMemory;
           break;
         case "publish":
@@ -131,12 +131,12 @@ class Pusher implements Publisher {
           break;
       }
     }
-    // In the same turn as the last look at what is wanted: an offer that comes next begins anew.
+    // Set in the same turn in which #wanted was compared last: the next offer() starts a new run.
     this.#running = false;
   }
 
   /** One publish, with a claim before it where there is no epoch yet. */
-  async #attempt(body: string, snapshot: Snapshot): Promise<Outcome> {
+  async #attempt(body: string, snapshot: Snapshot): Promise<PublishOutcome> {
     const { term } = this.#options;
     if (this.#epoch === undefined) {
       const { outcome, value } = await this.#client.claimEpoch();
@@ -156,7 +156,7 @@ class Pusher implements Publisher {
     return outcome;
   }
 
-  #tell(outcome: Outcome, { failures }: Memory): void {
+  #log(outcome: PublishOutcome, { failures }: Memory): void {
     const { log } = this.#options;
     switch (outcome.kind) {
       case "accepted":

@@ -30,8 +30,6 @@ export interface TunnelOptions {
 export interface TunnelState {
   /** At least one shard is connected. */
   readonly connected: boolean;
-  /** The edge does not take this token; waiting for another. */
-  readonly refused: boolean;
 }
 
 export interface Tunnel {
@@ -105,9 +103,9 @@ class Shards implements Tunnel {
           ready: (connection, count) => {
             if (this.#report.endpoints.length > 0) connection.report(this.#report);
             this.#grow(count);
-            this.#tell();
+            this.#reportState();
           },
-          ended: () => this.#tell(),
+          ended: () => this.#reportState(),
           draining: () => this.#draining,
           serve: (stream, head, body, end) => serve(this.#serving, stream, head, body, end),
           fault: (error, ended) => this.#faults.tell(error, ended),
@@ -116,11 +114,8 @@ class Shards implements Tunnel {
     }
   }
 
-  #tell(): void {
-    this.#options.onState({
-      connected: this.#shards.some((shard) => shard.ready),
-      refused: this.#shards.some((shard) => shard.refused),
-    });
+  #reportState(): void {
+    this.#options.onState({ connected: this.#shards.some((shard) => shard.ready) });
   }
 }
 
@@ -135,7 +130,6 @@ interface ShardEvents {
 class Shard {
   connection: Connection | undefined;
   ready = false;
-  refused = false;
   readonly #index: number;
   readonly #options: TunnelOptions;
   readonly #started: number;
@@ -204,7 +198,6 @@ class Shard {
       onReady: (hello) => {
         connectedAt = Date.now();
         this.ready = true;
-        this.refused = false;
         log.info({ shard: this.#index, edge: hello.software }, "tunnel connected");
         if (this.connection !== undefined) this.#events.ready(this.connection, hello.shards ?? 1);
       },
@@ -237,8 +230,6 @@ class Shard {
       this.#timer = setTimeout(() => this.#dial(), decision.ms);
       return;
     }
-    this.refused = true;
-    this.#events.ended();
     this.#options.log.error(
       { shard: this.#index },
       `the edge does not accept this agent's token for cluster ${this.#options.cluster}: put a valid one into the token file ` +

@@ -8,7 +8,7 @@ import {
   skipContinue,
   tellNothingSent,
 } from "../../src/shared/upstream/connector.ts";
-import { knock } from "../net/probe-tcp.ts";
+import { probeTcp } from "../net/probe-tcp.ts";
 
 /** Milliseconds. */
 export interface Patience {
@@ -27,7 +27,7 @@ export class Pools {
   readonly patience: Patience;
   readonly #connect: ReturnType<typeof connector>;
   readonly #pools = new Map<string, Pool>();
-  readonly #looks = new Map<string, Promise<boolean>>();
+  readonly #probes = new Map<string, Promise<boolean>>();
 
   constructor(patience = PATIENCE) {
     this.patience = patience;
@@ -58,14 +58,14 @@ export class Pools {
    */
   reaches(address: string, port: number): Promise<boolean> {
     const key = `${address} ${port}`;
-    let look = this.#looks.get(key);
-    if (look === undefined) {
-      look = knock(address, port)
+    let probe = this.#probes.get(key);
+    if (probe === undefined) {
+      probe = probeTcp(address, port)
         .then((answer) => answer !== "unclear")
-        .finally(() => this.#looks.delete(key));
-      this.#looks.set(key, look);
+        .finally(() => this.#probes.delete(key));
+      this.#probes.set(key, probe);
     }
-    return look;
+    return probe;
   }
 
   /** Requests in flight finish; idle connections close now. */

@@ -1,4 +1,4 @@
-// What to do after a list or a watch has ended. Pure: how it ended and how often it failed in, next step out.
+// What to do after a list or a watch has ended. Pure: it takes how that ended and how often it failed, and returns the next step.
 // A watch resumes from the last version it heard of, which costs the API server nothing; a new list is for when that is not
 // possible (the version is too old) or not safe (what came could not be read, so something may have been missed).
 import { type Answer, describe } from "../../kube/api.ts";

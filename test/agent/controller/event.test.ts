@@ -2,7 +2,7 @@
 import { describe, expect, it } from "vitest";
 import { spend } from "../../../agent/controller/event-recorder.ts";
 import { type StatusPatch } from "../../../agent/controller/status.ts";
-import { happenings } from "../../../agent/controller/event.ts";
+import { eventsFor } from "../../../agent/controller/event.ts";
 import type { KubeService } from "../../../agent/source/resources.ts";
 import type { Condition } from "../../../src/shared/model/snapshot.ts";
 import { condition, ours, parsed, programmed } from "./services.ts";
@@ -19,7 +19,7 @@ const pending = ours({ ingress: [], conditions: [{ ...programmed, status: "False
 const unserved: Condition = { ...programmed, status: "False", reason: "NoPort", message: "It has no TCP port." };
 const noPods = condition("postern.dev/NoReadyPods");
 
-describe("happenings", () => {
+describe("eventsFor", () => {
   it.each<[string, KubeService, StatusPatch, readonly string[]]>([
     ["marked", parsed({}), patch([], { purpose: "mark" }), ["Normal EnsuringLoadBalancer"]],
     [
@@ -59,12 +59,12 @@ describe("happenings", () => {
       ["Normal EnsuredLoadBalancer", "Warning LoadBalancerPortsError"],
     ],
   ])("%s", (_what, service, made, told) => {
-    expect(happenings(service, made).map(({ type, reason }) => `${type} ${reason}`)).toEqual(told);
+    expect(eventsFor(service, made).map(({ type, reason }) => `${type} ${reason}`)).toEqual(told);
   });
 
   it("says where a headless Service is served, for no status shows its address", () => {
     const headless = parsed({ spec: { type: "ClusterIP", loadBalancerClass: undefined, clusterIP: "None" } });
-    expect(happenings(headless, patch([programmed], { ingress: [] }))[0]?.message).toBe(programmed.message);
+    expect(eventsFor(headless, patch([programmed], { ingress: [] }))[0]?.message).toBe(programmed.message);
   });
 });
 

@@ -1,12 +1,12 @@
 // Beside whom --default-class does not start.
 import { describe, expect, it } from "vitest";
-import { refusalOfDefaultClass, rivals } from "../../../agent/controller/other-controllers.ts";
+import { refusalOfDefaultClass, otherControllers } from "../../../agent/controller/other-controllers.ts";
 import { ours, parsed } from "./services.ts";
 
 const classless = { loadBalancerClass: undefined };
 const addressed = { spec: classless, ingress: [{ ip: "192.0.2.1" }] };
 
-describe("rivals", () => {
+describe("otherControllers", () => {
   it.each([
     ["nobody", [parsed({ spec: classless })], []],
     [
@@ -31,7 +31,7 @@ describe("rivals", () => {
       ["MetalLB", "k3s' ServiceLB (it gave Service default/web its address)"],
     ],
   ])("%s", (_what, services, found) => {
-    expect(rivals(services)).toEqual(found);
+    expect(otherControllers(services)).toEqual(found);
   });
 });
 

@@ -27,10 +27,10 @@ describe("contested", () => {
     ["another address", theirs, 1, "k3s"],
     ["no finalizer: who takes leaves no name", stripped, 1, undefined],
     ["no condition", unmarked, 1, undefined],
-  ])("%s", (_what, service, losses, rival) => {
+  ])("%s", (_what, service, losses, otherWriter) => {
     expect(contested(written(undefined, ours()), service, 1000)).toMatchObject({
       losses,
-      rival,
+      otherWriter,
       notBefore: losses * 1000,
     });
   });
@@ -44,7 +44,7 @@ describe("contested", () => {
       pauses.push(pause);
     }
     expect(pauses).toEqual([0, 1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300].map((seconds) => seconds * 1000));
-    expect(contest.rival).toBe("Another controller");
+    expect(contest.otherWriter).toBe("Another controller");
   });
 
   it("counts once what is written over and over while we wait", () => {
@@ -60,7 +60,7 @@ describe("contested", () => {
 
   it("forgets it after ten minutes of peace, and not before", () => {
     const [contest] = lose(written(undefined, ours()), theirs, 0);
-    expect(contested(contest, ours(), PEACE_MS)).toMatchObject({ losses: 1, rival: "k3s" });
-    expect(contested(contest, ours(), PEACE_MS + 1)).toMatchObject({ losses: 0, rival: undefined });
+    expect(contested(contest, ours(), PEACE_MS)).toMatchObject({ losses: 1, otherWriter: "k3s" });
+    expect(contested(contest, ours(), PEACE_MS + 1)).toMatchObject({ losses: 0, otherWriter: undefined });
   });
 });

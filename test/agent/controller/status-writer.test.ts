@@ -2,7 +2,7 @@
 import { setTimeout as pause } from "node:timers/promises";
 import pino from "pino";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { Events } from "../../../agent/controller/event-recorder.ts";
+import { EventRecorder } from "../../../agent/controller/event-recorder.ts";
 import { FINALIZER } from "../../../agent/controller/status.ts";
 import { StatusWriter } from "../../../agent/controller/status-writer.ts";
 import type { KubeService } from "../../../agent/source/resources.ts";
@@ -28,7 +28,7 @@ beforeEach(async () => {
   writer = new StatusWriter({
     api: client,
     log,
-    events: new Events(client, "n1", log),
+    events: new EventRecorder(client, "n1", log),
     exposedAs: ({ spec, metadata }) =>
       spec.type === "LoadBalancer" && metadata.deletionTimestamp === undefined ? "LoadBalancer" : undefined,
     holds: () => holds,

@@ -1,6 +1,6 @@
 // Which patch a Service's status needs, if any: case by case.
 import { describe, expect, it } from "vitest";
-import { FINALIZER, MANAGER, type Outcome, statusPatch, type Wanted } from "../../../agent/controller/status.ts";
+import { FINALIZER, MANAGER, type EdgeAnswer, statusPatch, type Wanted } from "../../../agent/controller/status.ts";
 import type { KubeService } from "../../../agent/source/resources.ts";
 import { condition, ours, parsed, programmed } from "./services.ts";
 
@@ -11,14 +11,20 @@ const keep = { uid: "u1" };
 const gone = (type: string) => ({ $patch: "delete", type });
 const dated = { lastTransitionTime: NOW };
 
-const said = (parts: Partial<Outcome> = {}): Outcome => ({
+const said = (parts: Partial<EdgeAnswer> = {}): EdgeAnswer => ({
   hostnames: ["web.test"],
   conditions: [programmed],
   ports: [{ port: 80, protocol: "TCP" }],
   ...parts,
 });
 const patched = (service: KubeService, wanted: Partial<Wanted>) => {
-  const whole = { exposed: "LoadBalancer", outcome: undefined, released: false, rival: undefined, ...wanted } as const;
+  const whole = {
+    exposed: "LoadBalancer",
+    answer: undefined,
+    released: false,
+    otherWriter: undefined,
+    ...wanted,
+  } as const;
   const patch = statusPatch(service, whole, NOW);
   return patch && [patch.purpose, patch.body];
 };
@@ -34,12 +40,12 @@ const headless = { ...exposed, spec: { type: "ClusterIP", loadBalancerClass: und
 
 describe("nothing", () => {
   it.each<[string, KubeService, Partial<Wanted>]>([
-    ["all is as it should be", ours(), { outcome: said() }],
+    ["all is as it should be", ours(), { answer: said() }],
     ["marked, and the edge has not spoken", ours(), {}],
     [
       "without a class, with another controller's address behind ours",
       ours({ spec: { loadBalancerClass: undefined }, ingress: [{ hostname: "web.test" }, { ip: "192.0.2.1" }] }),
-      { outcome: said() },
+      { answer: said() },
     ],
     ["none of ours", parsed({}), { exposed: undefined, released: true }],
     [
@@ -53,7 +59,7 @@ describe("nothing", () => {
     [
       "another condition is there, too",
       ours({ conditions: [condition("example.com/A"), programmed] }),
-      { outcome: said() },
+      { answer: said() },
     ],
   ])("%s", (_what, service, wanted) => {
     expect(patched(service, wanted)).toBeUndefined();
@@ -92,25 +98,25 @@ describe("write", () => {
     [
       "the first address",
       ours({ ingress: [], conditions: [{ ...programmed, status: "False", reason: "Pending" }] }),
-      { outcome: said() },
+      { answer: said() },
       { metadata: keep, status: { conditions: [{ ...programmed, ...dated }], loadBalancer: { ingress } } },
     ],
     [
       "another message: no new time, and the address is not sent",
       ours(),
-      { outcome: said({ conditions: [{ ...programmed, message: "Other." }] }) },
+      { answer: said({ conditions: [{ ...programmed, message: "Other." }] }) },
       { metadata: keep, status: { conditions: [{ ...programmed, message: "Other." }] } },
     ],
     [
       "another address: the conditions are not sent",
       ours(),
-      { outcome: said({ hostnames: ["web.test", "shop.test"] }) },
+      { answer: said({ hostnames: ["web.test", "shop.test"] }) },
       { metadata: keep, status: { loadBalancer: { ingress: [{ hostname: "web.test" }, { hostname: "shop.test" }] } } },
     ],
     [
       "no address at all",
       ours(),
-      { outcome: said({ hostnames: [] }) },
+      { answer: said({ hostnames: [] }) },
       { metadata: keep, status: { loadBalancer: { ingress: null } } },
     ],
     [
@@ -123,13 +129,13 @@ describe("write", () => {
           condition("example.com/A"),
         ],
       }),
-      { outcome: said() },
+      { answer: said() },
       { metadata: keep, status: { conditions: [gone("postern.dev/UDPNotSupported"), gone("LoadBalancerPortsError")] } },
     ],
     [
       "errors per port, as soon as one has any",
       ours(),
-      { outcome: mixed },
+      { answer: mixed },
       {
         metadata: keep,
         status: {
@@ -160,13 +166,13 @@ describe("write", () => {
     [
       "a finalizer that was stripped",
       ours({ metadata: { finalizers: ["example.com/a"] } }),
-      { outcome: said() },
+      { answer: said() },
       { metadata: add },
     ],
     [
       "who else writes this status",
       ours({ ingress: [{ ip: "192.0.2.1" }], writers: ["k3s"] }),
-      { outcome: said(), rival: "k3s" },
+      { answer: said(), otherWriter: "k3s" },
       {
         metadata: keep,
         status: {
@@ -192,7 +198,7 @@ describe("write", () => {
           { ip: "192.0.2.1", ipMode: "Proxy", ports: [{ port: 80, protocol: "TCP" }] },
         ],
       }),
-      { outcome: said() },
+      { answer: said() },
       {
         metadata: keep,
         status: {
@@ -205,13 +211,13 @@ describe("write", () => {
     [
       "conditions alone where it is no LoadBalancer",
       parsed(headless),
-      { exposed: "Headless", outcome: said() },
+      { exposed: "Headless", answer: said() },
       { metadata: keep, status: { conditions: [{ ...programmed, ...dated }] } },
     ],
     [
       "and the finalizer off where it is none any more",
       ours({ ...exposed, spec: { type: "ExternalName", externalName: "a.test" }, ingress: [] }),
-      { exposed: "ExternalName", outcome: said() },
+      { exposed: "ExternalName", answer: said() },
       { metadata: remove },
     ],
   ])("%s", (_what, service, wanted, body) => {
@@ -230,8 +236,8 @@ describe("write", () => {
     `${"a".repeat(64)}.test`,
     "1.2.3",
   ])("leaves out the hostname %j, which would be a 422 for the whole patch", (hostname) => {
-    const outcome = said({ hostnames: [hostname, "web.test"] });
-    expect(patched(ours(), { outcome })).toBeUndefined();
+    const answer = said({ hostnames: [hostname, "web.test"] });
+    expect(patched(ours(), { answer })).toBeUndefined();
   });
 });
 

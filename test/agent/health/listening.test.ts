@@ -3,7 +3,7 @@ import { once } from "node:events";
 import { type AddressInfo, createServer, type Server } from "node:net";
 import { afterEach, expect, it, vi } from "vitest";
 import { Listening } from "../../../agent/health/listening.ts";
-import type { Knock } from "../../../agent/net/probe-tcp.ts";
+import type { ProbeTcp } from "../../../agent/net/probe-tcp.ts";
 import { buildSnapshot } from "../../../agent/plan/snapshot.ts";
 import { endpoint, service, slice, type Written } from "../source/objects.ts";
 import { observe } from "../plan/observe.ts";
@@ -34,9 +34,9 @@ const at = (port: number, ...addresses: string[]) =>
     ),
   );
 const again = { soonMs: 5, laterMs: 5 };
-const start = (knock?: Knock) => {
+const start = (probe?: ProbeTcp) => {
   const onChange = vi.fn<() => void>();
-  listening = new Listening({ onChange, again, ...(knock === undefined ? {} : { knock }) });
+  listening = new Listening({ onChange, again, ...(probe === undefined ? {} : { probe }) });
   return { watcher: listening, onChange };
 };
 async function open(port = 0): Promise<number> {
@@ -74,48 +74,48 @@ it("takes it back at once when the Service goes another way", async () => {
   await vi.waitFor(() => expect(onChange).toHaveBeenCalledTimes(2));
 });
 
-it.each<[string, Record<string, Awaited<ReturnType<Knock>>>, boolean, string[]]>([
+it.each<[string, Record<string, Awaited<ReturnType<ProbeTcp>>>, boolean, string[]]>([
   ["one accepts: the others are not asked", { "10.0.0.1": "accepts" }, false, ["10.0.0.1"]],
   ["the second accepts", { "10.0.0.1": "refuses", "10.0.0.2": "accepts" }, false, ["10.0.0.1", "10.0.0.2"]],
   ["one cannot be told", { "10.0.0.1": "refuses", "10.0.0.2": "unclear" }, false, ["10.0.0.1", "10.0.0.2"]],
 ])("%s", async (_what, answers, expected, asked) => {
-  const knock = vi.fn<Knock>((address) => Promise.resolve(answers[address] ?? "refuses"));
-  const { watcher } = start(knock);
+  const probe = vi.fn<ProbeTcp>((address) => Promise.resolve(answers[address] ?? "refuses"));
+  const { watcher } = start(probe);
   watcher.watch(at(8080, "10.0.0.1", "10.0.0.2", "10.0.0.3"));
-  await vi.waitFor(() => expect(knock).toHaveBeenCalledTimes(asked.length));
+  await vi.waitFor(() => expect(probe).toHaveBeenCalledTimes(asked.length));
   await new Promise((resolve) => setTimeout(resolve, 5 * again.soonMs));
   expect(watcher.silent.size > 0).toBe(expected);
-  expect(knock.mock.calls.map(([address]) => address)).toEqual(asked);
+  expect(probe.mock.calls.map(([address]) => address)).toEqual(asked);
 });
 
 it("believes a refusal only when it is repeated", async () => {
-  const knock = vi
-    .fn<Knock>()
+  const probe = vi
+    .fn<ProbeTcp>()
     .mockResolvedValueOnce("refuses")
     .mockResolvedValueOnce("refuses")
     .mockResolvedValue("accepts");
-  const { watcher, onChange } = start(knock);
+  const { watcher, onChange } = start(probe);
   watcher.watch(at(8080, "10.0.0.1"));
-  await vi.waitFor(() => expect(knock).toHaveBeenCalledTimes(3));
+  await vi.waitFor(() => expect(probe).toHaveBeenCalledTimes(3));
   await new Promise((resolve) => setTimeout(resolve, 5 * again.soonMs));
   expect(onChange).not.toHaveBeenCalled();
-  expect(knock).toHaveBeenCalledTimes(3);
+  expect(probe).toHaveBeenCalledTimes(3);
 });
 
 it("asks nobody again while the same endpoints come and go beside one that accepted", async () => {
-  const knock = vi.fn<Knock>().mockResolvedValue("accepts");
-  const { watcher } = start(knock);
+  const probe = vi.fn<ProbeTcp>().mockResolvedValue("accepts");
+  const { watcher } = start(probe);
   watcher.watch(at(8080, "10.0.0.1"));
-  await vi.waitFor(() => expect(knock).toHaveBeenCalledTimes(1));
+  await vi.waitFor(() => expect(probe).toHaveBeenCalledTimes(1));
   watcher.watch(at(8080, "10.0.0.1", "10.0.0.2"));
   watcher.watch(at(8080, "10.0.0.1"));
   await new Promise((resolve) => setTimeout(resolve, 20));
-  expect(knock).toHaveBeenCalledTimes(1);
+  expect(probe).toHaveBeenCalledTimes(1);
 });
 
 it("leaves alone what is not ready, another protocol, or a name", async () => {
-  const knock = vi.fn<Knock>().mockResolvedValue("refuses");
-  const { watcher } = start(knock);
+  const probe = vi.fn<ProbeTcp>().mockResolvedValue("refuses");
+  const { watcher } = start(probe);
   watcher.watch(
     snapshot(
       service("web"),
@@ -125,5 +125,5 @@ it("leaves alone what is not ready, another protocol, or a name", async () => {
     ),
   );
   await new Promise((resolve) => setTimeout(resolve, 20));
-  expect(knock).not.toHaveBeenCalled();
+  expect(probe).not.toHaveBeenCalled();
 });

@@ -1,14 +1,14 @@
 // The publisher's decisions as a table, and two agents and an edge played through.
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { decide, freshMemory, type Memory, type Outcome } from "../../../agent/publish/after-publish.ts";
+import { afterPublish, freshMemory, type Memory, type PublishOutcome } from "../../../agent/publish/after-publish.ts";
 
 const half = () => 0.5;
-const superseded: Outcome = { kind: "superseded" };
-const unreachable: Outcome = { kind: "unreachable", why: "reset" };
+const superseded: PublishOutcome = { kind: "superseded" };
+const unreachable: PublishOutcome = { kind: "unreachable", why: "reset" };
 
-describe("decide", () => {
-  it.each<[string, Outcome, Partial<Memory>, object]>([
+describe("afterPublish", () => {
+  it.each<[string, PublishOutcome, Partial<Memory>, object]>([
     ["accepted", { kind: "accepted" }, { failures: 3 }, { do: "rest" }],
     ["refused content", { kind: "refused", why: "HTTP 400" }, {}, { do: "rest" }],
     ["refused token", { kind: "unauthorised", why: "HTTP 401" }, {}, { do: "await-token" }],
@@ -26,11 +26,11 @@ describe("decide", () => {
     ["told too late a time", { ...unreachable, afterMs: 1e9 }, {}, { do: "publish", afterMs: 300_250 }],
     ["unreachable in the grace: it counts on", unreachable, { graceSpent: true }, { memory: { graceSpent: true } }],
   ])("%s", (_what, outcome, memory, step) => {
-    expect(decide(outcome, { ...freshMemory, ...memory }, half)).toMatchObject(step);
+    expect(afterPublish(outcome, { ...freshMemory, ...memory }, half)).toMatchObject(step);
   });
 });
 
-/** The edge's rule, and agents that follow decide(); time is the order of `turns`. */
+/** The edge's rule, and agents that follow afterPublish(); time is the order of `turns`. */
 describe("agents and edge", () => {
   it("end with the edge holding an insisting agent's content, whatever the order, and nobody publishing on", () => {
     const turns = fc.array(fc.nat({ max: 2 }), { maxLength: 40 });
@@ -56,9 +56,9 @@ describe("agents and edge", () => {
           }
           agent.sequence++;
           const newer = agent.epoch > edge.epoch || (agent.epoch === edge.epoch && agent.sequence > edge.sequence);
-          const outcome: Outcome = newer || agent.content === edge.content ? { kind: "accepted" } : superseded;
+          const outcome: PublishOutcome = newer || agent.content === edge.content ? { kind: "accepted" } : superseded;
           if (newer) Object.assign(edge, { epoch: agent.epoch, sequence: agent.sequence, content: agent.content });
-          const step = decide(outcome, agent.memory, half);
+          const step = afterPublish(outcome, agent.memory, half);
           if (step.do === "rest") agent.done = true;
           else if (step.do === "claim") Object.assign(agent, { epoch: 0, memory: step.memory });
           else if (step.do === "publish") agent.memory = step.memory;

@@ -233,8 +233,8 @@ describe("publisher", () => {
     await putCount(7);
     // Now it waits for 30 s.
     const waiting = vi.waitFor(() => expect(puts()).toHaveLength(8), { timeout: 8_000, interval: 5 });
-    const knocking = setInterval(() => publisher.repeat(), 50);
-    await waiting.finally(() => clearInterval(knocking));
+    const repeating = setInterval(() => publisher.repeat(), 50);
+    await waiting.finally(() => clearInterval(repeating));
   });
 });
 

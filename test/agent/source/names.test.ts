@@ -1,7 +1,7 @@
 // Names: what is looked up, kept and told.
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { Names, REFRESH_MS } from "../../../agent/source/names.ts";
-import { Spoken } from "../../../agent/log-once.ts";
+import { LogOnce } from "../../../agent/log-once.ts";
 
 describe("names", () => {
   afterEach(() => vi.useRealTimers());
@@ -10,11 +10,11 @@ describe("names", () => {
     const answers = new Map<string, readonly string[] | Error>();
     const told: string[] = [];
     const said: string[] = [];
-    const spoken = new Spoken((text) => said.push(text));
+    const logOnce = new LogOnce((text) => said.push(text));
     const names = new Names(
       () => told.push(JSON.stringify([...names.addresses])),
       (failures) =>
-        spoken.say(
+        logOnce.warn(
           "names",
           failures.map(({ name, why }) => `${name}: ${why}`),
         ),

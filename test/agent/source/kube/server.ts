@@ -102,7 +102,7 @@ export class ScriptedApiServer {
     const resourceVersion = String(++this.#version);
     const stored = { ...object, metadata: { ...namespace, ...identity, ...metadata, resourceVersion } };
     all.set(key, stored);
-    this.#tell(kind, { type: before === undefined ? "ADDED" : "MODIFIED", version: this.#version, object: stored });
+    this.#notify(kind, { type: before === undefined ? "ADDED" : "MODIFIED", version: this.#version, object: stored });
   }
 
   delete(object: Written): void {
@@ -112,7 +112,7 @@ export class ScriptedApiServer {
     this.#all(kind).delete(keyOf(object));
     const resourceVersion = String(++this.#version);
     const last = { ...before, metadata: { ...before.metadata, resourceVersion } };
-    this.#tell(kind, { type: "DELETED", version: this.#version, object: last });
+    this.#notify(kind, { type: "DELETED", version: this.#version, object: last });
   }
 
   bookmark(kind: string): void {
@@ -142,7 +142,7 @@ export class ScriptedApiServer {
     return all;
   }
 
-  #tell(kind: string, event: Event): void {
+  #notify(kind: string, event: Event): void {
     const path = paths[kind] ?? kind;
     this.#history.set(path, [...(this.#history.get(path) ?? []), event]);
     this.#write(kind, line(event));
