@@ -1,7 +1,7 @@
-// Whether the environment names a proxy that other programs would use to reach the edge. The agent dials out directly, by its
-// own sockets, and does not read these variables: on a machine that has no other way out, its owner should know why. Pure.
+// Whether the environment names a proxy that other programs would use to reach the edge. The agent dials out directly and does
+// not read these variables. On a machine that has no other way out, its owner should know why the agent fails. Pure.
 
-/** The variable's name, as it is written; undefined where none would matter. Its value may hold a password: it is not said. */
+/** The variable's name as it is written, or undefined if none applies. The value is not returned: it may hold a password. */
 export function ignoredProxy(edge: URL, environment: Readonly<Record<string, string | undefined>>): string | undefined {
   const scheme = edge.protocol.slice(0, -1);
   const names = [`${scheme}_proxy`, `${scheme.toUpperCase()}_PROXY`, "all_proxy", "ALL_PROXY"];

@@ -1,7 +1,7 @@
 // Logs each warning once. Warnings come as whole lists, again and again, and a person wants to read only what is new.
 export class LogOnce {
   readonly #warn: (text: string) => void;
-  readonly #said = new Map<string, ReadonlySet<string>>();
+  readonly #logged = new Map<string, ReadonlySet<string>>();
 
   constructor(warn: (text: string) => void) {
     this.#warn = warn;
@@ -9,9 +9,9 @@ export class LogOnce {
 
   /** `texts` is all that is wrong about `topic` now. A warning that vanished and comes back is logged again. */
   warn(topic: string, texts: readonly string[]): void {
-    const before = this.#said.get(topic);
+    const before = this.#logged.get(topic);
     for (const text of new Set(texts)) if (before?.has(text) !== true) this.#warn(text);
-    if (texts.length === 0) this.#said.delete(topic);
-    else this.#said.set(topic, new Set(texts));
+    if (texts.length === 0) this.#logged.delete(topic);
+    else this.#logged.set(topic, new Set(texts));
   }
 }

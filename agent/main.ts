@@ -29,7 +29,7 @@ process.on("uncaughtException", fail);
 process.on("unhandledRejection", fail);
 
 try {
-  // Better now than at the first dial, or request.
+  // Fails now instead of at the first dial, or the first request.
   readToken(options["token-file"]);
   if (options.source === "kube") accessOf(options.kubeconfig, process.env);
 } catch (error) {
@@ -66,7 +66,7 @@ const stop = (signal: NodeJS.Signals) => {
     process.exit(1);
   }
   asked = true;
-  // To the agent that takes over.
+  // The agent that takes over gets the port.
   healthPort?.close();
   log.info(`${signal}: finishing what is open`);
   void agent.stop(DRAIN_MS).then(() => {

@@ -1,8 +1,8 @@
-// One leader among the agents of a cluster, by the Lease `postern-leader` in the agents' own namespace: a shell around
-// lease.ts that owns the timer and the Lease's version. Whoever leads renews; whoever does not looks every few seconds.
-// A leader that could not renew in time stops leading before anybody else can take over, whatever still hangs: what it may do
-// is asked of Term.holds() at the moment of doing it, so that a process that was paused writes nothing when it wakes.
-// Survives a restart: nothing; the pod's UID is who we are, and transitions tell the old process' words from the new one's.
+// Elects one leader among the agents of a cluster, by the Lease `postern-leader` in the agents' own namespace. It is a shell
+// around lease.ts that owns the timer and the Lease's version. The leader renews; every other agent reads the Lease every few
+// seconds. A leader that could not renew in time stops leading before another agent can take over, even if a call still hangs.
+// Writers ask Term.holds() right before each write, so that a process that was paused writes nothing when it wakes.
+// Nothing survives a restart. The pod's UID is the identity, and transitions distinguish the old process from the new one.
 import type { Logger } from "pino";
 import { z } from "zod";
 import { type Answer, describe, type KubeApi } from "../kube/api.ts";
@@ -22,7 +22,7 @@ export interface LeaderOptions {
 
 export interface LeaseTimes {
   readonly durationMs: number;
-  /** Not renewed for so long: no leader any more. Well below the duration. */
+  /** A leader that has not renewed for this long stops leading. Well below the duration. */
   readonly deadlineMs: number;
   readonly renewMs: number;
 }
@@ -63,12 +63,12 @@ export class Leader {
     this.#path = `/apis/coordination.k8s.io/v1/namespaces/${options.api.namespace}/leases`;
   }
 
-  /** Once all is observed that a leader needs to know. */
+  /** Call when everything is observed that a leader needs to know. */
   campaign(): void {
     if (this.#timer === undefined && !this.#stopped) this.#timer = setTimeout(() => void this.#tick(), 0);
   }
 
-  /** Gives the Lease back, so that the next leader need not wait; after the last write. */
+  /** Call after the last write. `release` gives the Lease back, so that the next leader need not wait. */
   async stop({ release }: { readonly release: boolean }): Promise<void> {
     this.#stopped = true;
     clearTimeout(this.#timer);
@@ -83,7 +83,7 @@ export class Leader {
   async #tick(): Promise<void> {
     await this.#exclusively(() => (this.#held === undefined ? this.#tryAcquire() : this.#renew()));
     if (this.#stopped) return;
-    // Followers do not look all at once.
+    // Jitter, so that the followers do not read the Lease all at once.
     const wait = this.#times.renewMs * (this.#held === undefined ? 1 + this.#random() / 2 : 1);
     this.#timer = setTimeout(() => void this.#tick(), wait);
   }
@@ -105,7 +105,7 @@ export class Leader {
     const written = await this.#write({ ...mine, durationMs: this.#times.durationMs });
     if (written === undefined) return;
     this.#renewed(written, begun);
-    // Stopped meanwhile: stop() waits for this, and gives it back.
+    // If it was stopped meanwhile, stop() waits for this and gives the Lease back.
     if (this.#stopped) return;
     this.#options.log.info({ epoch: transitions }, "this agent leads: it publishes, and writes the Services' status");
     this.#options.onLead({
@@ -120,20 +120,20 @@ export class Leader {
     if (held === undefined) return;
     const begun = performance.now();
     const written = await this.#write(held);
-    // The deadline came first.
+    // The deadline passed during the write.
     if (this.#held === undefined) return;
     if (written !== undefined) return this.#renewed(written, begun);
     if (await this.#isTaken()) this.#lose();
   }
 
-  /** After a renewal that failed: whether it is somebody else's by now. If that cannot be told, the deadline decides. */
+  /** After a failed renewal: whether another agent holds the Lease by now. If that cannot be read, the deadline decides. */
   async #isTaken(): Promise<boolean> {
     const answer = await this.#call("GET", `${this.#path}/${NAME}`);
     if (this.#held === undefined) return false;
     if (answer.kind !== "ok") return answer.kind === "status" && answer.status === 404;
     const found = recordOf(answer.body);
     if (found?.holder !== this.#options.identity || found.transitions !== this.#held.transitions) return true;
-    // Ours, but changed by somebody (an annotation, a label), or our own write whose answer was lost.
+    // Still ours: somebody changed it (an annotation, a label), or the answer to our own write was lost.
     this.#held = found;
     return false;
   }
@@ -144,7 +144,7 @@ export class Leader {
     this.#expiry = setTimeout(() => this.#lose(), begun + this.#times.deadlineMs - performance.now());
   }
 
-  /** The clock, too: after a pause it may be later than any timer has said. */
+  /** Compares the clock as well: after a pause of the process the deadline may have passed before its timer fires. */
   #holds(): boolean {
     return this.#held !== undefined && performance.now() - this.#renewedAt < this.#times.deadlineMs;
   }
@@ -165,7 +165,7 @@ export class Leader {
     });
   }
 
-  /** Compare-and-swap; undefined where it did not work. */
+  /** Compare-and-swap. Returns undefined if the Lease was not written. */
   async #write(lease: LeaseRecord): Promise<LeaseRecord | undefined> {
     const create = lease.version === "";
     const body = {
@@ -188,7 +188,7 @@ export class Leader {
       ? await this.#call("POST", this.#path, body)
       : await this.#call("PUT", `${this.#path}/${NAME}`, body);
     if (answer.kind === "ok") return recordOf(answer.body);
-    // 409: somebody was faster. That is how it is meant to be.
+    // 409 means that another agent was faster, which is no trouble.
     if (answer.kind !== "status" || answer.status !== 409) this.#warnOnce(answer);
     return undefined;
   }
@@ -199,7 +199,7 @@ export class Leader {
     return await this.#options.api.call(method, path, { signal, ...(body === undefined ? {} : { body }) });
   }
 
-  /** The same trouble once in words. */
+  /** Warns of the same trouble once. */
   #warnOnce(answer: Answer): void {
     const text = answer.kind === "ok" ? "is no Lease that can be read" : describe(answer);
     const log = text === this.#warned ? "debug" : "warn";

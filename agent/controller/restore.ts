@@ -1,23 +1,23 @@
-// Whether somebody else undoes what we write to a Service, and how soon to restore it. Pure.
-// Two controllers that both insist would write without end: each time the pause doubles, and the other one is named. Only what
-// we had written can be lost: however often the other one writes while we wait counts once.
+// Whether another controller undoes what we write to a Service, and how soon to restore it. Pure.
+// Two controllers that both insist would write without end. So the pause doubles with each loss, and the other one is named.
+// Only what we had written can be lost: writes of the other controller while we wait count as one loss.
 import type { KubeService } from "../source/resources.ts";
 import { FINALIZER, isMarked, MANAGER } from "./status.ts";
 
 export interface Contest {
-  /** What we wrote last, as JSON; undefined from its loss until we have written again. */
+  /** What we wrote last, as JSON. Undefined after it was lost, until we have written again. */
   readonly ours: string | undefined;
   readonly losses: number;
-  /** Nothing is written before; ms. */
+  /** Nothing is written before this time; ms. */
   readonly notBefore: number;
-  /** When it was lost last; ms. */
+  /** When it was last lost; ms. */
   readonly lostAt: number;
   readonly otherWriter: string | undefined;
 }
 
 const FIRST_MS = 1_000;
 const MAX_MS = 300_000;
-/** Undisputed for so long: forgotten. */
+/** A contest without a loss for this long is forgotten; ms. */
 export const PEACE_MS = 600_000;
 
 const stateOf = (service: KubeService): string =>
@@ -27,7 +27,7 @@ const stateOf = (service: KubeService): string =>
     isMarked(service),
   ]);
 
-/** `service`: as it is after our patch. */
+/** `service` is the Service after our patch. */
 export const written = (before: Contest | undefined, service: KubeService): Contest => ({
   ...(before ?? { losses: 0, notBefore: 0, lostAt: 0, otherWriter: undefined }),
   ours: stateOf(service),
@@ -37,7 +37,7 @@ export function contested(contest: Contest, service: KubeService, now: number): 
   const settled = contest.losses > 0 && now - contest.lostAt > PEACE_MS;
   const present: Contest = settled ? { ...contest, losses: 0, otherWriter: undefined } : contest;
   if (present.ours === undefined || present.ours === stateOf(service)) return present;
-  // The first time it may be an accident, or a change of type that the API server has answered: restored at once.
+  // The first loss may be an accident, or the API server reacting to a change of type. It is restored at once.
   const pause = present.losses === 0 ? 0 : Math.min(FIRST_MS * 2 ** (present.losses - 1), MAX_MS);
   const named = service.metadata.managedFields.find((manager) => manager !== MANAGER) ?? present.otherWriter;
   return {
@@ -45,7 +45,7 @@ export function contested(contest: Contest, service: KubeService, now: number): 
     losses: present.losses + 1,
     notBefore: now + pause,
     lostAt: now,
-    // Who takes something away leaves no name.
+    // A controller that removes something leaves no name in managedFields.
     otherWriter: named ?? (present.losses === 0 ? undefined : "Another controller"),
   };
 }

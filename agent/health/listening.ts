@@ -1,7 +1,7 @@
-// Whether anything listens where a Service's targetPort says. Kubernetes does not know: its slices carry a number that
-// somebody wrote, and the pods are ready. Opens a TCP connection to ready endpoints of each exposed Service port until one
-// accepts, and closes it at once; nothing is sent, and a port that was accepted once is left alone. Only refusals count, a few
-// in a row: a time-out may be the network's fault. Used by the leader alone. Survives a restart: nothing.
+// Whether anything listens where a Service's targetPort says. Kubernetes does not know: its slices carry a number that somebody
+// wrote, and the pods are ready. This opens a TCP connection to ready endpoints of each exposed Service port until one accepts,
+// and closes it at once. It sends nothing, and does not ask again at a port that accepted once. Only refusals count, REFUSALS in
+// a row, because a time-out may be the network's fault. Only the leader uses it. Nothing survives a restart.
 import type { SnapshotService } from "../../src/shared/model/snapshot.ts";
 import { type ProbeTcp, probeTcp } from "../net/probe-tcp.ts";
 
@@ -9,7 +9,7 @@ export interface ListeningOptions {
   /** Called when `silent` has changed. */
   readonly onChange: () => void;
   readonly probe?: ProbeTcp;
-  /** Milliseconds between attempts: until it is believed, and afterwards. */
+  /** Milliseconds between attempts: before REFUSALS are reached, and afterwards. */
   readonly again?: { readonly soonMs: number; readonly laterMs: number };
 }
 
@@ -23,7 +23,7 @@ interface Target {
   readonly address: string;
   readonly port: number;
   refusals: number;
-  /** Accepted, or unclear: not asked again. */
+  /** It accepted, or its answer was unclear. It is not asked again. */
   answered: boolean;
 }
 
@@ -38,7 +38,7 @@ export class Listening {
   readonly #options: Required<ListeningOptions>;
   #targets = new Map<string, Target>();
   #services: ReadonlyMap<SnapshotService, readonly ServicePort[]> = new Map();
-  /** All of their ports. */
+  /** The ports of all `#services`. */
   #current: ReadonlySet<ServicePort> = new Set();
   readonly #waiting = new Set<ServicePort>();
   #running = 0;
@@ -54,7 +54,7 @@ export class Listening {
     return this.#silent;
   }
 
-  /** Replaces what is looked at. An unchanged Service may be the same object as before: then it costs nothing. */
+  /** Replaces what is watched. A Service that is the same object as before costs nothing. */
   watch(services: readonly SnapshotService[]): void {
     const before = new Map([...this.#services.values()].flat().map((port) => [portId(port), port]));
     const watched = new Map<SnapshotService, readonly ServicePort[]>();
@@ -71,7 +71,7 @@ export class Listening {
     this.#pump();
   }
 
-  /** Those before that go the same way stay as they are; the others are asked. */
+  /** A port whose targets are the same as before keeps its state. The others are asked. */
   #portsOf(service: SnapshotService, before: ReadonlyMap<string, ServicePort>): readonly ServicePort[] {
     return readyEndpoints(service).map((wanted) => {
       const targets = wanted.addresses.map(({ address, port }) => {
@@ -139,7 +139,7 @@ export class Listening {
     }
     if (JSON.stringify([...silent]) === JSON.stringify([...this.#silent])) return;
     this.#silent = silent;
-    // Later: whoever calls watch() is in the midst of a publish.
+    // Later, because the caller of watch() is in the midst of building a snapshot.
     queueMicrotask(() => this.#options.onChange());
   }
 }
@@ -154,7 +154,7 @@ interface Ready {
 }
 
 function readyEndpoints({ namespace, name, kind, ports, endpoints }: SnapshotService): readonly Ready[] {
-  // Its address is a name, and its server none of the cluster's.
+  // Its address is a name, and its server does not belong to the cluster.
   if (kind === "ExternalName") return [];
   return ports.flatMap(({ port, protocol }) => {
     if (protocol !== "TCP") return [];

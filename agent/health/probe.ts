@@ -1,9 +1,9 @@
-// What kubelet runs in the pod as its exec probe: asks the agent on its own Unix socket. Two agents share a node's address
-// during an upgrade, so a TCP probe could be answered by the other one. A program of its own, because it starts every few
-// seconds: it loads nothing but node:http. Exit code 0 for a 200; else what was answered is on stdout, for the pod's events.
+// Kubelet runs this program in the pod as its exec probe. It asks the agent on its Unix socket, because two agents share a node's
+// address during an upgrade, and a TCP probe could be answered by the other one. It starts every few seconds, so it loads nothing
+// but node:http. Its exit code is 0 for a 200. Otherwise it prints the answer to stdout, for the pod's events.
 import { request } from "node:http";
 
-/** Below the probes' own timeout, so that this one's message is what is seen. */
+/** Below kubelet's own timeout, so that the pod's events show this program's message. */
 const TIMEOUT_MS = 4_000;
 
 const [socketPath, path] = process.argv.slice(2);

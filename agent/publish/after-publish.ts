@@ -10,7 +10,7 @@ export type PublishOutcome =
   | { readonly kind: "accepted" }
   /** 409: a newer epoch published something else. */
   | { readonly kind: "superseded" }
-  /** Network, 5xx, 429, 408: as good as unsent. `afterMs`: what the edge asked for. */
+  /** Network, 5xx, 429 or 408: the snapshot may be sent again. `afterMs` is the pause that the edge asked for. */
   | { readonly kind: "unreachable"; readonly why: string; readonly afterMs?: number }
   /** 401, 403. */
   | { readonly kind: "unauthorised"; readonly why: string }
@@ -18,7 +18,7 @@ export type PublishOutcome =
   | { readonly kind: "refused"; readonly why: string };
 
 export interface Memory {
-  /** Attempts in a row that were as good as unsent. */
+  /** How many attempts in a row ended as "unreachable". */
   readonly failures: number;
   /** True once the present content has waited out its grace. */
   readonly graceSpent: boolean;
@@ -32,18 +32,18 @@ export interface Memory {
 export const freshMemory: Memory = { failures: 0, graceSpent: false, insists: true };
 
 export type Step =
-  /** Nothing more until the content changes. */
+  /** Do nothing until the content changes. */
   | { readonly do: "rest" }
   | { readonly do: "publish"; readonly afterMs: number; readonly memory: Memory }
   /** Claim a new epoch, then publish at once. */
   | { readonly do: "claim"; readonly memory: Memory }
-  /** Until the token changes. */
+  /** Wait until the token changes. */
   | { readonly do: "await-token" };
 
 export const GRACE_MS = 3_000;
 const BACKOFF_FIRST_MS = 500;
 const BACKOFF_MAX_MS = 30_000;
-/** An edge that asks for more is asked again after so long. */
+/** The longest pause that the edge may ask for. */
 const ASKED_MAX_MS = 300_000;
 
 export function afterPublish(outcome: PublishOutcome, memory: Memory, random: () => number): Step {

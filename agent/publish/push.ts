@@ -1,6 +1,6 @@
-// Keeps the edge's snapshot equal to this agent's: a shell around after-publish.ts that owns timers, generation and connections.
-// The first change goes at once; of a burst only the latest state is sent, at most every 500 ms.
-// Survives a restart: nothing; a new process claims a new epoch. A refused token ends it until the file has another.
+// Keeps the edge's snapshot equal to this agent's. It is a shell around after-publish.ts that owns timers, generation and
+// connections. The first change is sent at once. Of a burst only the latest state is sent, at most one each 500 ms.
+// Nothing survives a restart: a new process claims a new epoch. After a refused token it waits until the file has another one.
 import { setTimeout as delay } from "node:timers/promises";
 import type { Logger } from "pino";
 import type { PublishResult, Snapshot } from "../../src/shared/model/snapshot.ts";
@@ -12,17 +12,17 @@ export interface PublisherOptions extends Target {
   readonly random?: () => number;
   /** The edge has taken `snapshot`; called for each publish that was accepted. */
   readonly onResult?: (result: PublishResult, snapshot: Snapshot) => void;
-  /** Of the leader, where there is one; else epochs come from the edge. */
+  /** The term of the leader. Without a leader epochs come from the edge. */
   readonly term?: Term;
 }
 
-/** While this agent leads. A type of its own shape, so that files, too, can publish without any Lease. */
+/** What a publisher needs of a leadership. It is declared here, so that agents with files can publish without a Lease. */
 export interface Term {
   /** The first epoch to publish in. */
   readonly epoch: number;
-  /** Makes a newer one known to all agents; false where this agent does not lead any more. */
+  /** Writes a newer epoch to the Lease, for all agents. False if this agent does not lead any more. */
   raise(epoch: number): Promise<boolean>;
-  /** Whether this agent leads at this very moment: to be asked before each write that nothing else fences. */
+  /** Whether this agent leads at this moment. Ask before each write that nothing else fences. */
   holds(): boolean;
 }
 
@@ -30,16 +30,16 @@ export interface Publisher {
   /** Makes `snapshot` what the edge should have. The latest one counts. */
   offer(snapshot: Snapshot): void;
   /**
-   * The edge is there (again). Sends the latest one again, in case the edge lost it; gives way where another agent has
-   * published since. One that waits for the edge goes now.
+   * Call when the edge is reachable again. Sends the latest snapshot again, in case the edge lost it, but gives way if another
+   * agent has published since. A snapshot that waits for the edge is sent now.
    */
   repeat(): void;
-  /** Breaks off what is under way. */
+  /** Aborts the publish under way. */
   stop(): Promise<void>;
 }
 
 const SPACING_MS = 500;
-/** A refused token is compared with what its file holds now: no network, and a person waits. */
+/** How often a refused token is compared with its file. It costs no network, and a person waits for it. */
 const TOKEN_CHECK_MS = 1_000;
 
 export function startPublisher(options: PublisherOptions): Publisher {
@@ -50,7 +50,7 @@ class Pusher implements Publisher {
   readonly #options: PublisherOptions;
   readonly #client: EdgeClient;
   readonly #random: () => number;
-  /** What the edge should have, and the same as JSON; compared as text. */
+  /** What the edge should have, and the same as JSON, by which snapshots are compared. */
   #snapshot: Snapshot = { version: 1, nodes: [], services: [] };
   #wanted = "";
   /** The JSON that the edge accepted, or refused for good. */
@@ -109,7 +109,7 @@ class Pusher implements Publisher {
       const outcome = await this.#attempt(sent, snapshot);
       if (this.#stopping.signal.aborted) return;
       this.#log(outcome, this.#memory);
-      // News came meanwhile: it goes out next, whatever became of the old.
+      // A newer snapshot came meanwhile. It is sent next, whatever became of the old one.
       if (sent !== this.#wanted && outcome.kind !== "unreachable" && outcome.kind !== "unauthorised") continue;
       const step = afterPublish(outcome, this.#memory, this.#random);
       switch (step.do) {
@@ -141,7 +141,7 @@ class Pusher implements Publisher {
     if (this.#epoch === undefined) {
       const { outcome, value } = await this.#client.claimEpoch();
       if (value === undefined) return outcome;
-      // Where the Lease was made anew, the edge remembers higher epochs than it does.
+      // If the Lease was created anew, the edge remembers a higher epoch than the Lease does.
       if (term !== undefined && !(await term.raise(value.epoch)))
         return { kind: "unreachable", why: "another agent leads by now" };
       this.#epoch = value.epoch;
@@ -164,7 +164,7 @@ class Pusher implements Publisher {
       case "superseded":
         return log.info("another agent published something else; comparing again in a moment");
       case "unreachable":
-        // Once in words, then quietly: it may last for hours.
+        // Warned of once and then logged quietly, because it may last for hours.
         return failures === 0 ? log.warn(`snapshot not published, trying on: ${outcome.why}`) : log.debug(outcome.why);
       case "unauthorised":
         return log.error(
@@ -192,7 +192,7 @@ class Pusher implements Publisher {
     }
   }
 
-  /** Ends early when woken, too. */
+  /** Ends early when repeat() is called or the publisher is stopped. */
   async #sleepLightly(ms: number): Promise<void> {
     const woken = Promise.withResolvers<void>();
     this.#wake = woken.resolve;

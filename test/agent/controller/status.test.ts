@@ -41,7 +41,7 @@ const headless = { ...exposed, spec: { type: "ClusterIP", loadBalancerClass: und
 describe("nothing", () => {
   it.each<[string, KubeService, Partial<Wanted>]>([
     ["all is as it should be", ours(), { answer: said() }],
-    ["marked, and the edge has not spoken", ours(), {}],
+    ["marked, and the edge has not answered", ours(), {}],
     [
       "without a class, with another controller's address behind ours",
       ours({ spec: { loadBalancerClass: undefined }, ingress: [{ hostname: "web.test" }, { ip: "192.0.2.1" }] }),
@@ -55,7 +55,7 @@ describe("nothing", () => {
     ],
     ["not ours any more, but the edge still serves it", ours(), { exposed: undefined }],
     ["deleted, but the edge still serves it", ours({ metadata: { deletionTimestamp: NOW } }), {}],
-    ["headless, and the edge has not spoken", parsed(headless), { exposed: "Headless" }],
+    ["headless, and the edge has not answered", parsed(headless), { exposed: "Headless" }],
     [
       "another condition is there, too",
       ours({ conditions: [condition("example.com/A"), programmed] }),

@@ -100,6 +100,7 @@ describe("publisher", () => {
   });
 
   it("sends the first change at once and the last of a burst half a second later, nothing between", async () => {
+    const begun = performance.now();
     publisher.offer(snapshot("a"));
     await putCount(1);
     for (const name of ["b", "c", "d"]) publisher.offer(snapshot(name));
@@ -110,7 +111,8 @@ describe("publisher", () => {
       ["a", "1.1"],
       ["d", "1.2"],
     ]);
-    expect(gap(1)).toBeGreaterThan(400);
+    // Counted from the offer: the first put may arrive late, which is no reason to wait longer. A timer may be early by 1 ms.
+    expect((puts()[1]?.at ?? 0) - begun).toBeGreaterThan(498);
   });
 
   it.each([0, 1, 2, 3, 4, 5])("sends what is offered %i turns after the edge took what was before", async (turns) => {

@@ -22,7 +22,7 @@ export interface Found {
     readonly conditions?: readonly Condition[];
   };
 }
-export interface Told {
+export interface FoundEvent {
   readonly reason: string;
   readonly message: string;
   readonly type: string;
@@ -68,9 +68,11 @@ export class Services {
   }
 
   /** Oldest first, as `kubectl describe` shows them. */
-  async events(name: string): Promise<readonly Told[]> {
+  async events(name: string): Promise<readonly FoundEvent[]> {
     const query = { fieldSelector: `involvedObject.kind=Service,involvedObject.name=${name}` };
-    const list = (await this.#server.ask("GET", "/api/v1/namespaces/default/events", { query })) as { items: Told[] };
+    const list = (await this.#server.ask("GET", "/api/v1/namespaces/default/events", { query })) as {
+      items: FoundEvent[];
+    };
     return list.items;
   }
 
