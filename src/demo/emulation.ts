@@ -9,19 +9,19 @@ import { request } from "undici";
 import { ADMIN_LISTENER } from "../edge/http/forwarded.ts";
 import { formatPortRanges, without } from "../edge/routing/port-ranges.ts";
 import { type Api, createApi, type TableListener } from "../host/control-client.ts";
-import { Child } from "../host/child.ts";
+import { Child } from "../host/process/child.ts";
 import { type EdgeSettings, edgeEnvironment, edgeStartedSchema } from "./edge-settings.ts";
 import { createForwarder, type Forwarder } from "../host/proxy/listener-proxy.ts";
-import { freePort } from "../host/free-port.ts";
-import { Listeners } from "../host/listeners.ts";
-import type { Lock } from "../host/lock.ts";
-import { LogFile } from "../host/log-file.ts";
+import { freePort } from "../host/process/free-port.ts";
+import { Listeners } from "../host/listeners/listeners.ts";
+import type { Lock } from "../host/state/lock.ts";
+import { LogFile } from "../host/process/log-file.ts";
 import { Manifests, type Wanted } from "./manifests.ts";
-import { openFilesProblem } from "../host/open-files.ts";
+import { openFilesProblem } from "../host/process/open-files.ts";
 import { type AgentSettings, Processes } from "./processes.ts";
-import { randomToken } from "../host/random-token.ts";
+import { randomToken } from "../host/state/random-token.ts";
 import { createRunFolder, lockManifests, type RunFolder, seedManifests } from "./run-folder.ts";
-import { sparingly } from "../host/sparingly.ts";
+import { sparingly } from "../host/process/sparingly.ts";
 
 const CLUSTER = "home";
 const DEFAULT_PORT = 8787;
@@ -184,7 +184,7 @@ export class Emulation {
         cause,
       });
     }
-    // As listeners.ts has it: what cannot be accepted is its client's trouble.
+    // As listeners/listeners.ts has it: what cannot be accepted is its client's trouble.
     server.on("error", () => {});
     return `http://127.0.0.1:${port}`;
   }

@@ -11,20 +11,20 @@ import { request } from "undici";
 import { ADMIN_LISTENER, FORWARDED } from "../edge/http/forwarded.ts";
 import { formatPortRanges, inRanges, without } from "../edge/routing/port-ranges.ts";
 import { type Api, createApi } from "./control-client.ts";
-import { Child } from "./child.ts";
+import { Child } from "./process/child.ts";
 import { createForwarder, type Forwarder } from "./proxy/listener-proxy.ts";
-import { freePort } from "./free-port.ts";
-import { Listeners } from "./listeners.ts";
-import type { Lock } from "./lock.ts";
-import { LogFile } from "./log-file.ts";
-import { openFilesProblem } from "./open-files.ts";
-import { randomToken } from "./random-token.ts";
-import { sparingly } from "./sparingly.ts";
-import { chooseListeners, type ListenerRules, PORTS_MOST, PORTS_MOST_OF_CLUSTER } from "./listener-choice.ts";
+import { freePort } from "./process/free-port.ts";
+import { Listeners } from "./listeners/listeners.ts";
+import type { Lock } from "./state/lock.ts";
+import { LogFile } from "./process/log-file.ts";
+import { openFilesProblem } from "./process/open-files.ts";
+import { randomToken } from "./state/random-token.ts";
+import { sparingly } from "./process/sparingly.ts";
+import { chooseListeners, type ListenerRules, PORTS_MOST, PORTS_MOST_OF_CLUSTER } from "./listeners/listener-choice.ts";
 import type { Options } from "./options.ts";
-import { adminToken, keepFile, openStateFolder } from "./state-folder.ts";
-import { trustedProxies } from "./trusted-proxies.ts";
-import type { WorkerdSettings } from "./workerd.ts";
+import { adminToken, keepFile, openStateFolder } from "./state/state-folder.ts";
+import { trustedProxies } from "./proxy/trusted-proxies.ts";
+import type { WorkerdSettings } from "./workerd/configuration.ts";
 
 const UP_WITHIN_MS = 30_000;
 /** How long requests wait for workerd to be back. */
@@ -117,7 +117,7 @@ export class Edge {
     for (const address of addresses) await this.#openAdmin(this.#forwarder, address, port);
     this.#say("building the Worker");
     // Loaded late: a bundler and wrangler take seconds, for which no refusal should wait.
-    const { bundleWorker, workerdConfig } = await import("./workerd.ts");
+    const { bundleWorker, workerdConfig } = await import("./workerd/configuration.ts");
     this.#files = {
       "postern.js": await bundleWorker(),
       "workerd.capnp": workerdConfig("postern.js", this.#settings(new URL(runtime).host, token)),
@@ -196,7 +196,7 @@ export class Edge {
     const few = sparingly(this.#terminal, this.#logPath("workerd"));
     this.#workerd = new Child({
       name: "workerd",
-      script: "src/host/run-workerd.ts",
+      script: "src/host/workerd/run.ts",
       args: [join(state, "workerd.capnp")],
       log: this.#logPath("workerd"),
       onLine: (line, on) => on === "stderr" && few(`workerd says: ${line}`),
@@ -272,7 +272,7 @@ export class Edge {
         { cause },
       );
     }
-    // As listeners.ts has it: what cannot be accepted is its client's trouble.
+    // As listeners/listeners.ts has it: what cannot be accepted is its client's trouble.
     server.on("error", () => {});
     this.#admin.push(server);
   }

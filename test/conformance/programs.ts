@@ -9,7 +9,7 @@ import { createInterface } from "node:readline";
 import { setTimeout as delay } from "node:timers/promises";
 import { request } from "undici";
 import { z } from "zod";
-import { freePort } from "../../src/host/free-port.ts";
+import { freePort } from "../../src/host/process/free-port.ts";
 import { commandOf, descendants, isAlive } from "../e2e/emulation.ts";
 import { type Place, Wire } from "./wire.ts";
 

@@ -13,7 +13,7 @@ import { request } from "undici";
 import { afterAll, beforeAll, expect, it, vi } from "vitest";
 import { parseAllDocuments } from "yaml";
 import { z } from "zod";
-import { freePort } from "../../src/host/free-port.ts";
+import { freePort } from "../../src/host/process/free-port.ts";
 import { commandOf, descendants, isAlive } from "./emulation.ts";
 
 const root = new URL("../..", import.meta.url).pathname;

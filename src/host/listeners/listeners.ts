@@ -3,7 +3,7 @@
 // listener finishes what it accepted. Nothing survives.
 import { once } from "node:events";
 import type { Server } from "node:http";
-import type { Forwarder } from "./proxy/listener-proxy.ts";
+import type { Forwarder } from "../proxy/listener-proxy.ts";
 
 type Say = (line: string) => void;
 

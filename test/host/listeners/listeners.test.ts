@@ -3,9 +3,9 @@ import { once } from "node:events";
 import { createServer, type Server } from "node:http";
 import { type AddressInfo, connect, createServer as createTcpServer } from "node:net";
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { createForwarder, type Forwarder } from "../../src/host/proxy/listener-proxy.ts";
-import { freePort } from "../../src/host/free-port.ts";
-import { Listeners } from "../../src/host/listeners.ts";
+import { createForwarder, type Forwarder } from "../../../src/host/proxy/listener-proxy.ts";
+import { freePort } from "../../../src/host/process/free-port.ts";
+import { Listeners } from "../../../src/host/listeners/listeners.ts";
 
 const edge = createServer((_, res) => res.end("edge"));
 let forwarder: Forwarder;
