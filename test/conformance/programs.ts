@@ -324,10 +324,9 @@ export async function startEdge(
 /** `npm run edge` execs node: npm's one child is the program. */
 function supervisorOf(npm: ChildProcess): number {
   const pids = descendants(npm.pid as number);
-  return (
-    pids.find((pid) => /src\/local\/serve\/main/.test(commandOf(pid)) && !/^(npm|sh) /.test(commandOf(pid))) ??
-    (pids[0] as number)
-  );
+  const pid = pids.find((pid) => /^\S*node src\/host\/main\.ts /.test(commandOf(pid)));
+  if (pid === undefined) throw new Error(`no src/host/main.ts among ${pids.map(commandOf).join(", ")}`);
+  return pid;
 }
 
 async function allAnswer(doors: readonly Door[], withinMs: number): Promise<string | undefined> {

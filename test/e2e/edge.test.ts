@@ -64,6 +64,13 @@ async function stopEdge(): Promise<void> {
   await until(() => !pids.some(isAlive));
 }
 
+/** `npm run edge` execs node: the process that serves, a child of npm's. */
+function supervisor(): number {
+  const pid = descendants(edge.pid as number).find((pid) => /^\S*node src\/host\/main\.ts /.test(commandOf(pid)));
+  if (pid === undefined) throw new Error("npm run edge has no process that runs src/host/main.ts");
+  return pid;
+}
+
 const until = (met: () => boolean | Promise<boolean>) => vi.waitUntil(met, { timeout: 30_000, interval: 50 });
 
 async function get(url: string, headers: Record<string, string> = {}): Promise<{ status: number; body: string }> {
@@ -206,10 +213,9 @@ it("refuses a second edge on its state, which changes nothing; and workerd comes
   }
   expect(readFileSync(config, "utf8")).toBe(before);
   writeFileSync(config, "spoilt");
-  const main = descendants(edge.pid as number).find((pid) => commandOf(pid).includes("serve/main.ts"));
   const starts = () => said.filter((line) => line === "workerd serves again").length;
   const sofar = starts();
-  process.kill(main ?? 0, "SIGHUP");
+  process.kill(supervisor(), "SIGHUP");
   await until(() => starts() > sofar);
   expect(await ask()).toBe("pod");
   expect(readFileSync(config, "utf8")).toBe(before);
