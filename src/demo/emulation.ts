@@ -9,19 +9,19 @@ import { request } from "undici";
 import { ADMIN_LISTENER } from "../edge/http/forwarded.ts";
 import { formatPortRanges, without } from "../edge/routing/port-ranges.ts";
 import { type Api, createApi, type TableListener } from "../host/control-client.ts";
-import { Child } from "../host/child.ts";
+import { Child } from "../host/process/child.ts";
 import { type EdgeSettings, edgeEnvironment, edgeStartedSchema } from "./edge-settings.ts";
-import { createForwarder, type Forwarder } from "../host/proxy/listener-proxy.ts";
-import { freePort } from "../host/free-port.ts";
-import { Listeners } from "../host/listeners.ts";
-import type { Lock } from "../host/lock.ts";
-import { LogFile } from "../host/log-file.ts";
+import { createListenerProxy, type ListenerProxy } from "../host/proxy/listener-proxy.ts";
+import { freePort } from "../host/process/free-port.ts";
+import { Listeners } from "../host/listeners/listeners.ts";
+import type { Lock } from "../host/state/lock.ts";
+import { LogFile } from "../host/process/log-file.ts";
 import { Manifests, type Wanted } from "./manifests.ts";
-import { openFilesProblem } from "../host/open-files.ts";
+import { openFilesProblem } from "../host/process/open-files.ts";
 import { type AgentSettings, Processes } from "./processes.ts";
-import { randomToken } from "../host/random-token.ts";
+import { randomToken } from "../host/state/random-token.ts";
 import { createRunFolder, lockManifests, type RunFolder, seedManifests } from "./run-folder.ts";
-import { sparingly } from "../host/sparingly.ts";
+import { sparingly } from "../host/process/sparingly.ts";
 
 const CLUSTER = "home";
 const DEFAULT_PORT = 8787;
@@ -51,7 +51,7 @@ export class Emulation {
   readonly #processes: Processes;
   readonly #stopping = new AbortController();
   #edge: Child | undefined;
-  #forwarder: Forwarder | undefined;
+  #proxy: ListenerProxy | undefined;
   #listeners: Listeners | undefined;
   #lock: Lock | undefined;
   #table: TableListener[] = [];
@@ -87,14 +87,14 @@ export class Emulation {
     const runtime = await Promise.race([this.#startEdge(port, adminToken, secret), this.#processes.failed]);
     const log = new LogFile(this.#folder.log("proxy"));
     const few = sparingly(this.#say, log.path);
-    this.#forwarder = createForwarder(runtime, secret, {
+    this.#proxy = createListenerProxy(runtime, secret, {
       log: (line) => {
         log.note(line);
         few(line);
       },
     });
-    this.#listeners = new Listeners(this.#forwarder, this.#say);
-    const url = await this.#openApi(this.#forwarder, port);
+    this.#listeners = new Listeners(this.#proxy, this.#say);
+    const url = await this.#openApi(this.#proxy, port);
     const api = createApi(url, adminToken);
     const agents: AgentSettings = {
       edge: url,
@@ -121,7 +121,7 @@ export class Emulation {
   async stop(): Promise<void> {
     this.#stopping.abort();
     this.#listeners?.close();
-    await Promise.all([this.#processes.stop(), this.#edge?.stop(), this.#forwarder?.close()]);
+    await Promise.all([this.#processes.stop(), this.#edge?.stop(), this.#proxy?.close()]);
     this.#lock?.release();
     this.#folder.remove();
   }
@@ -170,8 +170,8 @@ export class Emulation {
   }
 
   /** The admin host, for API and tunnels: a port like the listeners', but always open. */
-  async #openApi(forwarder: Forwarder, port: number): Promise<string> {
-    const server = forwarder.server(ADMIN_LISTENER, port);
+  async #openApi(proxy: ListenerProxy, port: number): Promise<string> {
+    const server = proxy.server(ADMIN_LISTENER);
     this.#stopping.signal.addEventListener("abort", () => {
       server.close();
       server.closeAllConnections();
@@ -184,7 +184,7 @@ export class Emulation {
         cause,
       });
     }
-    // As listeners.ts has it: what cannot be accepted is its client's trouble.
+    // As listeners/listeners.ts has it: what cannot be accepted is its client's trouble.
     server.on("error", () => {});
     return `http://127.0.0.1:${port}`;
   }

@@ -11,20 +11,20 @@ import { request } from "undici";
 import { ADMIN_LISTENER, FORWARDED } from "../edge/http/forwarded.ts";
 import { formatPortRanges, inRanges, without } from "../edge/routing/port-ranges.ts";
 import { type Api, createApi } from "./control-client.ts";
-import { Child } from "./child.ts";
-import { createForwarder, type Forwarder } from "./proxy/listener-proxy.ts";
-import { freePort } from "./free-port.ts";
-import { Listeners } from "./listeners.ts";
-import type { Lock } from "./lock.ts";
-import { LogFile } from "./log-file.ts";
-import { openFilesProblem } from "./open-files.ts";
-import { randomToken } from "./random-token.ts";
-import { sparingly } from "./sparingly.ts";
-import { chooseListeners, type ListenerRules, PORTS_MOST, PORTS_MOST_OF_CLUSTER } from "./listener-choice.ts";
+import { Child } from "./process/child.ts";
+import { createListenerProxy, type ListenerProxy } from "./proxy/listener-proxy.ts";
+import { freePort } from "./process/free-port.ts";
+import { Listeners } from "./listeners/listeners.ts";
+import type { Lock } from "./state/lock.ts";
+import { LogFile } from "./process/log-file.ts";
+import { openFilesProblem } from "./process/open-files.ts";
+import { randomToken } from "./state/random-token.ts";
+import { sparingly } from "./process/sparingly.ts";
+import { chooseListeners, type ListenerRules, PORTS_MOST, PORTS_MOST_OF_CLUSTER } from "./listeners/listener-choice.ts";
 import type { Options } from "./options.ts";
-import { adminToken, keepFile, openStateFolder } from "./state-folder.ts";
-import { trustedProxies } from "./trusted-proxies.ts";
-import type { WorkerdSettings } from "./workerd.ts";
+import { adminToken, keepFile, openStateFolder } from "./state/state-folder.ts";
+import { trustedProxies } from "./proxy/trusted-proxies.ts";
+import type { WorkerdSettings } from "./workerd/configuration.ts";
 
 const UP_WITHIN_MS = 30_000;
 /** How long requests wait for workerd to be back. */
@@ -59,7 +59,7 @@ export class Edge {
   #workerd: Child | undefined;
   #serving = false;
   #kept: Promise<void> | undefined;
-  #forwarder: Forwarder | undefined;
+  #proxy: ListenerProxy | undefined;
   #listeners: Listeners | undefined;
 
   constructor(options: Options, say: (line: string) => void) {
@@ -101,23 +101,23 @@ export class Edge {
         "Port 443 is listed, and stays closed: nothing here ends TLS. Put a TLS proxy before the edge (see --help).",
       );
     const runtime = `http://127.0.0.1:${await freePort()}`;
-    this.#forwarder = createForwarder(new URL(runtime), this.#secret, {
+    this.#proxy = createListenerProxy(new URL(runtime), this.#secret, {
       refuse,
       patienceMs: PATIENCE_MS,
       trustedProxies: trustedProxies(proxies),
       log: this.#few,
     });
-    this.#listeners = new Listeners(this.#forwarder, this.#few, {
+    this.#listeners = new Listeners(this.#proxy, this.#few, {
       hosts: addresses,
       mayStandIn: (at) => inRanges(this.#rules.offered, at),
     });
     // Before anything is written: whoever has the port is told before a file is touched. What asks already waits.
     const up = Promise.withResolvers<void>();
-    this.#forwarder.pause(up.promise);
-    for (const address of addresses) await this.#openAdmin(this.#forwarder, address, port);
+    this.#proxy.pause(up.promise);
+    for (const address of addresses) await this.#openAdmin(this.#proxy, address, port);
     this.#say("building the Worker");
     // Loaded late: a bundler and wrangler take seconds, for which no refusal should wait.
-    const { bundleWorker, workerdConfig } = await import("./workerd.ts");
+    const { bundleWorker, workerdConfig } = await import("./workerd/configuration.ts");
     this.#files = {
       "postern.js": await bundleWorker(),
       "workerd.capnp": workerdConfig("postern.js", this.#settings(new URL(runtime).host, token)),
@@ -146,7 +146,7 @@ export class Edge {
       server.close();
       server.closeAllConnections();
     }
-    await Promise.all([this.#workerd?.stop(), this.#forwarder?.close()]);
+    await Promise.all([this.#workerd?.stop(), this.#proxy?.close()]);
     await this.#kept;
     this.#log.close();
     this.#lock?.release();
@@ -196,7 +196,7 @@ export class Edge {
     const few = sparingly(this.#terminal, this.#logPath("workerd"));
     this.#workerd = new Child({
       name: "workerd",
-      script: "src/host/run-workerd.ts",
+      script: "src/host/workerd/run.ts",
       args: [join(state, "workerd.capnp")],
       log: this.#logPath("workerd"),
       onLine: (line, on) => on === "stderr" && few(`workerd says: ${line}`),
@@ -217,7 +217,7 @@ export class Edge {
       const tooFewFiles = openFilesProblem();
       if (tooFewFiles !== undefined) this.#say(tooFewFiles);
       const up = Promise.withResolvers<void>();
-      this.#forwarder?.pause(up.promise);
+      this.#proxy?.pause(up.promise);
       if (performance.now() - begun < HEALTHY_MS) await this.#wait(1_000);
       try {
         this.#startWorkerd();
@@ -257,8 +257,8 @@ export class Edge {
     }
   }
 
-  async #openAdmin(forwarder: Forwarder, address: string, port: number): Promise<void> {
-    const server = forwarder.server(ADMIN_LISTENER, port);
+  async #openAdmin(proxy: ListenerProxy, address: string, port: number): Promise<void> {
+    const server = proxy.server(ADMIN_LISTENER);
     server.listen(port, address);
     try {
       await once(server, "listening");
@@ -272,7 +272,7 @@ export class Edge {
         { cause },
       );
     }
-    // As listeners.ts has it: what cannot be accepted is its client's trouble.
+    // As listeners/listeners.ts has it: what cannot be accepted is its client's trouble.
     server.on("error", () => {});
     this.#admin.push(server);
   }

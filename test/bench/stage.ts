@@ -6,8 +6,8 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
-import { bundleWorker, workerdConfig } from "../../src/host/workerd.ts";
-import { workerdBinary } from "../../src/host/workerd-binary.ts";
+import { bundleWorker, workerdConfig } from "../../src/host/workerd/configuration.ts";
+import { workerdBinary } from "../../src/host/workerd/binary.ts";
 
 const root = new URL("../..", import.meta.url).pathname;
 

@@ -8,7 +8,7 @@ import { request } from "undici";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { z } from "zod";
 import { isAlive } from "../e2e/emulation.ts";
-import { freePort } from "../../src/host/free-port.ts";
+import { freePort } from "../../src/host/process/free-port.ts";
 import { Backend, type Seen } from "./backend.ts";
 import { type Door, type EdgeProgram, fdsOf, type Service, startEdge, statusAt } from "./programs.ts";
 import { type Answer, valuesOf, Wire } from "./wire.ts";

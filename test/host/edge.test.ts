@@ -4,7 +4,7 @@ import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, test, vi } from "vitest";
-import { freePort } from "../../src/host/free-port.ts";
+import { freePort } from "../../src/host/process/free-port.ts";
 import { Edge } from "../../src/host/edge.ts";
 import { parseOptions } from "../../src/host/options.ts";
 

@@ -6,7 +6,7 @@ import { text } from "node:stream/consumers";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { Executor } from "../../../agent/dataplane/executor.ts";
 import type { PlanEndpoint } from "../../../agent/plan/plan.ts";
-import { freePort } from "../../../src/host/free-port.ts";
+import { freePort } from "../../../src/host/process/free-port.ts";
 import { plan, planEndpoint, planPort, planService } from "./plans.ts";
 
 export interface ExecutorRig {

@@ -11,7 +11,7 @@ import { WebSocketServer } from "ws";
 import { Backends } from "../../../agent/dataplane/userspace/endpoints.ts";
 import type { ForwardingPlan } from "../../../agent/plan/plan.ts";
 import { createTunnel, type Tunnel, type TunnelState } from "../../../agent/tunnel/index.ts";
-import { freePort } from "../../../src/host/free-port.ts";
+import { freePort } from "../../../src/host/process/free-port.ts";
 import { Reset } from "../../../src/shared/wire/messages.ts";
 import { TestEdge } from "./edge.ts";
 

@@ -8,9 +8,9 @@ import { once } from "node:events";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import { freePort } from "../../../src/host/free-port.ts";
-import { bundleWorker, workerdConfig } from "../../../src/host/workerd.ts";
-import { workerdBinary } from "../../../src/host/workerd-binary.ts";
+import { freePort } from "../../../src/host/process/free-port.ts";
+import { bundleWorker, workerdConfig } from "../../../src/host/workerd/configuration.ts";
+import { workerdBinary } from "../../../src/host/workerd/binary.ts";
 import { service } from "../routing/snapshots.ts";
 
 const HOST = "web-default-home.edge.test";

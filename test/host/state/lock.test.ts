@@ -5,7 +5,7 @@ import { mkdtempSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { holderOf, Lock } from "../../src/host/lock.ts";
+import { holderOf, Lock } from "../../../src/host/state/lock.ts";
 
 let folder: string;
 let file: string;
@@ -28,7 +28,7 @@ test("one holds it, and the other is told who", () => {
 });
 
 test("a holder that was killed holds nothing", async () => {
-  const module = new URL("../../src/host/lock.ts", import.meta.url).href;
+  const module = new URL("../../../src/host/state/lock.ts", import.meta.url).href;
   const script = `import { Lock } from ${JSON.stringify(module)};
     globalThis.held = Lock.take(${JSON.stringify(file)}); console.log(globalThis.held !== undefined); setInterval(() => {}, 1e6);`;
   const holder = spawn(process.execPath, ["--input-type=module", "-e", script], {

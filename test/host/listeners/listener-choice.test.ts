@@ -5,8 +5,8 @@ import {
   type ListenerRules,
   PORTS_MOST,
   PORTS_MOST_OF_CLUSTER,
-} from "../../src/host/listener-choice.ts";
-import { parsePortRanges, without } from "../../src/edge/routing/port-ranges.ts";
+} from "../../../src/host/listeners/listener-choice.ts";
+import { parsePortRanges, without } from "../../../src/edge/routing/port-ranges.ts";
 
 const any: ListenerRules = {
   offered: without([[1, 65_535]], 8787),

@@ -1,7 +1,7 @@
 // workerd with a tether: ends when its supervisor ends, however that ended, and takes workerd along (tether.ts). Its end is
 // the supervisor's to see, so this process ends as workerd did: by the same signal, or with the same code.
 import { spawn } from "node:child_process";
-import { workerdBinary } from "./workerd-binary.ts";
+import { workerdBinary } from "./binary.ts";
 
 const [config = ""] = process.argv.slice(2);
 const workerd = spawn(workerdBinary(), ["serve", "--experimental", config], { stdio: "inherit" });

@@ -1,6 +1,6 @@
 // Which of the ports that clusters' tables name are opened on this machine. A cluster's token must not open ports that its edge's
 // owner does not expect, nor all of them; what is open stays open, so that a newcomer takes nothing from others. Pure.
-import { inRanges, type PortRanges } from "../edge/routing/port-ranges.ts";
+import { inRanges, type PortRanges } from "../../edge/routing/port-ranges.ts";
 
 /** Where the owner lists no ports: so many are opened for all clusters, and for one: twice what one Service may have. */
 export const PORTS_MOST = 1_024;

@@ -3,9 +3,9 @@ import { existsSync, mkdtempSync, readFileSync, rmSync, statSync } from "node:fs
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { LogFile } from "../../src/host/log-file.ts";
-import { openFilesProblem } from "../../src/host/open-files.ts";
-import { sparingly } from "../../src/host/sparingly.ts";
+import { LogFile } from "../../../src/host/process/log-file.ts";
+import { openFilesProblem } from "../../../src/host/process/open-files.ts";
+import { sparingly } from "../../../src/host/process/sparingly.ts";
 
 let folder: string;
 beforeEach(() => {

@@ -3,26 +3,26 @@ import { once } from "node:events";
 import { createServer, type Server } from "node:http";
 import { type AddressInfo, connect, createServer as createTcpServer } from "node:net";
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { createForwarder, type Forwarder } from "../../src/host/proxy/listener-proxy.ts";
-import { freePort } from "../../src/host/free-port.ts";
-import { Listeners } from "../../src/host/listeners.ts";
+import { createListenerProxy, type ListenerProxy } from "../../../src/host/proxy/listener-proxy.ts";
+import { freePort } from "../../../src/host/process/free-port.ts";
+import { Listeners } from "../../../src/host/listeners/listeners.ts";
 
 const edge = createServer((_, res) => res.end("edge"));
-let forwarder: Forwarder;
+let proxy: ListenerProxy;
 let listeners: Listeners;
 let said: string[];
 
 beforeEach(async () => {
   edge.listen(0, "127.0.0.1");
   await once(edge, "listening");
-  forwarder = createForwarder(new URL(`http://127.0.0.1:${(edge.address() as AddressInfo).port}`), "s");
+  proxy = createListenerProxy(new URL(`http://127.0.0.1:${(edge.address() as AddressInfo).port}`), "s");
   said = [];
-  listeners = new Listeners(forwarder, (line) => said.push(line));
+  listeners = new Listeners(proxy, (line) => said.push(line));
 });
 
 afterEach(async () => {
   listeners.close();
-  await forwarder.close();
+  await proxy.close();
   edge.close();
   edge.closeAllConnections();
 });
@@ -68,16 +68,17 @@ test("a port in use is named once, others open, and it opens when it becomes fre
 });
 
 test("a port below 1024 that needs rights opens 8000 higher, and says so", async () => {
-  const denied: Forwarder = {
-    ...forwarder,
-    server(port, opened) {
-      const server = forwarder.server(port, opened);
-      if (opened >= 1024) return server;
+  const denied: ListenerProxy = {
+    ...proxy,
+    server(port) {
+      const server = proxy.server(port);
+      const listen = server.listen.bind(server);
       // The test may run as root, to whom the kernel refuses nothing.
-      server.listen = () => {
+      server.listen = ((at: number, host: string) => {
+        if (at >= 1024) return listen(at, host);
         process.nextTick(() => server.emit("error", Object.assign(new Error("no"), { code: "EACCES" })));
         return server;
-      };
+      }) as Server["listen"];
       return server;
     },
   };
@@ -116,10 +117,10 @@ test("a port below 1024 that needs rights opens 8000 higher, and says so", async
 
 test("a connection that cannot be accepted is its client's trouble, not the process's", async () => {
   const servers: Server[] = [];
-  const seen: Forwarder = {
-    ...forwarder,
-    server(port, opened) {
-      const server = forwarder.server(port, opened);
+  const seen: ListenerProxy = {
+    ...proxy,
+    server(port) {
+      const server = proxy.server(port);
       servers.push(server);
       return server;
     },

@@ -3,7 +3,7 @@
 // listener finishes what it accepted. Nothing survives.
 import { once } from "node:events";
 import type { Server } from "node:http";
-import type { Forwarder } from "./proxy/listener-proxy.ts";
+import type { ListenerProxy } from "../proxy/listener-proxy.ts";
 
 type Say = (line: string) => void;
 
@@ -20,7 +20,7 @@ export interface ListenersOptions {
 }
 
 export class Listeners {
-  readonly #forwarder: Forwarder;
+  readonly #proxy: ListenerProxy;
   readonly #say: Say;
   readonly #hosts: readonly string[];
   readonly #mayStandIn: (port: number) => boolean;
@@ -29,11 +29,11 @@ export class Listeners {
   readonly #troubled = new Set<number>();
 
   constructor(
-    forwarder: Forwarder,
+    proxy: ListenerProxy,
     say: Say,
     { hosts = ["127.0.0.1", "::1"], mayStandIn = () => true }: ListenersOptions = {},
   ) {
-    this.#forwarder = forwarder;
+    this.#proxy = proxy;
     this.#say = say;
     this.#hosts = hosts;
     this.#mayStandIn = mayStandIn;
@@ -113,7 +113,7 @@ export class Listeners {
   async #listen(port: number, at: number): Promise<Server[] | string> {
     const servers: Server[] = [];
     for (const host of this.#hosts) {
-      const server = this.#forwarder.server(port, at);
+      const server = this.#proxy.server(port);
       server.listen(at, host);
       try {
         await once(server, "listening");

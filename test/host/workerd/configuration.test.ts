@@ -7,9 +7,9 @@ import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
-import { freePort } from "../../src/host/free-port.ts";
-import { workerdBinary } from "../../src/host/workerd-binary.ts";
-import { workerdConfig } from "../../src/host/workerd.ts";
+import { freePort } from "../../../src/host/process/free-port.ts";
+import { workerdBinary } from "../../../src/host/workerd/binary.ts";
+import { workerdConfig } from "../../../src/host/workerd/configuration.ts";
 
 /** Answers which of the URLs in its query can be fetched. */
 const probe = `import { DurableObject } from "cloudflare:workers";

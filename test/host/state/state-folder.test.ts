@@ -14,7 +14,7 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { adminToken, keepFile, openStateFolder } from "../../src/host/state-folder.ts";
+import { adminToken, keepFile, openStateFolder } from "../../../src/host/state/state-folder.ts";
 
 let root: string;
 let state: string;

@@ -11,7 +11,7 @@ import { LogFile } from "./log-file.ts";
 const GRACE_MS = 3_000;
 const LAST_LINES = 20;
 const LAST_LINE_MAX = 500;
-const root = fileURLToPath(new URL("../..", import.meta.url));
+const root = fileURLToPath(new URL("../../..", import.meta.url));
 const tether = fileURLToPath(new URL("tether.ts", import.meta.url));
 
 export interface ChildOptions {

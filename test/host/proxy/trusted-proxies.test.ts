@@ -1,6 +1,6 @@
 // Whose X-Forwarded-* an edge of one's own believes.
 import { expect, test } from "vitest";
-import { parseNetwork, trustedProxies } from "../../src/host/trusted-proxies.ts";
+import { parseNetwork, trustedProxies } from "../../../src/host/proxy/trusted-proxies.ts";
 
 test.each<[string[], string, boolean]>([
   [["127.0.0.1"], "127.0.0.1", true],
