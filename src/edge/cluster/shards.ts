@@ -3,8 +3,9 @@
 // Speaks only to shards that an agent has dialled: a call would create the others in vain.
 import type { RoutingTable } from "../routing/table.ts";
 import type { ClusterStore } from "./store.ts";
+import type { Env } from "../env.ts";
 import type { TunnelNode } from "../rpc/contract.ts";
-import type { TunnelObject } from "../tunnel/tunnel-object.ts";
+import { tunnelName } from "../rpc/names.ts";
 import { within } from "../rpc/within.ts";
 
 const TIMEOUT_MS = 3_000;
@@ -15,10 +16,10 @@ const LATE_DIAL_MS = 10_000;
 
 export class Shards {
   readonly #store: ClusterStore;
-  readonly #namespace: DurableObjectNamespace<TunnelObject>;
+  readonly #namespace: Env["TUNNEL"];
   #failures = 0;
 
-  constructor(store: ClusterStore, namespace: DurableObjectNamespace<TunnelObject>) {
+  constructor(store: ClusterStore, namespace: Env["TUNNEL"]) {
     this.#store = store;
     this.#namespace = namespace;
   }
@@ -97,7 +98,7 @@ export class Shards {
     }
   }
 
-  #object(cluster: string, shard: number): DurableObjectStub<TunnelObject> {
-    return this.#namespace.get(this.#namespace.idFromName(`${cluster}/${shard}`));
+  #object(cluster: string, shard: number): ReturnType<Env["TUNNEL"]["getByName"]> {
+    return this.#namespace.getByName(tunnelName(cluster, shard));
   }
 }

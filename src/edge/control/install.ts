@@ -5,7 +5,7 @@
 import { createRoute, z } from "@hono/zod-openapi";
 import type { Context } from "hono";
 import { INSTALL_CODE_PATTERN } from "../rpc/contract.ts";
-import type { Api, ControlEnv } from "./api.ts";
+import type { Api, ControlEnv } from "./context.ts";
 import { attempts, requires, tooManyAttempts } from "./auth.ts";
 import { installManifest, isNearby } from "./install-manifest.ts";
 import { jsonBody, jsonContent, responses } from "./openapi.ts";

@@ -178,7 +178,7 @@ export class GatewayObject extends DurableObject<Env> implements GatewayRpc {
     if (this.#running.has(key)) return;
     this.#running.add(key);
     try {
-      const object = this.env.CLUSTER.get(this.env.CLUSTER.idFromName(cluster));
+      const object = this.env.CLUSTER.getByName(cluster);
       await within(ERRAND_TIMEOUT_MS, kind === "destroy" ? object.destroy() : object.recompile());
       this.#directory.finishErrand(errand);
       this.#failures = 0;
