@@ -24,7 +24,7 @@ const layers: Record<string, Layer> = {
   "src/shared/wire/": { values: ["src/shared/http/"] },
   "src/shared/model/": { values: ["src/shared/net/"] },
   "src/shared/balance/": { values: [], types: ["src/shared/model/"] },
-  "src/shared/health/": { values: [] },
+  "src/shared/health/": { values: ["src/shared/net/"] },
   "src/shared/net/": { values: [] },
   "src/shared/upstream/": { values: [] },
   // The edge. A request's way goes down this list, and never up again.
@@ -50,7 +50,7 @@ const layers: Record<string, Layer> = {
   "src/demo/": { values: ["src/host/", "src/shared/", http, "src/edge/routing/port-ranges.ts"] },
   // Binds all of the agent; the lines below bind its folders further.
   "agent/": { values: ["src/shared/"] },
-  "agent/kube/": { values: [] },
+  "agent/kube/": { values: ["src/shared/net/"] },
   "agent/source/": { values: ["src/shared/", "agent/kube/"] },
   "agent/plan/": { values: ["src/shared/"], types: ["agent/source/"] },
   "agent/dataplane/": { values: ["src/shared/", "agent/plan/"] },
