@@ -1,6 +1,7 @@
 // Whether somebody else undoes what we write to a Service, and how soon to restore it. Pure.
 // Two controllers that both insist would write without end: each time the pause doubles, and the other one is named. Only what
 // we had written can be lost: however often the other one writes while we wait counts once.
+import { backoff } from "../../src/shared/net/backoff.ts";
 import type { KubeService } from "../source/resources.ts";
 import { FINALIZER, isMarked, MANAGER } from "./status.ts";
 
@@ -15,8 +16,7 @@ export interface Contest {
   readonly otherWriter: string | undefined;
 }
 
-const FIRST_MS = 1_000;
-const MAX_MS = 300_000;
+const PAUSE = { firstMs: 1_000, maxMs: 300_000 };
 /** Undisputed for so long: forgotten. */
 export const PEACE_MS = 600_000;
 
@@ -38,7 +38,7 @@ export function contested(contest: Contest, service: KubeService, now: number): 
   const present: Contest = settled ? { ...contest, losses: 0, otherWriter: undefined } : contest;
   if (present.ours === undefined || present.ours === stateOf(service)) return present;
   // The first time it may be an accident, or a change of type that the API server has answered: restored at once.
-  const pause = present.losses === 0 ? 0 : Math.min(FIRST_MS * 2 ** (present.losses - 1), MAX_MS);
+  const pause = present.losses === 0 ? 0 : backoff(present.losses - 1, PAUSE);
   const named = service.metadata.managedFields.find((manager) => manager !== MANAGER) ?? present.otherWriter;
   return {
     ours: undefined,

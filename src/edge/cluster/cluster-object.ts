@@ -32,6 +32,7 @@ import { Shards } from "./shards.ts";
 import { compareGenerations, readInSlices } from "./snapshot-input.ts";
 import { type MintedSecret, hashSecret, mint } from "./token.ts";
 import { Tokens, unknownCode } from "./tokens.ts";
+import { GATEWAY_NAME } from "../rpc/names.ts";
 import { within } from "../rpc/within.ts";
 
 /** Publications that may wait for each other; each holds a snapshot in memory. */
@@ -279,7 +280,7 @@ export class ClusterObject extends DurableObject<Env> implements ClusterRpc {
     snapshot: Snapshot,
     fresh?: { text: string; generation: SnapshotGeneration },
   ): Promise<boolean> {
-    const gateway = this.env.GATEWAY.get(this.env.GATEWAY.idFromName("gateway"));
+    const gateway = this.env.GATEWAY.getByName(GATEWAY_NAME);
     const compiled = await prepare(snapshot, {
       cluster: name,
       edgeDomain: this.env.EDGE_DOMAIN,

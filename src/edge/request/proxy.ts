@@ -10,6 +10,7 @@ import { type DialRules, dialRules } from "../routing/dial.ts";
 import { type Door, sourceAllowed } from "../routing/match.ts";
 import { type Candidate, Tables } from "./tables.ts";
 import { directAnswer, directExchange } from "../direct/fetch.ts";
+import { tunnelName } from "../rpc/names.ts";
 import { clientHash } from "../../shared/balance/hash.ts";
 import { DIRECT_SIGHTINGS } from "../../shared/http/repeat.ts";
 
@@ -171,7 +172,7 @@ async function byTunnel(
   const shard =
     shards === 1 ? 0 : route.affinity ? clientHash(from.client) % shards : Math.floor(Math.random() * shards);
   const askedAt = Date.now();
-  const response = await env.TUNNEL.getByName(`${table.name}/${shard}`).fetch(request);
+  const response = await env.TUNNEL.getByName(tunnelName(table.name, shard)).fetch(request);
   const { headers } = response;
   const generation = headers.get(GENERATION_HEADER);
   const unsent = headers.get(UNSENT_HEADER);

@@ -1,21 +1,15 @@
 // Which addresses are proxies of this edge's owner, whose word on client and scheme is believed: those of --trusted-proxy. Pure.
-import { isIP } from "node:net";
 import ipaddr from "ipaddr.js";
-
-type Network = [ipaddr.IPv4 | ipaddr.IPv6, number];
+import { asRange, parseAddress, parseRange } from "../../shared/net/ranges.ts";
 
 /** "10.0.0.2", "10.0.0.0/24" or "fd00::/64"; undefined where it is none of these, or everybody ("0.0.0.0/0"). */
-export function parseNetwork(text: string): Network | undefined {
-  const [, address = "", length] = /^([^/%]+)(?:\/(\d{1,3}))?$/.exec(text) ?? [];
-  // ipaddr.js alone reads "10/8" as 0.0.0.10/8.
-  if (isIP(address) === 0) return undefined;
-  const parsed = ipaddr.parse(address);
-  const bits = parsed.kind() === "ipv4" ? 32 : 128;
-  const prefix = Number(length ?? bits);
-  if (prefix === 0 || prefix > bits) return undefined;
-  if (!(parsed instanceof ipaddr.IPv6) || !parsed.isIPv4MappedAddress()) return [parsed, prefix];
-  // A mapped prefix names IPv4 clients, who arrive as such.
-  return prefix > 96 ? [parsed.toIPv4Address(), prefix - 96] : undefined;
+export function parseNetwork(text: string): ReturnType<typeof parseRange> {
+  const range = text.includes("%") ? undefined : parseRange(asRange(text));
+  if (range === undefined) return undefined;
+  const [network, prefix] = range;
+  // A mapped prefix that is shorter than IPv4 itself would trust IPv6 addresses that nobody meant.
+  if (prefix === 0 || (network instanceof ipaddr.IPv6 && network.isIPv4MappedAddress())) return undefined;
+  return range;
 }
 
 /** Answers for the address of a connection's other end; false for what is no address. */
@@ -25,8 +19,8 @@ export function trustedProxies(networks: readonly string[]): (address: string) =
     return network === undefined ? [] : [network];
   });
   return (text) => {
-    if (parsed.length === 0 || !ipaddr.isValid(text)) return false;
-    const address = ipaddr.process(text);
+    const address = parsed.length === 0 ? undefined : parseAddress(text);
+    if (address === undefined) return false;
     return parsed.some(([network, prefix]) => network.kind() === address.kind() && address.match(network, prefix));
   };
 }
