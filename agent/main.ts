@@ -2,9 +2,10 @@
 // The first SIGTERM or SIGINT lets open requests finish; the second ends at once.
 import pino from "pino";
 import manifest from "../package.json" with { type: "json" };
-import { accessOf, startAgent } from "./agent.ts";
+import { startAgent } from "./agent.ts";
 import { Health } from "./health/healthz.ts";
 import { ignoredProxy } from "./ignored-proxy.ts";
+import { accessOf } from "./kube/access.ts";
 import { help, parseOptions, readToken } from "./options.ts";
 
 /** Below Kubernetes' default terminationGracePeriodSeconds of 30. */
@@ -30,7 +31,7 @@ process.on("unhandledRejection", fail);
 try {
   // Better now than at the first dial, or request.
   readToken(options["token-file"]);
-  if (options.source === "kube") accessOf(options);
+  if (options.source === "kube") accessOf(options.kubeconfig, process.env);
 } catch (error) {
   process.stderr.write(`${(error as Error).message}\n`);
   process.exit(2);

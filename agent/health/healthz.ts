@@ -1,11 +1,11 @@
-// What this agent says about itself to kubelet and Prometheus: /livez, /healthz, /readyz and /metrics, on a socket of its own
-// and, if asked for, on a port of its node.
-// Ready latches: once synced, programmed and connected it stays ready, for an edge outage during a rollout must not make
-// Kubernetes take away the only connected agent. Decides nothing else; the agent sets the facts.
+// Answers kubelet and Prometheus: /livez, /healthz, /readyz and /metrics, on a Unix socket of this agent and, if asked for, on a
+// port of its node.
+// Ready latches: once synced, programmed and connected, the agent stays ready, because an edge outage during a rollout must not
+// make Kubernetes take away the only connected agent. The agent sets the facts; nothing else is decided here.
 import { once } from "node:events";
 import { rm } from "node:fs/promises";
 import { createServer, type Server, type ServerResponse } from "node:http";
-import { collectDefaultMetrics, Counter, Gauge, Registry } from "prom-client";
+import { Metrics } from "./metrics.ts";
 
 const HOLD_RETRY_MS = 500;
 
@@ -30,21 +30,11 @@ export interface HealthFacts {
 }
 
 export class Health {
-  readonly registry = new Registry();
-  /** By kind: Service, EndpointSlice, Node. */
-  readonly observed = this.#gauge("postern_observed_objects", "Kubernetes objects observed", ["kind"]);
-  readonly problems = this.#gauge("postern_problems", "What the agent finds wrong now", ["about"]);
-  readonly publishes = new Counter({
-    name: "postern_snapshots_accepted_total",
-    help: "Snapshots that the edge accepted",
-    registers: [this.registry],
-  });
-  readonly #fact = this.#gauge("postern_state", "1 where it is so", ["fact"]);
+  readonly metrics = new Metrics();
   #facts: HealthFacts = { synced: false, programmed: false, connected: false };
   #ready = false;
 
   constructor() {
-    collectDefaultMetrics({ register: this.registry });
     this.set({});
   }
 
@@ -53,7 +43,7 @@ export class Health {
     const { synced, programmed, connected } = this.#facts;
     this.#ready ||= synced && programmed && connected;
     for (const [fact, value] of Object.entries({ ...this.#facts, ready: this.#ready })) {
-      this.#fact.set({ fact }, value ? 1 : 0);
+      this.metrics.state.set({ fact }, value ? 1 : 0);
     }
   }
 
@@ -61,7 +51,7 @@ export class Health {
     return this.#facts.synced && this.#facts.programmed;
   }
 
-  /** A Unix socket; what an earlier process left there is replaced. Rejects where it cannot be opened. */
+  /** Listens at a Unix socket, and replaces what an earlier process left there. Rejects if the socket cannot be opened. */
   async listenAt(path: string): Promise<Closable> {
     await rm(path, { force: true });
     const server = this.#server();
@@ -71,8 +61,8 @@ export class Health {
   }
 
   /**
-   * The port belongs to the node, not to this agent: during an upgrade the agent before still holds it, until it is told to
-   * finish. So this one tries until it gets it; `busy` is called once where that takes longer than one try.
+   * Listens at a port of the node. During an upgrade the agent before still holds it until it is told to finish, so this one
+   * tries until it gets the port. `busy` is called once if the first try fails.
    */
   hold(
     { host, port }: { host: string; port: number },
@@ -115,13 +105,9 @@ export class Health {
       case "/readyz":
         return facts(this.#ready);
       case "/metrics":
-        return answer(200, this.registry.contentType, await this.registry.metrics());
+        return answer(200, this.metrics.contentType, await this.metrics.text());
       default:
         return answer(404, "text/plain", "try /livez, /healthz, /readyz or /metrics\n");
     }
-  }
-
-  #gauge(name: string, help: string, labelNames: string[]): Gauge {
-    return new Gauge({ name, help, labelNames, registers: [this.registry] });
   }
 }

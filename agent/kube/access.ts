@@ -75,6 +75,11 @@ const kubeconfigSchema = z.object({
   contexts: z.array(z.object({ name: z.string(), context: contextSchema })),
 });
 
+/** By the kubeconfig where one is named, else as a pod. Throws an error that names what is missing. */
+export function accessOf(kubeconfig: string | undefined, environment: Environment): Access {
+  return kubeconfig === undefined ? podAccess(environment) : kubeconfigAccess(kubeconfig);
+}
+
 /** The current context of one file: server, authority, token or client certificate. No exec plug-ins. */
 export function kubeconfigAccess(file: string): Access {
   const parsed = kubeconfigSchema.safeParse(readKubeconfig(file));

@@ -1,0 +1,30 @@
+// What the command line means for plan and snapshot, and whether it lets the agent start beside what is there. Pure.
+import { refusalOfDefaultClass } from "./controller/other-controllers.ts";
+import { userspaceAlgorithms } from "./dataplane/userspace/balance/index.ts";
+import type { Options } from "./options.ts";
+import type { PlanOptions } from "./plan/forwarding.ts";
+import type { SnapshotOptions } from "./plan/snapshot.ts";
+import type { Observed } from "./source/source.ts";
+
+/** What every agent of the cluster shares. What one node alone finds out is added where it is known. */
+export type Rules = Omit<SnapshotOptions, "silent" | "refused"> & Omit<PlanOptions, "resolved" | "localAddresses">;
+
+export function rulesOf(options: Options): Rules {
+  return {
+    defaultClass: options["default-class"] || options["force-default-class"],
+    allowExternalName: options["allow-external-name"],
+    ignoreExcludeLabel: options["ignore-exclude-label"],
+    directAddressType: options["direct-address-type"],
+    clusterDomain: options["cluster-domain"],
+    endpointAlgorithms: userspaceAlgorithms,
+    slicesFollow: options.source === "kube",
+  };
+}
+
+/** Why an agent with these options must not start in this cluster; undefined where it may. */
+export function refusalToStart(
+  options: Pick<Options, "default-class" | "force-default-class">,
+  { services }: Pick<Observed, "services">,
+): string | undefined {
+  return options["default-class"] && !options["force-default-class"] ? refusalOfDefaultClass(services) : undefined;
+}

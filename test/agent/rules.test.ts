@@ -1,0 +1,32 @@
+// What the options mean for plan, snapshot and start.
+import { describe, expect, it } from "vitest";
+import { parseOptions } from "../../agent/options.ts";
+import { refusalToStart, rulesOf } from "../../agent/rules.ts";
+import { parsed } from "./controller/services.ts";
+
+const needed = ["--edge", "https://edge.test", "--cluster", "home", "--token-file", "token", "--node", "n1"];
+function options(...more: string[]) {
+  const result = parseOptions([...needed, "--manifests", "folder", ...more], {});
+  if (!result.ok) throw new Error("wrong options");
+  return result.options;
+}
+/** An address that k3s gave: another controller serves Services without a class. */
+const beside = [parsed({ spec: { loadBalancerClass: undefined }, ingress: [{ ip: "192.0.2.1" }], writers: ["k3s"] })];
+
+describe("rules", () => {
+  it.each([
+    ["no flag", [], false, false],
+    ["--default-class", ["--default-class"], true, true],
+    ["--force-default-class", ["--force-default-class"], true, false],
+    ["both", ["--default-class", "--force-default-class"], true, false],
+  ])("%s", (_what, flags, taken, refused) => {
+    expect(rulesOf(options(...flags)).defaultClass).toBe(taken);
+    expect(refusalToStart(options(...flags), { services: beside }) !== undefined).toBe(refused);
+    expect(refusalToStart(options(...flags), { services: [] })).toBeUndefined();
+  });
+
+  it("expects slices to follow only where Kubernetes writes them", () => {
+    expect(rulesOf(options()).slicesFollow).toBe(false);
+    expect(rulesOf({ ...options(), source: "kube" }).slicesFollow).toBe(true);
+  });
+});
