@@ -53,6 +53,7 @@ export function startAgent(
     clusterDomain: options["cluster-domain"],
     endpointAlgorithms: userspaceAlgorithms,
     slicesFollow: options.source === "kube",
+    nodePorts: options.proxy !== "none",
   };
 
   const backends = new Backends();
