@@ -108,11 +108,6 @@ export function executorConformance(name: string, create: () => Promise<Executor
       expect(await ask()).toBe("refused");
     });
 
-    it("uses what `external` lists, whatever `internal` says", async () => {
-      await apply(web([a.endpoint], {}, { internal: [b.endpoint] }));
-      expect(new Set(await askTimes(5))).toEqual(new Set(["a hello"]));
-    });
-
     it("goes to terminating endpoints where they are all that is listed", async () => {
       await apply(web([{ ...a.endpoint, terminating: true }]));
       expect(await ask()).toBe("a hello");

@@ -113,7 +113,6 @@ function plan(ports: readonly number[], more: Partial<ForwardingPlan["services"]
     key: `pod-${i}`,
     address: "127.0.0.1",
     port,
-    local: true,
     weight: 1,
     terminating: false,
   }));
@@ -122,18 +121,14 @@ function plan(ports: readonly number[], more: Partial<ForwardingPlan["services"]
     services: [
       {
         key: "default/web",
-        kind: "LoadBalancer",
         exposed: true,
-        clusterIPs: [],
         algorithm: "rr",
         sourceRanges: [],
         ports: [
           {
-            name: "http",
             protocol: "TCP",
             port: 80,
             external,
-            internal: external,
             ...(external.length === 0 ? { refusal: "no ready pod" } : {}),
           },
         ],
