@@ -24,7 +24,8 @@ import { chooseListeners, type ListenerRules, PORTS_MOST, PORTS_MOST_OF_CLUSTER 
 import type { Options } from "./options.ts";
 import { adminToken, keepFile, openStateFolder } from "./state/state-folder.ts";
 import { trustedProxies } from "./proxy/trusted-proxies.ts";
-import type { WorkerdSettings } from "./workerd/configuration.ts";
+import { builtWorker } from "./workerd/built-worker.ts";
+import { workerdConfig, type WorkerdSettings } from "./workerd/configuration.ts";
 
 const UP_WITHIN_MS = 30_000;
 /** How long requests wait for workerd to be back. */
@@ -115,12 +116,14 @@ export class Edge {
     const up = Promise.withResolvers<void>();
     this.#proxy.pause(up.promise);
     for (const address of addresses) await this.#openAdmin(this.#proxy, address, port);
-    this.#say("building the Worker");
-    // Loaded late: a bundler and wrangler take seconds, for which no refusal should wait.
-    const { bundleWorker, workerdConfig } = await import("./workerd/configuration.ts");
+    const { declared, module } = await builtWorker(join(state, "worker.json"), {
+      log: this.#logPath("build"),
+      building: () => this.#say("building the Worker, which is kept for the next start"),
+      signal: this.#stopping.signal,
+    });
     this.#files = {
-      "postern.js": await bundleWorker(),
-      "workerd.capnp": workerdConfig("postern.js", this.#settings(new URL(runtime).host, token)),
+      "postern.js": module,
+      "workerd.capnp": workerdConfig("postern.js", declared, this.#settings(new URL(runtime).host, token)),
     };
     this.#say(`starting workerd; its log is ${this.#logPath("workerd")}, this program's ${this.#log.path}`);
     this.#startWorkerd();
@@ -163,7 +166,7 @@ export class Edge {
     return `http://${address.includes(":") ? `[${address}]` : address}:${port}`;
   }
 
-  #logPath(of: "edge" | "workerd"): string {
+  #logPath(of: "edge" | "workerd" | "build"): string {
     return join(this.#options.state, "logs", `${of}.log`);
   }
 
