@@ -49,7 +49,7 @@ const layers: Record<string, Layer> = {
   "src/host/": { values: ["src/shared/", http, "src/edge/routing/port-ranges.ts"] },
   "src/host/proxy/": { values: ["src/shared/", http] },
   "src/host/listeners/": { values: ["src/edge/routing/port-ranges.ts"], types: ["src/host/proxy/"] },
-  "src/host/workerd/": { values: ["src/host/process/", "src/host/state/"] },
+  "src/host/workerd/": { values: ["src/host/process/", "src/host/state/", http] },
   "src/host/state/": { values: [] },
   "src/host/process/": { values: [] },
   "src/demo/": { values: ["src/host/", "src/shared/", http, "src/edge/routing/port-ranges.ts"] },

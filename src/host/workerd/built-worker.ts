@@ -22,7 +22,7 @@ export interface BuildOptions {
   readonly log: string;
   /** Called before a build. Not called where nothing is built. */
   readonly building?: () => void;
-  /** Ends a build that runs; then its reason is thrown. */
+  /** Ends a build that runs. Once it is aborted its reason is thrown, whatever is kept. */
   readonly signal?: AbortSignal;
 }
 
@@ -36,6 +36,7 @@ const INPUTS = [
 
 /** The Worker from `file`, built anew where that is of other sources, damaged or absent. Throws, in words for its user, where it cannot be built. */
 export async function builtWorker(file: string, { log, building, signal }: BuildOptions): Promise<BuiltWorker> {
+  signal?.throwIfAborted();
   // Before the build, not after: what is edited meanwhile is then built again at the next start.
   const key = buildKey(root);
   const kept = read(file, key);

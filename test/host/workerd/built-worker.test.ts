@@ -71,6 +71,8 @@ test("is built once, again where the file is damaged, and not at all once its ow
   expect(await builtWorker(file, { log, building })).toEqual(first);
   expect(builds).toBe(1);
 
+  await expect(builtWorker(file, { log, building, signal: stopping.signal })).rejects.toThrow("stopping");
+
   writeFileSync(file, readFileSync(file, "utf8").slice(0, 1_000));
   expect(await builtWorker(file, { log, building })).toEqual(first);
   expect(builds).toBe(2);
