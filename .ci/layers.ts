@@ -47,6 +47,11 @@ const layers: Record<string, Layer> = {
   "src/edge/env.ts": { values: [], types: [rpc] },
   // Node.js: an edge of one's own, and `npm start`. Which ports the owner offers is one rule for the table and for the sockets.
   "src/host/": { values: ["src/shared/", http, "src/edge/routing/port-ranges.ts"] },
+  "src/host/proxy/": { values: ["src/shared/", http] },
+  "src/host/listeners/": { values: ["src/edge/routing/port-ranges.ts"], types: ["src/host/proxy/"] },
+  "src/host/workerd/": { values: ["src/host/process/", "src/host/state/", http] },
+  "src/host/state/": { values: [] },
+  "src/host/process/": { values: [] },
   "src/demo/": { values: ["src/host/", "src/shared/", http, "src/edge/routing/port-ranges.ts"] },
   // Binds all of the agent; the lines below bind its folders further.
   "agent/": { values: ["src/shared/"] },
@@ -97,6 +102,9 @@ const layerRules = Object.entries(layers).flatMap(([from, { values, types = [] }
 const pure = "^(src/shared/(wire|http|model|balance|health|net)|src/edge/(routing|http)|agent/plan)/";
 const edge = { path: "^src/(edge|shared)/", pathNot: "^src/shared/upstream/" };
 
+/** Programs that run as children: one ends before the edge serves, one is the dev server of `npm start`. */
+const loaders = "^src/(host/workerd/build|demo/wrangler-edge)\\.ts$";
+
 const rules: IForbiddenRuleType[] = [
   ...layerRules,
   {
@@ -123,6 +131,13 @@ const rules: IForbiddenRuleType[] = [
     // The local edge is a tool of development: it starts wrangler.
     from: { path: "^(src|agent)/", pathNot: "^src/(host|demo)/" },
     to: { dependencyTypes: ["npm-dev", "npm-no-pkg", "npm-unknown"], dependencyTypesNot: ["type-only"] },
+  },
+  {
+    name: "what runs for as long as the edge does loads neither wrangler nor a bundler",
+    severity: "error",
+    // Why: docs/design.md, the self-hosted edge. The two files that do load them are programs, which nobody imports.
+    from: { path: "^src/(host|demo)/", pathNot: loaders },
+    to: { path: [loaders, "^node_modules/(wrangler|esbuild|miniflare)/"], reachable: true },
   },
   {
     name: "no import leads nowhere",

@@ -2,17 +2,17 @@
 // YAML and the edge's table once a second, stopped together. Decides nothing about traffic.
 import { createHash } from "node:crypto";
 import { once } from "node:events";
-import { createServer } from "node:net";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
-import { request } from "undici";
 import { ADMIN_LISTENER } from "../edge/http/forwarded.ts";
 import { formatPortRanges, without } from "../edge/routing/port-ranges.ts";
 import { type Api, createApi, type TableListener } from "../host/control-client.ts";
 import { Child } from "../host/process/child.ts";
+import { canListen, choosePort } from "./admin-port.ts";
+import { askUrl } from "./ask-url.ts";
+import { missing, type Observed, type Place, type Readiness, readinessOf } from "./readiness.ts";
 import { type EdgeSettings, edgeEnvironment, edgeStartedSchema } from "./edge-settings.ts";
 import { createListenerProxy, type ListenerProxy } from "../host/proxy/listener-proxy.ts";
-import { freePort } from "../host/process/free-port.ts";
 import { Listeners } from "../host/listeners/listeners.ts";
 import type { Lock } from "../host/state/lock.ts";
 import { LogFile } from "../host/process/log-file.ts";
@@ -24,12 +24,9 @@ import { createRunFolder, lockManifests, type RunFolder, seedManifests } from ".
 import { sparingly } from "../host/process/sparingly.ts";
 
 const CLUSTER = "home";
-const DEFAULT_PORT = 8787;
 const READY_WITHIN_MS = 60_000;
 /** What is waited for is told so often. */
 const WAITING_TOLD_MS = 10_000;
-/** A URL that is knocked at has so long to answer. */
-const KNOCK_MS = 5_000;
 
 /** What `--json` prints. */
 export interface Ready {
@@ -213,28 +210,28 @@ export class Emulation {
     }
   }
 
-  /** What is not ready yet, and what is but will not serve. A busy machine is no failure: what the API does not tell is waited for. */
-  async #look(api: Api, wanted: Wanted): Promise<{ urls: string[]; waiting: string[]; notes: string[] }> {
-    const waiting: string[] = [];
-    const notes: string[] = [];
+  async #look(api: Api, { nodes }: Wanted): Promise<Readiness & { urls: string[] }> {
+    const connected = await this.#connected(api);
+    const places = this.#places();
+    const urls = places.map(({ url }) => url);
+    const waiting = missing({ nodes: nodes.map(({ name }) => name), connected, places });
+    if (waiting.length > 0) return { urls, waiting, notes: [] };
+    const answers = await Promise.all(
+      places.map(
+        async ({ url, unavailable }) =>
+          [url, unavailable === undefined ? await askUrl(url) : { refuses: unavailable }] as const,
+      ),
+    );
+    return { urls, ...readinessOf(new Map(answers)) };
+  }
+
+  async #connected(api: Api): Promise<Observed["connected"]> {
     try {
       await this.#openListeners(api);
-      const connected = await api.connectedNodes(CLUSTER);
-      for (const { name } of wanted.nodes) if (!connected.has(name)) waiting.push(`node ${name}`);
+      return await api.connectedNodes(CLUSTER);
     } catch (error) {
-      waiting.push(`the edge's API (${error instanceof Error ? error.message : String(error)})`);
+      return { problem: error instanceof Error ? error.message : String(error) };
     }
-    const places = this.#places();
-    if (places.length === 0) waiting.push("a Service of class postern.dev/edge");
-    if (waiting.length === 0)
-      await Promise.all(
-        places.map(async ({ url, unavailable }) => {
-          const { problem, refuses }: Knock = unavailable === undefined ? await knock(url) : { refuses: unavailable };
-          if (problem !== undefined) waiting.push(`${url} (${problem})`);
-          if (refuses !== undefined) notes.push(`${url} does not serve this machine: ${refuses}`);
-        }),
-      );
-    return { urls: places.map(({ url }) => url), waiting: waiting.sort(), notes: notes.sort() };
   }
 
   async #follow(api: Api, agents: AgentSettings, files: Manifests): Promise<void> {
@@ -263,60 +260,13 @@ export class Emulation {
     if (!this.#stopping.signal.aborted) await this.#listeners?.reconcile(new Set(this.#table.map(({ port }) => port)));
   }
 
-  #places(): { url: string; unavailable: string | undefined }[] {
+  #places(): Place[] {
     return this.#table.flatMap(({ hostname, port, unavailable }) => {
       const at = this.#listeners?.at(port);
-      return at === undefined ? [] : [{ url: `http://${hostname}${at === 80 ? "" : `:${at}`}/`, unavailable }];
+      const url = `http://${hostname}${at === 80 ? "" : `:${at}`}/`;
+      return at === undefined ? [] : [unavailable === undefined ? { url } : { url, unavailable }];
     });
   }
-}
-
-interface Knock {
-  /** Why it does not serve yet. */
-  readonly problem?: string;
-  /** What the edge says instead of an endpoint's answer, and will go on to say. */
-  readonly refuses?: string;
-}
-
-async function knock(url: string): Promise<Knock> {
-  const { host, port } = new URL(url);
-  try {
-    // Not every resolver knows *.localhost, so it is dialled by address.
-    const { statusCode, headers, body } = await request(`http://127.0.0.1:${port || 80}/`, {
-      headers: { host },
-      signal: AbortSignal.timeout(KNOCK_MS),
-    });
-    const reason = headers["x-postern-reason"];
-    if (typeof reason !== "string") {
-      // Perhaps a stream without end. Ended early it says so, which is nobody's error here.
-      body.on("error", () => {}).destroy();
-      return {};
-    }
-    const said = `${statusCode} ${(await body.text()).slice(0, 200).trim()}`;
-    return reason === "source-refused" ? { refuses: said } : { problem: said };
-  } catch (error) {
-    return { problem: error instanceof Error ? error.message : String(error) };
-  }
-}
-
-async function choosePort(asked: number | undefined): Promise<number> {
-  if (asked !== undefined) {
-    if (await canListen(asked, "127.0.0.1")) return asked;
-    throw new Error(`Port ${asked} is in use by another program: give --port another one.`);
-  }
-  return (await canListen(DEFAULT_PORT, "127.0.0.1")) ? DEFAULT_PORT : await freePort();
-}
-
-async function canListen(port: number, address: string): Promise<boolean> {
-  const server = createServer().listen(port, address);
-  try {
-    await once(server, "listening");
-  } catch {
-    return false;
-  }
-  server.close();
-  await once(server, "close");
-  return true;
 }
 
 function count(n: number, what: string): string {

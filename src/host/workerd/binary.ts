@@ -1,4 +1,4 @@
-// Where workerd is. Apart from configuration.ts, which loads esbuild and wrangler.
+// Where workerd is.
 import { createRequire } from "node:module";
 
 /** The program that wrangler brings. */

@@ -1,17 +1,14 @@
-// The Worker as workerd itself runs it: bundled, with a configuration in workerd's own words made from wrangler.toml, so that
-// both know the same date, flags and classes. Pure but for the bundler and the files that it reads.
-import { join } from "node:path";
-import { fileURLToPath } from "node:url";
-import { build } from "esbuild";
-import { unstable_readConfig as readConfig } from "wrangler";
+// The configuration with which workerd runs the Worker, in workerd's own words, from what wrangler.toml declares: so that both know
+// the same date, flags and classes. Pure.
 import { z } from "zod";
 
-const workerSchema = z.object({
+/** What of wrangler.toml workerd must know. */
+export const declaredSchema = z.object({
   compatibility_date: z.string(),
   compatibility_flags: z.array(z.string()),
   durable_objects: z.object({ bindings: z.array(z.object({ name: z.string(), class_name: z.string() })) }),
 });
-const root = fileURLToPath(new URL("../../..", import.meta.url));
+export type Declared = z.infer<typeof declaredSchema>;
 
 export interface WorkerdSettings {
   /** host:port */
@@ -30,27 +27,13 @@ export interface WorkerdSettings {
  */
 const METADATA = ["169.254.0.0/16", "fe80::/10", "fd00:ec2::254/128", "100.100.100.200/32"];
 
-/** The bundle, as one ES module. */
-export async function bundleWorker(): Promise<string> {
-  const { outputFiles } = await build({
-    entryPoints: [join(root, "src/edge/worker.ts")],
-    bundle: true,
-    write: false,
-    format: "esm",
-    target: "es2024",
-    conditions: ["workerd", "worker", "browser"],
-    external: ["cloudflare:*", "node:*"],
-    logLevel: "error",
-  });
-  const [output] = outputFiles;
-  if (output === undefined) throw new Error("esbuild made no bundle");
-  return output.text;
-}
-
 /** For `workerd serve`: a configuration beside which the bundle lies as `module`. */
-export function workerdConfig(module: string, { listen, storage, bindings, loopback }: WorkerdSettings): string {
-  const worker = workerSchema.parse(readConfig({ config: join(root, "wrangler.toml") }, { hideWarnings: true }));
-  const objects = worker.durable_objects.bindings;
+export function workerdConfig(
+  module: string,
+  declared: Declared,
+  { listen, storage, bindings, loopback }: WorkerdSettings,
+): string {
+  const objects = declared.durable_objects.bindings;
   const namespaces = objects.map(
     ({ class_name: name }) => `(className = ${quoted(name)}, uniqueKey = ${quoted(name)}, enableSql = true)`,
   );
@@ -65,7 +48,7 @@ const config :Workerd.Config = (
     (name = "internet", network = (allow = ["public", "private"], deny = [${denied}])) ],
   sockets = [ (name = "http", address = ${quoted(listen)}, http = (), service = "main") ] );
 const postern :Workerd.Worker = ( modules = [ (name = "postern.js", esModule = embed ${quoted(module)}) ],
-  compatibilityDate = ${quoted(worker.compatibility_date)}, compatibilityFlags = [ ${worker.compatibility_flags.map(quoted).join(", ")} ],
+  compatibilityDate = ${quoted(declared.compatibility_date)}, compatibilityFlags = [ ${declared.compatibility_flags.map(quoted).join(", ")} ],
   durableObjectNamespaces = [ ${namespaces.join(", ")} ], durableObjectStorage = (localDisk = "disk"),
   bindings = [ ${bound.join(", ")} ] );
 `;

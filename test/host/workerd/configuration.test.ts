@@ -13,13 +13,19 @@ import { workerdConfig } from "../../../src/host/workerd/configuration.ts";
 
 /** Answers which of the URLs in its query can be fetched. */
 const probe = `import { DurableObject } from "cloudflare:workers";
-export class GatewayObject extends DurableObject {} export class ClusterObject extends DurableObject {} export class TunnelObject extends DurableObject {}
+export class GatewayObject extends DurableObject {}
 export default { async fetch(request) {
   const reached = [];
   for (const url of new URL(request.url).searchParams.getAll("url"))
     try { if ((await (await fetch(url)).text()) === "secret") reached.push(url); } catch {}
   return Response.json(reached);
 } };`;
+
+const declared = {
+  compatibility_date: "2026-01-01",
+  compatibility_flags: [],
+  durable_objects: { bindings: [{ name: "GATEWAY", class_name: "GatewayObject" }] },
+};
 
 let folder: string;
 let workerd: ChildProcess | undefined;
@@ -44,7 +50,12 @@ test.each([
 ])("the Worker %s", async (_, loopback) => {
   const listen = `127.0.0.1:${await freePort()}`;
   writeFileSync(join(folder, "postern.js"), probe);
-  const config = workerdConfig("postern.js", { listen, storage: join(folder, "storage"), bindings: {}, loopback });
+  const config = workerdConfig("postern.js", declared, {
+    listen,
+    storage: join(folder, "storage"),
+    bindings: {},
+    loopback,
+  });
   writeFileSync(join(folder, "workerd.capnp"), config);
   workerd = spawn(workerdBinary(), ["serve", "--experimental", join(folder, "workerd.capnp")], { stdio: "ignore" });
   const { port } = server.address() as AddressInfo;
