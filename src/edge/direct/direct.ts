@@ -12,7 +12,7 @@ import type { ProbeState } from "../rpc/contract.ts";
 import { type DialRules, originOf } from "../routing/dial.ts";
 import type { Match } from "../routing/match.ts";
 import type { Route, RoutingTable } from "../routing/table.ts";
-import type { Failed } from "../forward/attempt.ts";
+import type { Failed } from "../forward/transport.ts";
 import { Load, Period } from "./load.ts";
 import { type DirectTry, mayHaveBody, passesAsItCame } from "./passing.ts";
 import { firstAnswer } from "./tries.ts";

@@ -1,7 +1,7 @@
 // The tries of one request by transport direct: node after node, and once one beside another where the first is silent. A
 // fetch tells nothing while it waits, and a fetch that failed may have been seen: so what is sent again is what
 // src/shared/http/repeat.ts allows, and each node gets it once at most. Decides and waits; fetch, clock and timers are the caller's.
-import type { Failed } from "../forward/attempt.ts";
+import type { Failed } from "../forward/transport.ts";
 
 export interface Tries<N> {
   /** Best first. */

@@ -1,9 +1,9 @@
 // The loop of tries of transport direct, over scripted nodes and a set clock: what it promises whatever nodes do.
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import type { Failed } from "../../../src/edge/forward/attempt.ts";
+import type { Failed } from "../../../src/edge/forward/transport.ts";
 import { firstAnswer, type Tried } from "../../../src/edge/direct/tries.ts";
-import { Clock } from "./clock.ts";
+import { Clock } from "../forward/clock.ts";
 
 /** What a node does with a request: after so many ms, or never. */
 interface Script {
