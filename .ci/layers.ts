@@ -94,7 +94,7 @@ const layerRules = Object.entries(layers).flatMap(([from, { values, types = [] }
 });
 
 /** No platform, no package but the two that parse: what lives here runs and is tested anywhere. */
-const pure = "^(src/shared/(wire|http|model|balance|health|net)|src/edge/(routing|http)|agent/plan)/";
+const pure = "^(src/shared/(wire|http|model|balance|health|net)|src/edge/(routing|http|forward)|agent/plan)/";
 const edge = { path: "^src/(edge|shared)/", pathNot: "^src/shared/upstream/" };
 
 const rules: IForbiddenRuleType[] = [
