@@ -16,6 +16,7 @@ const routing = "src/edge/routing/";
 const forward = "src/edge/forward/";
 const rpc = "src/edge/rpc/";
 const env = "src/edge/env.ts";
+const effects = "src/edge/effects.ts";
 
 const layers: Record<string, Layer> = {
   // What both ends, edge and agent, are made of.
@@ -29,10 +30,13 @@ const layers: Record<string, Layer> = {
   "src/shared/upstream/": { values: [] },
   // The edge. A request's way goes down this list, and never up again.
   "src/edge/worker.ts": { values: ["src/edge/"] },
-  "src/edge/request/": { values: ["src/shared/", http, routing, forward, "src/edge/direct/", rpc], types: [env] },
-  "src/edge/tunnel/": { values: ["src/shared/", http, routing, forward, rpc], types: [env] },
+  "src/edge/request/": {
+    values: ["src/shared/", http, routing, forward, "src/edge/direct/", rpc, effects],
+    types: [env],
+  },
+  "src/edge/tunnel/": { values: ["src/shared/", http, routing, forward, rpc, effects], types: [env] },
   "src/edge/direct/": { values: ["src/shared/", http, routing, forward], types: [rpc, env] },
-  "src/edge/forward/": { values: ["src/shared/", http], types: ["src/edge/tunnel/"] },
+  "src/edge/forward/": { values: ["src/shared/"] },
   "src/edge/routing/": { values: ["src/shared/"] },
   "src/edge/http/": { values: ["src/shared/"] },
   // What it decides by, and how that is changed.
@@ -45,6 +49,7 @@ const layers: Record<string, Layer> = {
   "src/edge/rpc/": { values: ["src/shared/"], types: [routing] },
   "src/edge/control/": { values: ["src/shared/", http, rpc], types: [env, "src/edge/routing/table.ts"] },
   "src/edge/env.ts": { values: [], types: [rpc] },
+  "src/edge/effects.ts": { values: [], types: [forward] },
   // Node.js: an edge of one's own, and `npm start`. Which ports the owner offers is one rule for the table and for the sockets.
   "src/host/": { values: ["src/shared/", http, "src/edge/routing/port-ranges.ts"] },
   "src/host/proxy/": { values: ["src/shared/", http] },
@@ -99,7 +104,7 @@ const layerRules = Object.entries(layers).flatMap(([from, { values, types = [] }
 });
 
 /** No platform, no package but the two that parse: what lives here runs and is tested anywhere. */
-const pure = "^(src/shared/(wire|http|model|balance|health|net)|src/edge/(routing|http)|agent/plan)/";
+const pure = "^(src/shared/(wire|http|model|balance|health|net)|src/edge/(routing|http|forward)|agent/plan)/";
 const edge = { path: "^src/(edge|shared)/", pathNot: "^src/shared/upstream/" };
 
 /** Programs that run as children: one ends before the edge serves, one is the dev server of `npm start`. */

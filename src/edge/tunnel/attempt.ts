@@ -1,37 +1,16 @@
-// What one try at one node came to. The retry decision (src/edge/forward/retry.ts) and the answers (src/edge/http/failure.ts) start here.
+// What one try at one node by tunnel came to: a stream's answer, or what its RESET means.
 import { Reset } from "../../shared/wire/messages.ts";
+import type { Answer, Failed } from "../forward/transport.ts";
 
 export type Attempt = Answered | Failed;
 
-/** The backend answered. Whoever does not hand the answer on to the client discards it: its stream waits for a reader. */
-export interface Answered {
-  readonly ok: true;
+export interface Answered extends Answer {
   readonly status: number;
   readonly headers: readonly string[];
   /** null: none. */
   readonly body: Uint8Array | ReadableStream<Uint8Array> | null;
   readonly webSocket?: WebSocket;
   readonly exchange: { discard(reason: string): void };
-}
-
-export interface Failed {
-  readonly ok: false;
-  /** "never": no backend saw any of it, so it may go elsewhere whatever its method. */
-  readonly sent: "never" | "maybe";
-  /** The node lives and says what became of it: src/shared/http/repeat.ts leaves nothing to repeat here. Absent: the node was lost. */
-  readonly final?: boolean;
-  readonly reason:
-    | "no-endpoints"
-    | "no-available-node"
-    | "endpoint-broke"
-    | "bad-gateway-answer"
-    | "bad-request"
-    | "overloaded"
-    | "timeout"
-    | "refused"
-    | "client-gone";
-  /** For the log and the owner, never for strangers. */
-  readonly detail: string;
 }
 
 /** The client left, or broke off its own request. */
@@ -52,12 +31,21 @@ export const badAnswer = (detail: string): Failed => ({
   detail,
 });
 
+/** Nothing was sent: the head is longer than any frame. */
+export const headTooLarge: Failed = {
+  ok: false,
+  sent: "never",
+  final: true,
+  reason: "headers-too-large",
+  detail: "the head is longer than any frame",
+};
+
 /** What a stream's RESET means for the request that it carried. `lost`: not the node said it, its connection is over. */
 export function failedBy(code: Reset, detail: string, lost: boolean): Failed {
   switch (code) {
     case Reset.NOT_SENT:
     case Reset.NO_ENDPOINT:
-      return { ok: false, sent: "never", reason: "no-endpoints", detail };
+      return { ok: false, sent: "never", lost, reason: "no-endpoints", detail };
     case Reset.REFUSED:
       return { ok: false, sent: "never", reason: "refused", detail };
     case Reset.OVERLOADED:
@@ -71,6 +59,6 @@ export function failedBy(code: Reset, detail: string, lost: boolean): Failed {
     case Reset.TOO_BIG:
       return badAnswer(detail);
     default:
-      return { ok: false, sent: "maybe", final: !lost, reason: "endpoint-broke", detail };
+      return { ok: false, sent: "maybe", final: !lost, lost, reason: "endpoint-broke", detail };
   }
 }
