@@ -16,6 +16,7 @@ const routing = "src/edge/routing/";
 const forward = "src/edge/forward/";
 const rpc = "src/edge/rpc/";
 const env = "src/edge/env.ts";
+const effects = "src/edge/effects.ts";
 
 const layers: Record<string, Layer> = {
   // What both ends, edge and agent, are made of.
@@ -24,33 +25,42 @@ const layers: Record<string, Layer> = {
   "src/shared/wire/": { values: ["src/shared/http/"] },
   "src/shared/model/": { values: ["src/shared/net/"] },
   "src/shared/balance/": { values: [], types: ["src/shared/model/"] },
-  "src/shared/health/": { values: [] },
+  "src/shared/health/": { values: ["src/shared/net/"] },
   "src/shared/net/": { values: [] },
   "src/shared/upstream/": { values: [] },
   // The edge. A request's way goes down this list, and never up again.
   "src/edge/worker.ts": { values: ["src/edge/"] },
-  "src/edge/request/": { values: ["src/shared/", http, routing, forward, "src/edge/direct/", rpc], types: [env] },
-  "src/edge/tunnel/": { values: ["src/shared/", http, routing, forward, rpc], types: [env] },
+  "src/edge/request/": {
+    values: ["src/shared/", http, routing, forward, "src/edge/direct/", rpc, effects],
+    types: [env],
+  },
+  "src/edge/tunnel/": { values: ["src/shared/", http, routing, forward, rpc, effects], types: [env] },
   "src/edge/direct/": { values: ["src/shared/", http, routing, forward], types: [rpc, env] },
-  "src/edge/forward/": { values: ["src/shared/", http], types: ["src/edge/tunnel/"] },
+  "src/edge/forward/": { values: ["src/shared/"] },
   "src/edge/routing/": { values: ["src/shared/"] },
   "src/edge/http/": { values: ["src/shared/"] },
   // What it decides by, and how that is changed.
   "src/edge/cluster/": {
     values: ["src/shared/", routing, "src/edge/storage/", rpc, http],
-    types: [env, "src/edge/tunnel/"],
+    types: [env],
   },
   "src/edge/directory/": { values: ["src/shared/", routing, "src/edge/storage/", rpc], types: [env] },
   "src/edge/storage/": { values: [] },
-  "src/edge/rpc/": { values: ["src/shared/"], types: [routing, "src/edge/"] },
+  "src/edge/rpc/": { values: ["src/shared/"], types: [routing] },
   "src/edge/control/": { values: ["src/shared/", http, rpc], types: [env, "src/edge/routing/table.ts"] },
-  "src/edge/env.ts": { values: [], types: ["src/edge/"] },
+  "src/edge/env.ts": { values: [], types: [rpc] },
+  "src/edge/effects.ts": { values: [], types: [forward] },
   // Node.js: an edge of one's own, and `npm start`. Which ports the owner offers is one rule for the table and for the sockets.
   "src/host/": { values: ["src/shared/", http, "src/edge/routing/port-ranges.ts"] },
+  "src/host/proxy/": { values: ["src/shared/", http] },
+  "src/host/listeners/": { values: ["src/edge/routing/port-ranges.ts"], types: ["src/host/proxy/"] },
+  "src/host/workerd/": { values: ["src/host/process/", "src/host/state/", http] },
+  "src/host/state/": { values: [] },
+  "src/host/process/": { values: [] },
   "src/demo/": { values: ["src/host/", "src/shared/", http, "src/edge/routing/port-ranges.ts"] },
   // Binds all of the agent; the lines below bind its folders further.
   "agent/": { values: ["src/shared/"] },
-  "agent/kube/": { values: [] },
+  "agent/kube/": { values: ["src/shared/net/"] },
   "agent/source/": { values: ["src/shared/", "agent/kube/"] },
   "agent/plan/": { values: ["src/shared/"], types: ["agent/source/"] },
   "agent/dataplane/": { values: ["src/shared/", "agent/plan/"] },
@@ -94,8 +104,11 @@ const layerRules = Object.entries(layers).flatMap(([from, { values, types = [] }
 });
 
 /** No platform, no package but the two that parse: what lives here runs and is tested anywhere. */
-const pure = "^(src/shared/(wire|http|model|balance|health|net)|src/edge/(routing|http)|agent/plan)/";
+const pure = "^(src/shared/(wire|http|model|balance|health|net)|src/edge/(routing|http|forward)|agent/plan)/";
 const edge = { path: "^src/(edge|shared)/", pathNot: "^src/shared/upstream/" };
+
+/** Programs that run as children: one ends before the edge serves, one is the dev server of `npm start`. */
+const loaders = "^src/(host/workerd/build|demo/wrangler-edge)\\.ts$";
 
 const rules: IForbiddenRuleType[] = [
   ...layerRules,
@@ -125,16 +138,23 @@ const rules: IForbiddenRuleType[] = [
     to: { dependencyTypes: ["npm-dev", "npm-no-pkg", "npm-unknown"], dependencyTypesNot: ["type-only"] },
   },
   {
+    name: "what runs for as long as the edge does loads neither wrangler nor a bundler",
+    severity: "error",
+    // Why: docs/design.md, the self-hosted edge. The two files that do load them are programs, which nobody imports.
+    from: { path: "^src/(host|demo)/", pathNot: loaders },
+    to: { path: [loaders, "^node_modules/(wrangler|esbuild|miniflare)/"], reachable: true },
+  },
+  {
     name: "no import leads nowhere",
     severity: "error",
     from: {},
     to: { couldNotResolve: true, pathNot: "^cloudflare:" },
   },
   {
-    name: "no cycles",
+    name: "no cycles, types included",
     severity: "error",
     from: {},
-    to: { circular: true, viaOnly: { dependencyTypesNot: ["type-only"] } },
+    to: { circular: true },
   },
   {
     name: "everything is reached from a program",

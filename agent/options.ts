@@ -8,7 +8,8 @@ import { parseArgs } from "node:util";
 import { z } from "zod";
 import { isInPod } from "./kube/access.ts";
 import { addressTypes } from "./plan/nodes.ts";
-import { parseAddress, parseRange } from "../src/shared/net/ranges.ts";
+import { isNearby } from "../src/shared/net/nearby.ts";
+import { asRange, parseRange } from "../src/shared/net/ranges.ts";
 
 export const help = `The Postern agent: runs on every node, dials out to the edge and serves what comes back.
 
@@ -209,18 +210,6 @@ export function readToken(file: string): string {
   if (!/^[\x21-\x7e]{16,512}$/.test(token))
     throw new Error(`--token-file ${file} does not hold a token: one line, as the edge gave it`);
   return token;
-}
-
-function isNearby(host: string): boolean {
-  const address = host.replace(/^\[|\]$/g, "");
-  if (address === "localhost" || address.endsWith(".localhost")) return true;
-  return ["loopback", "private", "uniqueLocal", "linkLocal"].includes(parseAddress(address)?.range() ?? "");
-}
-
-/** An address lists itself: 192.0.2.1 is 192.0.2.1/32. */
-function asRange(entry: string): string {
-  const address = parseAddress(entry);
-  return address === undefined ? entry : `${address.toString()}/${address.kind() === "ipv4" ? 32 : 128}`;
 }
 
 const isNameOrRange = (entry: string): boolean =>

@@ -1,6 +1,7 @@
 // Whether another controller undoes what we write to a Service, and how soon to restore it. Pure.
 // Two controllers that both insist would write without end. So the pause doubles with each loss, and the other one is named.
 // Only what we had written can be lost: writes of the other controller while we wait count as one loss.
+import { backoff } from "../../src/shared/net/backoff.ts";
 import type { KubeService } from "../source/resources.ts";
 import { FINALIZER, isMarked, MANAGER } from "./status.ts";
 
@@ -15,8 +16,7 @@ export interface Contest {
   readonly otherWriter: string | undefined;
 }
 
-const FIRST_MS = 1_000;
-const MAX_MS = 300_000;
+const PAUSE = { firstMs: 1_000, maxMs: 300_000 };
 /** A contest without a loss for this long is forgotten; ms. */
 export const PEACE_MS = 600_000;
 
@@ -38,7 +38,7 @@ export function contested(contest: Contest, service: KubeService, now: number): 
   const present: Contest = settled ? { ...contest, losses: 0, otherWriter: undefined } : contest;
   if (present.ours === undefined || present.ours === stateOf(service)) return present;
   // The first loss may be an accident, or the API server reacting to a change of type. It is restored at once.
-  const pause = present.losses === 0 ? 0 : Math.min(FIRST_MS * 2 ** (present.losses - 1), MAX_MS);
+  const pause = present.losses === 0 ? 0 : backoff(present.losses - 1, PAUSE);
   const named = service.metadata.managedFields.find((manager) => manager !== MANAGER) ?? present.otherWriter;
   return {
     ours: undefined,

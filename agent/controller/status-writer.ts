@@ -3,6 +3,7 @@
 // Survives a restart: nothing; the status itself is the memory.
 import type { Logger } from "pino";
 import type { PublishResult, Snapshot } from "../../src/shared/model/snapshot.ts";
+import { backoff } from "../../src/shared/net/backoff.ts";
 import type { KubeApi } from "../kube/api.ts";
 import type { KubeService } from "../source/resources.ts";
 import { type PatchResult, patchStatus } from "./patch-status.ts";
@@ -23,9 +24,11 @@ export interface StatusWriterOptions {
 const AT_ONCE = 16;
 /** An edge that cannot be asked must not keep a Service from going: snapshots are complete, it will hear of it. */
 const RELEASE_MS = 10_000;
-const RETRY_FIRST_MS = 500;
 /** An API server that is away comes back; what it refuses it most likely refuses again. */
-const RETRY_MAX_MS = { unreachable: 30_000, refused: 300_000 } as const;
+const RETRY = {
+  unreachable: { firstMs: 500, maxMs: 30_000 },
+  refused: { firstMs: 500, maxMs: 300_000 },
+} as const;
 
 interface Entry {
   service: KubeService;
@@ -198,7 +201,7 @@ export class StatusWriter {
   async #apply(key: string, entry: Entry, service: KubeService, patch: StatusPatch): Promise<void> {
     const result = await this.#send(service, patch);
     if (result === "refused" || result === "unreachable") {
-      const range = Math.min(RETRY_FIRST_MS * 2 ** Math.min(entry.failures, 16), RETRY_MAX_MS[result]);
+      const range = backoff(entry.failures, RETRY[result]);
       entry.failures++;
       return this.#later(key, entry, range * (0.5 + this.#random() / 2));
     }

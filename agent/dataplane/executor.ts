@@ -1,4 +1,4 @@
-// The Executor contract: makes a node do what its ForwardingPlan says. userspace is the first; kernel ones follow.
+// The Executor contract: makes a node do what its ForwardingPlan says. userspace is the only one so far.
 import type { ForwardingPlan } from "../plan/plan.ts";
 
 /** What came of it. A part that cannot be done is a problem, never a silent substitute. */

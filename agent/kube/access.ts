@@ -5,6 +5,7 @@ import { readFileSync } from "node:fs";
 import { dirname, resolve } from "node:path";
 import { parse as parseYaml } from "yaml";
 import { z } from "zod";
+import { hostPort } from "../../src/shared/net/host-port.ts";
 
 /** What a connection presents, and what it trusts. PEM texts. */
 export interface Tls {
@@ -45,7 +46,7 @@ export function podAccess(environment: Environment, folder = ACCOUNT_FOLDER): Ac
     throw new Error("not inside a pod (KUBERNETES_SERVICE_HOST is not set): give --kubeconfig, or --source files");
   }
   return {
-    server: new URL(`https://${host.includes(":") ? `[${host}]` : host}:${port}`),
+    server: new URL(`https://${hostPort(host, port)}`),
     namespace: read(`${folder}/namespace`).trim(),
     token: () => read(`${folder}/token`).trim(),
     tls: () => ({ ca: read(`${folder}/ca.crt`), cert: undefined, key: undefined }),

@@ -1,10 +1,10 @@
-// Observed → the ForwardingPlan of one node. Pure and sorted. All Services are in it, for kernel executors serve ClusterIPs,
-// too; `exposed` marks those that the edge may open streams to.
-// `external` holds one family, a pod once; `internal` both, for a ClusterIP of each.
+// Observed → the ForwardingPlan of one node. Pure and sorted. In it are the Services that the edge may open streams to
+// (`exposed`) and, for an agent that opens NodePorts, those that have one: of a thousand other Services nothing is computed.
+// `external` holds one address family, and each pod once.
 import type { KubeService } from "../source/resources.ts";
 import type { Observed } from "../source/source.ts";
 import { nodeSettings, serviceSettings } from "./annotations.ts";
-import { type EligibilityOptions, exposedAs, isHeadless } from "./eligible.ts";
+import { type EligibilityOptions, exposedAs } from "./eligible.ts";
 import { mergeSlices, type ServiceEndpoint, slicesByService, tunnelEndpoints, usable } from "./endpoints.ts";
 import { type AddressGuard, addressGuard, insideCluster, isNameAllowed, podGuard } from "./external-name.ts";
 import { zoneOf } from "./nodes.ts";
@@ -18,6 +18,8 @@ export interface PlanOptions extends EligibilityOptions {
   readonly resolved: ReadonlyMap<string, readonly string[]>;
   /** This machine's own addresses; asked only where an ExternalName is exposed. */
   readonly localAddresses?: () => readonly string[];
+  /** Whether this agent opens NodePorts, so that Services need a plan that the edge may not open streams to. */
+  readonly nodePorts: boolean;
 }
 
 interface Context {
@@ -39,7 +41,7 @@ const known = remembered<PlanService | undefined>();
 
 export function buildPlan(observed: Observed, node: string, options: PlanOptions): ForwardingPlan {
   const context = contextOf(observed, node, options);
-  const rest = JSON.stringify([context.node, [...context.weights], options.defaultClass]);
+  const rest = JSON.stringify([context.node, [...context.weights], options.defaultClass, options.nodePorts]);
   const services = observed.services.map((service) => {
     // What an ExternalName leads to depends on DNS and on other Services.
     if (service.spec.type === "ExternalName") return planService(service, context);
@@ -112,24 +114,18 @@ export function refusedAddresses(observed: Observed, node: string, options: Plan
 function planService(service: KubeService, context: Context): PlanService | undefined {
   const { spec } = service;
   const exposed = exposedAs(service, context.options);
-  // Nothing but DNS: no executor has anything to do.
-  if (spec.type === "ExternalName" && exposed === undefined) return undefined;
+  // Nobody opens streams to it, and nobody opens a NodePort for it: an executor has nothing to do.
+  const opened = context.options.nodePorts && spec.ports.some(({ nodePort = 0 }) => nodePort !== 0);
+  if (exposed === undefined && !opened) return undefined;
   const settings = serviceSettings(service);
   const external = spec.type === "ExternalName" ? spec.externalName : undefined;
   return {
     key: keyOf(service),
-    kind: isHeadless(service) ? "Headless" : spec.type,
     exposed: exposed !== undefined,
     ...(external === undefined ? {} : { externalName: external }),
-    clusterIPs: (spec.clusterIPs.length > 0 ? spec.clusterIPs : [spec.clusterIP ?? ""]).filter(
-      (ip) => ip !== "" && ip !== "None",
-    ),
     algorithm: settings.endpointAlgorithm,
     ...affinityOf(service),
     sourceRanges: settings.sourceRanges,
-    ...(spec.healthCheckNodePort === undefined || spec.healthCheckNodePort === 0
-      ? {}
-      : { healthCheckNodePort: spec.healthCheckNodePort }),
     ports:
       spec.type === "ExternalName"
         ? servicePorts(service, settings.offeredPorts).map((port) => externalNamePort(port, external ?? "", context))
@@ -145,7 +141,6 @@ function podPorts(
   const { spec } = service;
   const slices = context.slices.get(keyOf(service)) ?? [];
   const tunnel = tunnelEndpoints(service, slices, offered);
-  const all = mergeSlices(service, slices, offered);
   const policy = spec.type === "ClusterIP" ? "Cluster" : spec.externalTrafficPolicy;
   return servicePorts(service, offered).map((port) => {
     const external = usable(tunnel, port.key, policy, context.node).map((each) =>
@@ -154,9 +149,6 @@ function podPorts(
     return {
       ...portFacts(port),
       external,
-      internal: usable(all, port.key, spec.internalTrafficPolicy, context.node).map((each) =>
-        planEndpoint(each, port.key, context),
-      ),
       ...(external.length > 0 ? {} : { refusal: refusal(tunnel, port, policy) }),
     };
   });
@@ -181,12 +173,11 @@ function externalNamePort(port: ServicePortPlan, name: string, context: Context)
     : inside === undefined
       ? (options.resolved.get(name) ?? [])
           .filter((address) => guards.outside(name, address) === undefined)
-          .map((address) => ({ key: address, address, port: target, local: false, weight: 1, terminating: false }))
+          .map((address) => ({ key: address, address, port: target, weight: 1, terminating: false }))
       : insideEndpoints(inside, target, context).filter(({ address }) => guards.inside(name, address) === undefined);
   return {
     ...portFacts(port),
     external,
-    internal: [],
     ...(external.length > 0 ? {} : { refusal: "the name behind the service has no address that may be used" }),
   };
 }
@@ -198,14 +189,18 @@ const targetOf = ({ port, targetPort }: ServicePortPlan): number =>
 function insideEndpoints(key: string, port: number, context: Context): readonly PlanEndpoint[] {
   const service = context.services.get(key);
   if (service === undefined || service.spec.type === "ExternalName") return [];
-  const [found] = podPorts(service, [{ port, target: port }], context).filter(
-    (each) => each.port === port && each.protocol === "TCP",
+  const offered = [{ port, target: port }];
+  const found = servicePorts(service, offered).find((each) => each.port === port && each.protocol === "TCP");
+  if (found === undefined) return [];
+  const endpoints = mergeSlices(service, context.slices.get(key) ?? [], offered);
+  // As a client inside the cluster finds it: both address families, and the internal policy.
+  return usable(endpoints, found.key, service.spec.internalTrafficPolicy, context.node).map((each) =>
+    planEndpoint(each, found.key, context),
   );
-  return found?.internal ?? [];
 }
 
-function portFacts({ name, protocol, port, nodePort }: ServicePortPlan) {
-  return { name, protocol, port, ...(nodePort === undefined ? {} : { nodePort }) };
+function portFacts({ protocol, port, nodePort }: ServicePortPlan) {
+  return { protocol, port, ...(nodePort === undefined ? {} : { nodePort }) };
 }
 
 function planEndpoint(endpoint: ServiceEndpoint, port: string, context: Context): PlanEndpoint {
@@ -214,8 +209,6 @@ function planEndpoint(endpoint: ServiceEndpoint, port: string, context: Context)
     key,
     address,
     port: endpoint.ports.get(port) ?? 0,
-    ...(node === undefined ? {} : { node }),
-    local: node === context.node.name,
     weight: (node === undefined ? undefined : context.weights.get(node)) ?? 1,
     terminating: !ready,
   };

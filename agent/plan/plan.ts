@@ -1,5 +1,6 @@
-// The ForwardingPlan: what one node should do, computed from Observed and the node's own name. Four executors
-// (nftables, iptables, ipvs, userspace) execute this same plan. Pure data, sorted, so that equal plans are deep-equal.
+// The ForwardingPlan: what one node should do, computed from Observed and the node's own name. An executor
+// (agent/dataplane/executor.ts) carries it out; userspace is the only one so far. Pure data, sorted, so that equal plans are
+// deep-equal. It holds what an executor reads: ClusterIPs, traffic from inside the cluster and the like come with their user.
 import type { EndpointAlgorithm } from "../../src/shared/model/snapshot.ts";
 
 export interface ForwardingPlan {
@@ -11,30 +12,24 @@ export interface ForwardingPlan {
 export interface PlanService {
   /** "namespace/name" */
   readonly key: string;
-  readonly kind: "ClusterIP" | "NodePort" | "LoadBalancer" | "Headless" | "ExternalName";
   /** True where the edge may open tunnel streams to it. */
   readonly exposed: boolean;
-  /** kind ExternalName: what its server is called. It gets this as Host and SNI; endpoints carry resolved addresses. */
+  /** An ExternalName: what its server is called. It gets this as Host and SNI; endpoints carry resolved addresses. */
   readonly externalName?: string;
-  readonly clusterIPs: readonly string[];
   readonly algorithm: EndpointAlgorithm;
   /** ClientIP affinity in seconds; absent: none. */
   readonly affinitySeconds?: number;
   /** CIDRs, checked; empty = everybody. */
   readonly sourceRanges: readonly string[];
-  readonly healthCheckNodePort?: number;
   readonly ports: readonly PlanPort[];
 }
 
 export interface PlanPort {
-  readonly name: string;
   readonly protocol: "TCP" | "UDP" | "SCTP";
   readonly port: number;
   readonly nodePort?: number;
   /** For traffic from outside (tunnel, NodePort) at this node: externalTrafficPolicy, hints and fallback applied. */
   readonly external: readonly PlanEndpoint[];
-  /** For traffic from inside (ClusterIP) at this node: internalTrafficPolicy, hints and fallback applied. */
-  readonly internal: readonly PlanEndpoint[];
   /** Why `external` is empty, in words for an error page; absent where it is not. */
   readonly refusal?: string;
 }
@@ -44,9 +39,6 @@ export interface PlanEndpoint {
   readonly key: string;
   readonly address: string;
   readonly port: number;
-  readonly node?: string;
-  /** On this plan's node. */
-  readonly local: boolean;
   readonly weight: number;
   /** Only as a fallback: it is on its way out. */
   readonly terminating: boolean;

@@ -5,6 +5,7 @@
 // waits a moment (most likely it saw the same edit a little earlier or later, and then their contents are equal) and only if
 // they still differ claims an epoch of its own. Nobody polls, and two agents cannot take turns: none insists twice on the
 // same content.
+import { jitteredBackoff } from "../../src/shared/net/backoff.ts";
 
 export type PublishOutcome =
   | { readonly kind: "accepted" }
@@ -41,8 +42,7 @@ export type Step =
   | { readonly do: "await-token" };
 
 export const GRACE_MS = 3_000;
-const BACKOFF_FIRST_MS = 500;
-const BACKOFF_MAX_MS = 30_000;
+const UNREACHABLE = { firstMs: 500, maxMs: 30_000 };
 /** The longest pause that the edge may ask for. */
 const ASKED_MAX_MS = 300_000;
 
@@ -69,8 +69,7 @@ function afterSuperseded(memory: Memory, random: () => number): Step {
 }
 
 function afterUnreachable({ afterMs = 0 }: { readonly afterMs?: number }, memory: Memory, random: () => number): Step {
-  const range = Math.min(BACKOFF_FIRST_MS * 2 ** Math.min(memory.failures, 16), BACKOFF_MAX_MS);
   // Full jitter, on top of what was asked for: the edge comes back to everybody at once.
-  const wait = Math.round(Math.min(afterMs, ASKED_MAX_MS) + random() * range);
+  const wait = Math.round(Math.min(afterMs, ASKED_MAX_MS)) + jitteredBackoff(memory.failures, UNREACHABLE, random);
   return { do: "publish", afterMs: wait, memory: { ...memory, failures: memory.failures + 1 } };
 }

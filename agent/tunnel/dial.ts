@@ -1,6 +1,7 @@
 // Opens the WebSocket to one shard. The only place that knows its URL, its credentials and its masking.
 import { isIP } from "node:net";
 import { WebSocket } from "ws";
+import { unbracketed } from "../../src/shared/net/host-port.ts";
 import { MESSAGE_MAX } from "../../src/shared/wire/limits.ts";
 
 export interface DialTarget {
@@ -36,7 +37,7 @@ function needsNoMask(edge: URL): boolean {
 }
 
 function isLoopback(hostname: string): boolean {
-  const host = hostname.replace(/^\[|\]$/g, "");
+  const host = unbracketed(hostname);
   return host === "localhost" || host === "::1" || (isIP(host) === 4 && host.startsWith("127."));
 }
 

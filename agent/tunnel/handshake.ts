@@ -4,6 +4,7 @@
 import { type ClientRequest, type IncomingMessage, validateHeaderName, validateHeaderValue } from "node:http";
 import { connect, type Socket } from "node:net";
 import { WebSocket } from "ws";
+import { hostPort } from "../../src/shared/net/host-port.ts";
 import { WEBSOCKET_MESSAGE_MAX } from "../../src/shared/wire/limits.ts";
 import type { RequestHead } from "../../src/shared/wire/messages.ts";
 import { HEAD_BYTES, type Patience } from "./pools.ts";
@@ -110,8 +111,7 @@ export function shakeHands(
       request.end();
     },
   };
-  const host = address.includes(":") ? `[${address}]` : address;
-  const socket = new WebSocket(`ws://${host}:${port}/`, options);
+  const socket = new WebSocket(`ws://${hostPort(address, port)}/`, options);
   const fail = (stage: HandshakeFailure["stage"], reason: string): void =>
     once(() => {
       socket.terminate();

@@ -1,6 +1,7 @@
 // Kept connections to endpoints, one undici Pool for each address:port. A pool goes the moment its endpoint leaves the
 // plan or turns terminating: a reused connection that closes just then is a request that may have been sent.
 import { Pool } from "undici";
+import { hostPort } from "../../src/shared/net/host-port.ts";
 import {
   answerBeforeWriteError,
   connector,
@@ -36,7 +37,7 @@ export class Pools {
   }
 
   get(address: string, port: number): Pool {
-    const key = address.includes(":") ? `[${address}]:${port}` : `${address}:${port}`;
+    const key = hostPort(address, port);
     let pool = this.#pools.get(key);
     if (pool === undefined) {
       pool = new Pool(`http://${key}`, {

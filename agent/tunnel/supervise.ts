@@ -1,4 +1,5 @@
 // When to redial: a pure decision. Full jitter, for ever, except after a permanent refusal; then only a changed token helps.
+import { jitteredBackoff } from "../../src/shared/net/backoff.ts";
 import { CLOSE_REVOKED } from "../../src/shared/wire/limits.ts";
 
 /** How a connection, or the attempt to make one, ended. */
@@ -25,10 +26,9 @@ const STABLE_MS = 10_000;
  * that wait for this node are given up (5 s). Even where every connection breaks after a second, that is one dial in two.
  */
 const SERVED_MS = 1_000;
-const FIRST_MS = 500;
 /** So many in a row before the range grows: an edge that restarts is back within a second or two. */
 const QUICK = 3;
-const MOST_MS = 30_000;
+const REDIAL = { firstMs: 500, maxMs: 30_000 };
 
 /**
  * `failures`: consecutive ones before this. The first redials come within 0 to 500 ms each (a deploy of the Worker drops
@@ -39,6 +39,6 @@ export function redial(ended: Ended, failures: number, random: () => number): Re
   if (ended.permanent === true || ended.code === CLOSE_REVOKED || unauthorised) return { action: "refused" };
   const { connectedMs } = ended;
   const before = connectedMs >= STABLE_MS ? 0 : connectedMs >= SERVED_MS ? Math.min(failures, QUICK + 1) : failures;
-  const range = Math.min(FIRST_MS * 2 ** Math.min(Math.max(0, before + 1 - QUICK), 16), MOST_MS);
-  return { action: "wait", ms: Math.floor(random() * range), failures: before + 1 };
+  const ms = jitteredBackoff(Math.max(0, before + 1 - QUICK), REDIAL, random);
+  return { action: "wait", ms, failures: before + 1 };
 }

@@ -2,34 +2,31 @@
 // YAML and the edge's table once a second, stopped together. Decides nothing about traffic.
 import { createHash } from "node:crypto";
 import { once } from "node:events";
-import { createServer } from "node:net";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
-import { request } from "undici";
 import { ADMIN_LISTENER } from "../edge/http/forwarded.ts";
 import { formatPortRanges, without } from "../edge/routing/port-ranges.ts";
 import { type Api, createApi, type TableListener } from "../host/control-client.ts";
-import { Child } from "../host/child.ts";
+import { Child } from "../host/process/child.ts";
+import { canListen, choosePort } from "./admin-port.ts";
+import { askUrl } from "./ask-url.ts";
+import { missing, type Observed, type Place, type Readiness, readinessOf } from "./readiness.ts";
 import { type EdgeSettings, edgeEnvironment, edgeStartedSchema } from "./edge-settings.ts";
-import { createForwarder, type Forwarder } from "../host/proxy/listener-proxy.ts";
-import { freePort } from "../host/free-port.ts";
-import { Listeners } from "../host/listeners.ts";
-import type { Lock } from "../host/lock.ts";
-import { LogFile } from "../host/log-file.ts";
+import { createListenerProxy, type ListenerProxy } from "../host/proxy/listener-proxy.ts";
+import { Listeners } from "../host/listeners/listeners.ts";
+import type { Lock } from "../host/state/lock.ts";
+import { LogFile } from "../host/process/log-file.ts";
 import { Manifests, type Wanted } from "./manifests.ts";
-import { openFilesProblem } from "../host/open-files.ts";
+import { openFilesProblem } from "../host/process/open-files.ts";
 import { type AgentSettings, Processes } from "./processes.ts";
-import { randomToken } from "../host/random-token.ts";
+import { randomToken } from "../host/state/random-token.ts";
 import { createRunFolder, lockManifests, type RunFolder, seedManifests } from "./run-folder.ts";
-import { sparingly } from "../host/sparingly.ts";
+import { sparingly } from "../host/process/sparingly.ts";
 
 const CLUSTER = "home";
-const DEFAULT_PORT = 8787;
 const READY_WITHIN_MS = 60_000;
 /** What is waited for is told so often. */
 const WAITING_TOLD_MS = 10_000;
-/** A URL that is knocked at has so long to answer. */
-const KNOCK_MS = 5_000;
 
 /** What `--json` prints. */
 export interface Ready {
@@ -51,7 +48,7 @@ export class Emulation {
   readonly #processes: Processes;
   readonly #stopping = new AbortController();
   #edge: Child | undefined;
-  #forwarder: Forwarder | undefined;
+  #proxy: ListenerProxy | undefined;
   #listeners: Listeners | undefined;
   #lock: Lock | undefined;
   #table: TableListener[] = [];
@@ -87,14 +84,14 @@ export class Emulation {
     const runtime = await Promise.race([this.#startEdge(port, adminToken, secret), this.#processes.failed]);
     const log = new LogFile(this.#folder.log("proxy"));
     const few = sparingly(this.#say, log.path);
-    this.#forwarder = createForwarder(runtime, secret, {
+    this.#proxy = createListenerProxy(runtime, secret, {
       log: (line) => {
         log.note(line);
         few(line);
       },
     });
-    this.#listeners = new Listeners(this.#forwarder, this.#say);
-    const url = await this.#openApi(this.#forwarder, port);
+    this.#listeners = new Listeners(this.#proxy, this.#say);
+    const url = await this.#openApi(this.#proxy, port);
     const api = createApi(url, adminToken);
     const agents: AgentSettings = {
       edge: url,
@@ -121,7 +118,7 @@ export class Emulation {
   async stop(): Promise<void> {
     this.#stopping.abort();
     this.#listeners?.close();
-    await Promise.all([this.#processes.stop(), this.#edge?.stop(), this.#forwarder?.close()]);
+    await Promise.all([this.#processes.stop(), this.#edge?.stop(), this.#proxy?.close()]);
     this.#lock?.release();
     this.#folder.remove();
   }
@@ -170,8 +167,8 @@ export class Emulation {
   }
 
   /** The admin host, for API and tunnels: a port like the listeners', but always open. */
-  async #openApi(forwarder: Forwarder, port: number): Promise<string> {
-    const server = forwarder.server(ADMIN_LISTENER, port);
+  async #openApi(proxy: ListenerProxy, port: number): Promise<string> {
+    const server = proxy.server(ADMIN_LISTENER);
     this.#stopping.signal.addEventListener("abort", () => {
       server.close();
       server.closeAllConnections();
@@ -184,7 +181,7 @@ export class Emulation {
         cause,
       });
     }
-    // As listeners.ts has it: what cannot be accepted is its client's trouble.
+    // As listeners/listeners.ts has it: what cannot be accepted is its client's trouble.
     server.on("error", () => {});
     return `http://127.0.0.1:${port}`;
   }
@@ -213,28 +210,28 @@ export class Emulation {
     }
   }
 
-  /** What is not ready yet, and what is but will not serve. A busy machine is no failure: what the API does not tell is waited for. */
-  async #look(api: Api, wanted: Wanted): Promise<{ urls: string[]; waiting: string[]; notes: string[] }> {
-    const waiting: string[] = [];
-    const notes: string[] = [];
+  async #look(api: Api, { nodes }: Wanted): Promise<Readiness & { urls: string[] }> {
+    const connected = await this.#connected(api);
+    const places = this.#places();
+    const urls = places.map(({ url }) => url);
+    const waiting = missing({ nodes: nodes.map(({ name }) => name), connected, places });
+    if (waiting.length > 0) return { urls, waiting, notes: [] };
+    const answers = await Promise.all(
+      places.map(
+        async ({ url, unavailable }) =>
+          [url, unavailable === undefined ? await askUrl(url) : { refuses: unavailable }] as const,
+      ),
+    );
+    return { urls, ...readinessOf(new Map(answers)) };
+  }
+
+  async #connected(api: Api): Promise<Observed["connected"]> {
     try {
       await this.#openListeners(api);
-      const connected = await api.connectedNodes(CLUSTER);
-      for (const { name } of wanted.nodes) if (!connected.has(name)) waiting.push(`node ${name}`);
+      return await api.connectedNodes(CLUSTER);
     } catch (error) {
-      waiting.push(`the edge's API (${error instanceof Error ? error.message : String(error)})`);
+      return { problem: error instanceof Error ? error.message : String(error) };
     }
-    const places = this.#places();
-    if (places.length === 0) waiting.push("a Service of class postern.dev/edge");
-    if (waiting.length === 0)
-      await Promise.all(
-        places.map(async ({ url, unavailable }) => {
-          const { problem, refuses }: Knock = unavailable === undefined ? await knock(url) : { refuses: unavailable };
-          if (problem !== undefined) waiting.push(`${url} (${problem})`);
-          if (refuses !== undefined) notes.push(`${url} does not serve this machine: ${refuses}`);
-        }),
-      );
-    return { urls: places.map(({ url }) => url), waiting: waiting.sort(), notes: notes.sort() };
   }
 
   async #follow(api: Api, agents: AgentSettings, files: Manifests): Promise<void> {
@@ -263,60 +260,13 @@ export class Emulation {
     if (!this.#stopping.signal.aborted) await this.#listeners?.reconcile(new Set(this.#table.map(({ port }) => port)));
   }
 
-  #places(): { url: string; unavailable: string | undefined }[] {
+  #places(): Place[] {
     return this.#table.flatMap(({ hostname, port, unavailable }) => {
       const at = this.#listeners?.at(port);
-      return at === undefined ? [] : [{ url: `http://${hostname}${at === 80 ? "" : `:${at}`}/`, unavailable }];
+      const url = `http://${hostname}${at === 80 ? "" : `:${at}`}/`;
+      return at === undefined ? [] : [unavailable === undefined ? { url } : { url, unavailable }];
     });
   }
-}
-
-interface Knock {
-  /** Why it does not serve yet. */
-  readonly problem?: string;
-  /** What the edge says instead of an endpoint's answer, and will go on to say. */
-  readonly refuses?: string;
-}
-
-async function knock(url: string): Promise<Knock> {
-  const { host, port } = new URL(url);
-  try {
-    // Not every resolver knows *.localhost, so it is dialled by address.
-    const { statusCode, headers, body } = await request(`http://127.0.0.1:${port || 80}/`, {
-      headers: { host },
-      signal: AbortSignal.timeout(KNOCK_MS),
-    });
-    const reason = headers["x-postern-reason"];
-    if (typeof reason !== "string") {
-      // Perhaps a stream without end. Ended early it says so, which is nobody's error here.
-      body.on("error", () => {}).destroy();
-      return {};
-    }
-    const said = `${statusCode} ${(await body.text()).slice(0, 200).trim()}`;
-    return reason === "source-refused" ? { refuses: said } : { problem: said };
-  } catch (error) {
-    return { problem: error instanceof Error ? error.message : String(error) };
-  }
-}
-
-async function choosePort(asked: number | undefined): Promise<number> {
-  if (asked !== undefined) {
-    if (await canListen(asked, "127.0.0.1")) return asked;
-    throw new Error(`Port ${asked} is in use by another program: give --port another one.`);
-  }
-  return (await canListen(DEFAULT_PORT, "127.0.0.1")) ? DEFAULT_PORT : await freePort();
-}
-
-async function canListen(port: number, address: string): Promise<boolean> {
-  const server = createServer().listen(port, address);
-  try {
-    await once(server, "listening");
-  } catch {
-    return false;
-  }
-  server.close();
-  await once(server, "close");
-  return true;
 }
 
 function count(n: number, what: string): string {

@@ -1,7 +1,7 @@
 // The agents and demo pods that run because the YAML lists them. Starts what is new in it, stops what left it; one that
 // its user killed stays dead, which is what killing it is for. Says each change in plain words.
 import { isDeepStrictEqual } from "node:util";
-import { Child } from "../host/child.ts";
+import { Child } from "../host/process/child.ts";
 import type { Wanted, WantedNode, WantedPod } from "./manifests.ts";
 import type { RunFolder } from "./run-folder.ts";
 

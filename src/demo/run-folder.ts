@@ -16,7 +16,7 @@ import {
 } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { holderOf, Lock } from "../host/lock.ts";
+import { holderOf, Lock } from "../host/state/lock.ts";
 
 /** Others are done with making their folder sooner. */
 const MAKING_MS = 10_000;

@@ -5,7 +5,7 @@
 // - its inspector, which `wrangler dev` cannot do without. Measured with a Worker that passes requests through, 1 KiB
 //   answers, 16 connections: 853 requests a second without, 646 with (1 MiB answers: no difference);
 // - its reloading proxy, a second workerd in front: it rewrites HTML, loses Content-Length, holds on to bodies of 400s
-//   and to requests whose client has left. The runtime behind it is told to the supervisor, whose forwarder dials that.
+//   and to requests whose client has left. The runtime behind it is told to the supervisor, whose listener proxy dials that.
 // None of this says anything of production's speed: `npm run bench` measures that.
 import { fileURLToPath } from "node:url";
 import { inspect } from "node:util";

@@ -1,15 +1,16 @@
 // The Worker's bindings and settings. wrangler.toml sets production's; `npm start` and the tests set their own.
-import type { ClusterObject } from "./cluster/cluster-object.ts";
-import type { GatewayObject } from "./directory/gateway-object.ts";
-import type { TunnelObject } from "./tunnel/tunnel-object.ts";
+// The objects are known by their contracts, not by their classes: who holds a stub can call no more than was promised.
+import type { ClusterRpc, GatewayRpc, TunnelRpc } from "./rpc/contract.ts";
+
+type Namespace<Contract> = DurableObjectNamespace<Contract & Rpc.DurableObjectBranded>;
 
 export interface Env {
-  readonly GATEWAY: DurableObjectNamespace<GatewayObject>;
-  readonly CLUSTER: DurableObjectNamespace<ClusterObject>;
-  readonly TUNNEL: DurableObjectNamespace<TunnelObject>;
+  readonly GATEWAY: Namespace<GatewayRpc>;
+  readonly CLUSTER: Namespace<ClusterRpc>;
+  readonly TUNNEL: Namespace<TunnelRpc>;
   /** Suffix of default hostnames, such as apps.example.com; locally "localhost". */
   readonly EDGE_DOMAIN: string;
-  /** The one host (with port, if not the scheme's own) that serves API, tunnel and console. */
+  /** The one host (with port, if not the scheme's own) that serves the control API and the tunnels. */
   readonly ADMIN_HOST: string;
   /** Hex SHA-256 of the admin's bearer token; a secret in production. */
   readonly ADMIN_TOKEN_SHA256: string;

@@ -1,42 +1,35 @@
 // The edge as a service of this machine: workerd, the admin host, and the listener ports of all clusters. Owns the state folder,
 // alone: it is locked before anything is written, and the admin port is open before workerd's configuration is.
-// workerd is started again when it ends; requests wait for that, and none is lost that may be sent twice.
+// Requests wait while workerd is started again, and none is lost that may be sent twice.
 // Survives a restart: the state folder (clusters, tokens, tables, the admin's token, logs). Sockets do not.
 import { createHash } from "node:crypto";
 import { once } from "node:events";
 import type { Server } from "node:http";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
-import { request } from "undici";
-import { ADMIN_LISTENER, FORWARDED } from "../edge/http/forwarded.ts";
+import { ADMIN_LISTENER } from "../edge/http/forwarded.ts";
 import { formatPortRanges, inRanges, without } from "../edge/routing/port-ranges.ts";
 import { type Api, createApi } from "./control-client.ts";
-import { Child } from "./child.ts";
-import { createForwarder, type Forwarder } from "./proxy/listener-proxy.ts";
-import { freePort } from "./free-port.ts";
-import { Listeners } from "./listeners.ts";
-import type { Lock } from "./lock.ts";
-import { LogFile } from "./log-file.ts";
-import { openFilesProblem } from "./open-files.ts";
-import { randomToken } from "./random-token.ts";
-import { sparingly } from "./sparingly.ts";
-import { chooseListeners, type ListenerRules, PORTS_MOST, PORTS_MOST_OF_CLUSTER } from "./listener-choice.ts";
+import { createListenerProxy, type ListenerProxy } from "./proxy/listener-proxy.ts";
+import { freePort } from "./process/free-port.ts";
+import { Listeners } from "./listeners/listeners.ts";
+import type { Lock } from "./state/lock.ts";
+import { LogFile } from "./process/log-file.ts";
+import { openFilesProblem } from "./process/open-files.ts";
+import { randomToken } from "./state/random-token.ts";
+import { sparingly } from "./process/sparingly.ts";
+import { chooseListeners, type ListenerRules, PORTS_MOST, PORTS_MOST_OF_CLUSTER } from "./listeners/listener-choice.ts";
 import type { Options } from "./options.ts";
-import { adminToken, keepFile, openStateFolder } from "./state-folder.ts";
-import { trustedProxies } from "./trusted-proxies.ts";
-import type { WorkerdSettings } from "./workerd.ts";
+import { adminToken, openStateFolder } from "./state/state-folder.ts";
+import { trustedProxies } from "./proxy/trusted-proxies.ts";
+import { type BuiltWorker, builtWorker } from "./workerd/built-worker.ts";
+import { workerdConfig, type WorkerdSettings } from "./workerd/configuration.ts";
+import { Workerd } from "./workerd/supervisor.ts";
+import { byTopic } from "./process/by-topic.ts";
 
-const UP_WITHIN_MS = 30_000;
 /** How long requests wait for workerd to be back. */
 const PATIENCE_MS = 20_000;
 const FOLLOW_MS = 500;
-/** Ended sooner than that, it is not started again at once. */
-const HEALTHY_MS = 5_000;
-/** workerd may take so long to say that it serves. */
-const HEALTH_ANSWER_MS = 5_000;
-/** What is found at every look is told again so often; and something new of the same topic. */
-const SAME_AGAIN_MS = 3_600_000;
-const NEWS_AGAIN_MS = 60_000;
 
 export class Edge {
   readonly #options: Options;
@@ -51,15 +44,12 @@ export class Edge {
   readonly #secret = randomToken();
   /** Cluster → its ports as last read: one whose table cannot be read keeps them. */
   #wanted: ReadonlyMap<string, ReadonlySet<number>> = new Map();
-  /** Topic → what was said of it last. */
-  readonly #told = new Map<string, { readonly words: string; readonly at: number }>();
+  /** Says what is found at every look, but not at every look. */
+  readonly #tell: (topic: string, words: string) => void;
   #lock: Lock | undefined;
-  /** What workerd reads at its start; written anew before each. */
-  #files: Readonly<Record<string, string>> = {};
-  #workerd: Child | undefined;
-  #serving = false;
-  #kept: Promise<void> | undefined;
-  #forwarder: Forwarder | undefined;
+  #built: Promise<BuiltWorker> | undefined;
+  #workerd: Workerd | undefined;
+  #proxy: ListenerProxy | undefined;
   #listeners: Listeners | undefined;
 
   constructor(options: Options, say: (line: string) => void) {
@@ -73,6 +63,7 @@ export class Edge {
     this.#terminal = say;
     this.#say = logged(say);
     this.#few = logged(sparingly(say, this.#log.path));
+    this.#tell = byTopic(this.#few);
     const { listenerPorts, port } = options;
     this.#rules = {
       offered: without(listenerPorts ?? [[1, 65_535]], port),
@@ -100,42 +91,51 @@ export class Edge {
       this.#say(
         "Port 443 is listed, and stays closed: nothing here ends TLS. Put a TLS proxy before the edge (see --help).",
       );
-    const runtime = `http://127.0.0.1:${await freePort()}`;
-    this.#forwarder = createForwarder(new URL(runtime), this.#secret, {
+    const runtime = new URL(`http://127.0.0.1:${await freePort()}`);
+    this.#proxy = createListenerProxy(runtime, this.#secret, {
       refuse,
       patienceMs: PATIENCE_MS,
       trustedProxies: trustedProxies(proxies),
       log: this.#few,
     });
-    this.#listeners = new Listeners(this.#forwarder, this.#few, {
+    this.#listeners = new Listeners(this.#proxy, this.#few, {
       hosts: addresses,
       mayStandIn: (at) => inRanges(this.#rules.offered, at),
     });
     // Before anything is written: whoever has the port is told before a file is touched. What asks already waits.
     const up = Promise.withResolvers<void>();
-    this.#forwarder.pause(up.promise);
-    for (const address of addresses) await this.#openAdmin(this.#forwarder, address, port);
-    this.#say("building the Worker");
-    // Loaded late: a bundler and wrangler take seconds, for which no refusal should wait.
-    const { bundleWorker, workerdConfig } = await import("./workerd.ts");
-    this.#files = {
-      "postern.js": await bundleWorker(),
-      "workerd.capnp": workerdConfig("postern.js", this.#settings(new URL(runtime).host, token)),
-    };
+    this.#proxy.pause(up.promise);
+    for (const address of addresses) await this.#openAdmin(this.#proxy, address, port);
+    this.#built = builtWorker(join(state, "worker.json"), {
+      log: this.#logPath("build"),
+      building: () => this.#say("building the Worker, which is kept for the next start"),
+      signal: this.#stopping.signal,
+    });
+    const { declared, module } = await this.#built;
     this.#say(`starting workerd; its log is ${this.#logPath("workerd")}, this program's ${this.#log.path}`);
-    this.#startWorkerd();
-    await this.#untilServing(runtime);
+    this.#workerd = new Workerd({
+      folder: state,
+      log: this.#logPath("workerd"),
+      url: runtime,
+      secret: this.#secret,
+      say: this.#say,
+      relay: sparingly(this.#terminal, this.#logPath("workerd")),
+      away: (up) => this.#proxy?.pause(up),
+    });
+    await this.#workerd.start({
+      "postern.js": module,
+      "workerd.capnp": workerdConfig("postern.js", declared, this.#settings(runtime.host, token)),
+    });
     up.resolve();
-    this.#kept = this.#keepUp(runtime);
     const api = createApi(this.#ownUrl, token);
     await this.#reconcile(api);
     void this.#follow(api);
     return api;
   }
 
-  /** workerd anew, as after an upgrade; requests wait. Nothing while it is starting anyway. */
+  /** workerd anew, of the same files; requests wait. Nothing while it is starting anyway. */
   restart(): void {
-    if (this.#serving) this.#workerd?.kill();
+    this.#workerd?.restart();
   }
 
   /** When it resolves, nothing runs, and nothing will be started. */
@@ -146,8 +146,9 @@ export class Edge {
       server.close();
       server.closeAllConnections();
     }
-    await Promise.all([this.#workerd?.stop(), this.#forwarder?.close()]);
-    await this.#kept;
+    // What start() throws, its caller hears.
+    const built = this.#built?.catch(() => {});
+    await Promise.all([built, this.#workerd?.stop(), this.#proxy?.close()]);
     this.#log.close();
     this.#lock?.release();
   }
@@ -163,7 +164,7 @@ export class Edge {
     return `http://${address.includes(":") ? `[${address}]` : address}:${port}`;
   }
 
-  #logPath(of: "edge" | "workerd"): string {
+  #logPath(of: "edge" | "workerd" | "build"): string {
     return join(this.#options.state, "logs", `${of}.log`);
   }
 
@@ -189,76 +190,8 @@ export class Edge {
     };
   }
 
-  #startWorkerd(): void {
-    const { state } = this.#options;
-    if (this.#stopping.signal.aborted) throw new Error("stopped while it started");
-    for (const [name, text] of Object.entries(this.#files)) keepFile(join(state, name), text);
-    const few = sparingly(this.#terminal, this.#logPath("workerd"));
-    this.#workerd = new Child({
-      name: "workerd",
-      script: "src/host/run-workerd.ts",
-      args: [join(state, "workerd.capnp")],
-      log: this.#logPath("workerd"),
-      onLine: (line, on) => on === "stderr" && few(`workerd says: ${line}`),
-    });
-  }
-
-  /** Started again for as long as we run. */
-  async #keepUp(runtime: string): Promise<void> {
-    this.#serving = true;
-    for (;;) {
-      const begun = performance.now();
-      const how = await this.#workerd?.exited;
-      this.#serving = false;
-      if (this.#stopping.signal.aborted) return;
-      this.#say(
-        `workerd ${how}: starting it again. Its last lines (more in ${this.#logPath("workerd")}):\n${this.#workerd?.lastLines()}`,
-      );
-      const tooFewFiles = openFilesProblem();
-      if (tooFewFiles !== undefined) this.#say(tooFewFiles);
-      const up = Promise.withResolvers<void>();
-      this.#forwarder?.pause(up.promise);
-      if (performance.now() - begun < HEALTHY_MS) await this.#wait(1_000);
-      try {
-        this.#startWorkerd();
-        await this.#untilServing(runtime);
-        this.#serving = true;
-        this.#say("workerd serves again");
-      } catch (error) {
-        if (this.#stopping.signal.aborted) return;
-        this.#say(String(error));
-        // One that is there and does not serve makes room for the next.
-        this.#workerd?.kill();
-      }
-      up.resolve();
-    }
-  }
-
-  async #untilServing(runtime: string): Promise<void> {
-    const deadline = performance.now() + UP_WITHIN_MS;
-    while (!(await this.#serves(runtime))) {
-      if (this.#stopping.signal.aborted) return;
-      if (this.#workerd?.ended === true || performance.now() > deadline)
-        throw new Error(`workerd does not serve. Its last lines:\n${this.#workerd?.lastLines()}`);
-      await this.#wait(20);
-    }
-  }
-
-  async #serves(runtime: string): Promise<boolean> {
-    try {
-      const { statusCode, body } = await request(`${runtime}/healthz`, {
-        headers: { [FORWARDED.secret]: this.#secret, [FORWARDED.port]: ADMIN_LISTENER },
-        signal: AbortSignal.timeout(HEALTH_ANSWER_MS),
-      });
-      await body.dump();
-      return statusCode === 200;
-    } catch {
-      return false;
-    }
-  }
-
-  async #openAdmin(forwarder: Forwarder, address: string, port: number): Promise<void> {
-    const server = forwarder.server(ADMIN_LISTENER, port);
+  async #openAdmin(proxy: ListenerProxy, address: string, port: number): Promise<void> {
+    const server = proxy.server(ADMIN_LISTENER);
     server.listen(port, address);
     try {
       await once(server, "listening");
@@ -272,7 +205,7 @@ export class Edge {
         { cause },
       );
     }
-    // As listeners.ts has it: what cannot be accepted is its client's trouble.
+    // As listeners/listeners.ts has it: what cannot be accepted is its client's trouble.
     server.on("error", () => {});
     this.#admin.push(server);
   }
@@ -284,8 +217,8 @@ export class Edge {
       try {
         await this.#reconcile(api);
       } catch (error) {
-        // It is repeated; if workerd ended, keepUp says so.
-        if (this.#serving)
+        // It is repeated; if workerd ended, its supervisor says so.
+        if (this.#workerd?.serving === true)
           this.#tell("clusters", `The clusters' tables cannot be read, so ports stay as they are: ${String(error)}`);
       }
     }
@@ -318,15 +251,6 @@ export class Edge {
         `Of cluster ${cluster}, ${words} are not opened. Which ports may be is yours to say: --listener-ports 80,8000-8999`,
       );
     if (!this.#stopping.signal.aborted) await this.#listeners?.reconcile(ports);
-  }
-
-  /** Says `words`, unless that was said within the hour, or something else of the same topic within the minute. */
-  #tell(topic: string, words: string): void {
-    const last = this.#told.get(topic);
-    const now = performance.now();
-    if (last !== undefined && now - last.at < (last.words === words ? SAME_AGAIN_MS : NEWS_AGAIN_MS)) return;
-    this.#told.set(topic, { words, at: now });
-    this.#few(words);
   }
 
   /** Less where the edge stops meanwhile. */

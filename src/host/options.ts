@@ -3,8 +3,8 @@ import { isIP } from "node:net";
 import { resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { type PortRanges, parsePortRanges, without } from "../edge/routing/port-ranges.ts";
-import { PORTS_MOST, PORTS_MOST_OF_CLUSTER } from "./listener-choice.ts";
-import { parseNetwork } from "./trusted-proxies.ts";
+import { PORTS_MOST, PORTS_MOST_OF_CLUSTER } from "./listeners/listener-choice.ts";
+import { parseNetwork } from "./proxy/trusted-proxies.ts";
 
 export interface Options {
   /** Suffix of default hostnames. */

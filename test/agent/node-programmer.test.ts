@@ -16,6 +16,7 @@ const rules = {
   clusterDomain: "cluster.local",
   ignoreExcludeLabel: false,
   endpointAlgorithms: [],
+  nodePorts: true,
 };
 const web = (...addresses: string[]): Observed =>
   observe(

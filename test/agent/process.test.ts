@@ -11,7 +11,7 @@ import { buffer, text } from "node:stream/consumers";
 import { gunzipSync } from "node:zlib";
 import { afterEach, beforeEach, expect, it, vi } from "vitest";
 import { stringify } from "yaml";
-import { freePort } from "../../src/host/free-port.ts";
+import { freePort } from "../../src/host/process/free-port.ts";
 import type { Snapshot } from "../../src/shared/model/snapshot.ts";
 import { endpoint, node, service, slice, type Written } from "./source/objects.ts";
 

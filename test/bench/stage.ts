@@ -6,8 +6,9 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
-import { bundleWorker, workerdConfig } from "../../src/host/workerd.ts";
-import { workerdBinary } from "../../src/host/workerd-binary.ts";
+import { builtWorker } from "../../src/host/workerd/built-worker.ts";
+import { type Declared, workerdConfig } from "../../src/host/workerd/configuration.ts";
+import { workerdBinary } from "../../src/host/workerd/binary.ts";
 
 const root = new URL("../..", import.meta.url).pathname;
 
@@ -54,13 +55,13 @@ export async function startStage(options: StageOptions): Promise<Stage> {
     // The Host that the API answers to: agents may reach it over the link alone.
     const admin = `127.0.0.1:${options.link === undefined ? ports.postern : ports.link}`;
     const adminToken = randomBytes(32).toString("base64url");
-    const bareScript = await writeWorkers(folder);
+    const { bareScript, declared } = await writeWorkers(folder);
     mkdirSync(join(folder, "state"));
     const bareProcess = startWorkerd(folder, "bare", bareConfig(bareScript, ports));
     const edgeProcess = startWorkerd(
       folder,
       "postern",
-      workerdConfig("postern.js", {
+      workerdConfig("postern.js", declared, {
         listen: `127.0.0.1:${ports.postern}`,
         storage: join(folder, "state"),
         loopback: true,
@@ -132,18 +133,19 @@ function startNginx(folder: string, port: number): ChildProcess {
   return spawn("nginx", ["-c", config, "-p", folder], { stdio: ["ignore", "ignore", "inherit"] });
 }
 
-async function writeWorkers(folder: string): Promise<string> {
-  const bare = join(folder, "bare.js");
+async function writeWorkers(folder: string): Promise<{ bareScript: string; declared: Declared }> {
+  const bareScript = join(folder, "bare.js");
   writeFileSync(
-    bare,
+    bareScript,
     `export default { fetch(request, env) {
        const url = new URL(request.url);
        url.host = env.BACKEND;
        return fetch(new Request(url, request), { redirect: "manual" });
      } };`,
   );
-  writeFileSync(join(folder, "postern.js"), await bundleWorker());
-  return bare;
+  const { declared, module } = await builtWorker(join(folder, "worker.json"), { log: join(folder, "build.log") });
+  writeFileSync(join(folder, "postern.js"), module);
+  return { bareScript, declared };
 }
 
 function startWorkerd(folder: string, name: string, config: string, inspector?: number): ChildProcess {

@@ -9,7 +9,7 @@ import { createInterface } from "node:readline";
 import { setTimeout as delay } from "node:timers/promises";
 import { request } from "undici";
 import { z } from "zod";
-import { freePort } from "../../src/host/free-port.ts";
+import { freePort } from "../../src/host/process/free-port.ts";
 import { commandOf, descendants, isAlive } from "../e2e/emulation.ts";
 import { type Place, Wire } from "./wire.ts";
 
@@ -324,10 +324,9 @@ export async function startEdge(
 /** `npm run edge` execs node: npm's one child is the program. */
 function supervisorOf(npm: ChildProcess): number {
   const pids = descendants(npm.pid as number);
-  return (
-    pids.find((pid) => /src\/local\/serve\/main/.test(commandOf(pid)) && !/^(npm|sh) /.test(commandOf(pid))) ??
-    (pids[0] as number)
-  );
+  const pid = pids.find((pid) => /^\S*node src\/host\/main\.ts /.test(commandOf(pid)));
+  if (pid === undefined) throw new Error(`no src/host/main.ts among ${pids.map(commandOf).join(", ")}`);
+  return pid;
 }
 
 async function allAnswer(doors: readonly Door[], withinMs: number): Promise<string | undefined> {

@@ -13,7 +13,7 @@ import { request } from "undici";
 import { afterAll, beforeAll, expect, it, vi } from "vitest";
 import { parseAllDocuments } from "yaml";
 import { z } from "zod";
-import { freePort } from "../../src/host/free-port.ts";
+import { freePort } from "../../src/host/process/free-port.ts";
 import { commandOf, descendants, isAlive } from "./emulation.ts";
 
 const root = new URL("../..", import.meta.url).pathname;
@@ -62,6 +62,13 @@ async function stopEdge(): Promise<void> {
   edge.kill("SIGTERM");
   await once(edge, "exit");
   await until(() => !pids.some(isAlive));
+}
+
+/** `npm run edge` execs node: the process that serves, a child of npm's. */
+function supervisor(): number {
+  const pid = descendants(edge.pid as number).find((pid) => /^\S*node src\/host\/main\.ts /.test(commandOf(pid)));
+  if (pid === undefined) throw new Error("npm run edge has no process that runs src/host/main.ts");
+  return pid;
 }
 
 const until = (met: () => boolean | Promise<boolean>) => vi.waitUntil(met, { timeout: 30_000, interval: 50 });
@@ -206,10 +213,9 @@ it("refuses a second edge on its state, which changes nothing; and workerd comes
   }
   expect(readFileSync(config, "utf8")).toBe(before);
   writeFileSync(config, "spoilt");
-  const main = descendants(edge.pid as number).find((pid) => commandOf(pid).includes("serve/main.ts"));
   const starts = () => said.filter((line) => line === "workerd serves again").length;
   const sofar = starts();
-  process.kill(main ?? 0, "SIGHUP");
+  process.kill(supervisor(), "SIGHUP");
   await until(() => starts() > sofar);
   expect(await ask()).toBe("pod");
   expect(readFileSync(config, "utf8")).toBe(before);

@@ -2,14 +2,15 @@
 // Used by NodePort connections (executor.ts) and by tunnel streams (agent/tunnel) alike, so that both count into the same
 // requests in flight and failures. Dials nothing itself. Survives every plan change; lost at restart.
 import type { Balancer } from "../../../src/shared/balance/balancer.ts";
-import { hash32 } from "../../../src/shared/balance/hash.ts";
+import { clientHash } from "../../../src/shared/balance/hash.ts";
+import { SourceHash } from "../../../src/shared/balance/source-hash.ts";
 import type { ForwardingPlan, PlanEndpoint, PlanPort, PlanService } from "../../plan/plan.ts";
+import { hostPort } from "../../../src/shared/net/host-port.ts";
 import { compileRanges } from "../../../src/shared/net/ranges.ts";
 import { Affinity } from "./affinity.ts";
 import { createEndpointBalancer } from "./balance/index.ts";
 import { Random } from "./balance/random.ts";
-import { SourceHash } from "./balance/source-hash.ts";
-import { EJECT_AFTER, isBroken } from "./ejection.ts";
+import { ENDPOINT_RULES, isBroken } from "./ejection.ts";
 import { Endpoint, type EndpointState } from "./endpoint.ts";
 
 export type { EndpointState } from "./endpoint.ts";
@@ -123,7 +124,7 @@ export class Backends {
           .filter(({ failures }) => isBroken(failures))
           .map(({ address, port, failures }) => ({
             endpoint: `${service} ${hostPort(address, port)}`,
-            reason: `failed ${EJECT_AFTER} times in a row or more, the last: ${failures.why}`,
+            reason: `failed ${ENDPOINT_RULES.failures} times in a row or more, the last: ${failures.why}`,
           })),
       )
       .sort((a, b) => (a.endpoint < b.endpoint ? -1 : 1));
@@ -179,7 +180,7 @@ class ServicePort implements Backend {
   }
 
   *order(client: string, now: number): Iterable<EndpointState> {
-    const context = { now, random: this.#random, client: client === "" ? 0 : hash32(client) };
+    const context = { now, random: this.#random, client: clientHash(client) };
     // Balancers never see health: they are given who is available; the ejected come after all others.
     const ejected = this.endpoints.filter((endpoint) => endpoint.isEjected(now));
     const available =
@@ -205,11 +206,6 @@ function* keptFirst<E>(kept: E | undefined, order: Iterable<E>, ejected: readonl
   if (kept !== undefined) yield kept;
   for (const endpoint of order) if (endpoint !== kept) yield endpoint;
   yield* ejected;
-}
-
-/** "10.1.2.3:80", "[fd00::1]:80" */
-export function hostPort(address: string, port: number): string {
-  return address.includes(":") ? `[${address}]:${port}` : `${address}:${port}`;
 }
 
 const portId = (service: string, port: number): string => `${service}:${port}`;

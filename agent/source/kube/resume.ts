@@ -1,6 +1,7 @@
 // What to do after a list or a watch has ended. Pure: it takes how that ended and how often it failed, and returns the next step.
 // A watch resumes from the last version it heard of, which costs the API server nothing; a new list is for when that is not
 // possible (the version is too old) or not safe (what came could not be read, so something may have been missed).
+import { type Backoff, jitteredBackoff } from "../../../src/shared/net/backoff.ts";
 import { type Answer, describe } from "../../kube/api.ts";
 
 export type Ending =
@@ -21,10 +22,6 @@ export interface Step {
   readonly problem: string | undefined;
 }
 
-export interface Backoff {
-  readonly firstMs: number;
-  readonly maxMs: number;
-}
 export const backoff: Backoff = { firstMs: 250, maxMs: 30_000 };
 /** One lost connection is daily life (an API server restarts); said only where it goes on. */
 const SAID_FROM = 3;
@@ -79,13 +76,12 @@ function failed(
   problem: string,
   saidFrom: number,
   random: () => number,
-  { firstMs, maxMs }: Backoff,
+  times: Backoff,
 ): Step {
-  const range = Math.min(firstMs * 2 ** Math.min(failures, 16), maxMs);
   const count = failures + 1;
   return {
     do: next,
-    afterMs: Math.round(random() * range),
+    afterMs: jitteredBackoff(failures, times, random),
     failures: count,
     problem: count > saidFrom ? problem : undefined,
   };

@@ -13,7 +13,7 @@ import type {
   SnapshotGeneration,
 } from "../../shared/model/snapshot.ts";
 import { clusterNodes } from "./nodes.ts";
-import { ClusterStore, clusterMigrations } from "./store.ts";
+import { ClusterStore, clusterMigrations, type Compiled } from "./store.ts";
 import type {
   ClusterNodes,
   ClusterRecord,
@@ -32,6 +32,7 @@ import { Shards } from "./shards.ts";
 import { compareGenerations, readInSlices } from "./snapshot-input.ts";
 import { type MintedSecret, hashSecret, mint } from "./token.ts";
 import { Tokens, unknownCode } from "./tokens.ts";
+import { GATEWAY_NAME } from "../rpc/names.ts";
 import { within } from "../rpc/within.ts";
 
 /** Publications that may wait for each other; each holds a snapshot in memory. */
@@ -279,14 +280,17 @@ export class ClusterObject extends DurableObject<Env> implements ClusterRpc {
     snapshot: Snapshot,
     fresh?: { text: string; generation: SnapshotGeneration },
   ): Promise<boolean> {
-    const gateway = this.env.GATEWAY.get(this.env.GATEWAY.idFromName("gateway"));
+    const gateway = this.env.GATEWAY.getByName(GATEWAY_NAME);
     const compiled = await prepare(snapshot, {
       cluster: name,
       edgeDomain: this.env.EDGE_DOMAIN,
       dial: dialRules(this.env),
       listeners: this.#listeners(),
       assigned: this.#store.compiled().assigned,
-      claim: (hostnames) => within(GATEWAY_TIMEOUT_MS, gateway.claim(name, hostnames)).catch(() => undefined),
+      claim: async (hostnames) => {
+        await othersFirst();
+        return await within(GATEWAY_TIMEOUT_MS, gateway.claim(name, hostnames)).catch(() => undefined);
+      },
     });
     if (compiled === undefined) return false;
     await othersFirst();
@@ -298,15 +302,21 @@ export class ClusterObject extends DurableObject<Env> implements ClusterRpc {
         return [key, { hostnames: hostnames[key] ?? [], conditions: conditions[key] ?? [] }];
       }),
     );
+    // Megabytes each: the transaction only writes them.
+    const compiledText = JSON.stringify({ services, assigned } satisfies Compiled);
+    await othersFirst();
+    const tableText = JSON.stringify(table);
+    await othersFirst();
     this.ctx.storage.transactionSync(() => {
       if (fresh !== undefined) {
         this.#store.setSnapshotText(fresh.text);
         this.#store.setSnapshotGeneration(fresh.generation);
       }
-      this.#store.setCompiled({ services, assigned });
+      this.#store.setCompiled(compiledText);
       this.#store.setSettings(this.#settings());
-      this.#store.setTable(table, Date.now());
+      this.#store.setTable(tableText, Date.now());
     });
+    await othersFirst();
     const after = this.#store.table();
     if (after !== undefined) this.#prober.follow(before, after);
     await this.#deliver();

@@ -1,24 +1,25 @@
 // The ClusterObject's word to its TunnelObjects: push the table, close sockets of withdrawn tokens, ask for nodes. What a shard
 // did not confirm stays in SQLite and is repeated by the owner's alarm until it does.
 // Speaks only to shards that an agent has dialled: a call would create the others in vain.
+import { backoff } from "../../shared/net/backoff.ts";
 import type { RoutingTable } from "../routing/table.ts";
 import type { ClusterStore } from "./store.ts";
+import type { Env } from "../env.ts";
 import type { TunnelNode } from "../rpc/contract.ts";
-import type { TunnelObject } from "../tunnel/tunnel-object.ts";
+import { tunnelName } from "../rpc/names.ts";
 import { within } from "../rpc/within.ts";
 
 const TIMEOUT_MS = 3_000;
-const RETRY_MS = 1_000;
-const RETRY_MAX_MS = 60_000;
+const RETRY = { firstMs: 1_000, maxMs: 60_000 };
 /** A dial that was authorised just before its token was withdrawn has arrived by then, and is closed as well. */
 const LATE_DIAL_MS = 10_000;
 
 export class Shards {
   readonly #store: ClusterStore;
-  readonly #namespace: DurableObjectNamespace<TunnelObject>;
+  readonly #namespace: Env["TUNNEL"];
   #failures = 0;
 
-  constructor(store: ClusterStore, namespace: DurableObjectNamespace<TunnelObject>) {
+  constructor(store: ClusterStore, namespace: Env["TUNNEL"]) {
     this.#store = store;
     this.#namespace = namespace;
   }
@@ -81,7 +82,7 @@ export class Shards {
 
   /** When there is something to repeat, epoch ms; undefined where all is confirmed. */
   due(generation: number, now: number): number | undefined {
-    const retry = now + Math.min(RETRY_MS * 2 ** this.#failures, RETRY_MAX_MS);
+    const retry = now + backoff(this.#failures, RETRY);
     const times = this.#store.closings().map(({ not_before }) => Math.max(not_before, retry));
     if (this.#store.shards().some(({ pushed }) => pushed < generation)) times.push(retry);
     return times.length === 0 ? undefined : Math.min(...times);
@@ -97,7 +98,7 @@ export class Shards {
     }
   }
 
-  #object(cluster: string, shard: number): DurableObjectStub<TunnelObject> {
-    return this.#namespace.get(this.#namespace.idFromName(`${cluster}/${shard}`));
+  #object(cluster: string, shard: number): ReturnType<Env["TUNNEL"]["getByName"]> {
+    return this.#namespace.getByName(tunnelName(cluster, shard));
   }
 }

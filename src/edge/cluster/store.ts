@@ -90,8 +90,9 @@ export class ClusterStore {
     return text === undefined ? { services: {}, assigned: {} } : (JSON.parse(text) as Compiled);
   }
 
-  setCompiled(compiled: Compiled): void {
-    putDocument(this.#sql, "compiled", JSON.stringify(compiled));
+  /** `text`: a Compiled as JSON. */
+  setCompiled(text: string): void {
+    putDocument(this.#sql, "compiled", text);
   }
 
   /** What the edge was set to when the table was compiled. */
@@ -116,10 +117,9 @@ export class ClusterStore {
   /**
    * Answers whether the content differs; only then the generation rises. It is never below the clock in ms, so that a cluster
    * that was deleted and made again starts above whatever a cache still holds: the old one, which changes at most once a ms,
-   * is never ahead of the clock.
+   * is never ahead of the clock. `text`: a RoutingTable without its generation, as JSON.
    */
-  setTable(content: Omit<RoutingTable, "generation">, now: number): boolean {
-    const text = JSON.stringify(content);
+  setTable(text: string, now: number): boolean {
     if (text === getDocument(this.#sql, "table")) return false;
     putDocument(this.#sql, "table", text);
     this.#sql.exec("UPDATE cluster SET generation = max(generation + 1, ?)", now);

@@ -2,32 +2,16 @@
 // is first asked for. Built by the first request, kept for the isolate's life; holds nothing of any request.
 import { OpenAPIHono } from "@hono/zod-openapi";
 import { HTTPException } from "hono/http-exception";
-import type { Env } from "../env.ts";
 import { type Forwarded, forwarded } from "../http/forwarded.ts";
-import type { ClusterRecord } from "../rpc/contract.ts";
-import type { Principal } from "./auth.ts";
 import { readOut } from "./body.ts";
 import { clusterRoutes } from "./clusters.ts";
+import type { Api } from "./context.ts";
 import { hostnameRoutes } from "./hostnames.ts";
 import { INSTALL_PATH, installRoutes } from "./install.ts";
 import { problem } from "./problem.ts";
 import { publishRoutes } from "./publish.ts";
 import { tokenRoutes } from "./tokens.ts";
 import { tunnelRoutes } from "./tunnel.ts";
-
-export interface ControlEnv {
-  Bindings: Env;
-  Variables: {
-    requestId: string;
-    /** By which door it came. */
-    from: Forwarded;
-    /** Set by requires(). */
-    principal: Principal;
-    /** Set by requires("cluster"): the cluster in the path, which exists. */
-    cluster: ClusterRecord;
-  };
-}
-export type Api = OpenAPIHono<ControlEnv>;
 
 /** What came by no listener, which the Worker's entry does not let in. */
 const nowhere: Forwarded = { client: "", port: undefined, scheme: "http", again: false, trusted: false };

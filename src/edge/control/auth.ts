@@ -6,15 +6,11 @@
 // and a cluster's where this isolate has seen it accepted before. A cluster's token that is new to the isolate waits its turn.
 /// <reference lib="esnext.typedarrays" />
 import type { Context, MiddlewareHandler } from "hono";
-import { type ClusterRecord, TOKEN_PATTERN, type TokenRole } from "../rpc/contract.ts";
-import type { ControlEnv } from "./api.ts";
+import { type ClusterRecord, TOKEN_PATTERN } from "../rpc/contract.ts";
 import { Attempts } from "./attempts.ts";
+import type { ControlEnv, Principal } from "./context.ts";
 import { type Problem, problem } from "./problem.ts";
 import { clusterNamed, gatewayOf } from "./stubs.ts";
-
-export type Principal =
-  | { readonly kind: "admin" }
-  | { readonly kind: "cluster"; readonly cluster: ClusterRecord; readonly tokenId: string; readonly role: TokenRole };
 
 /**
  * `admin`: nobody else. `owner`: the admin, or the owner's token of the cluster in the path. `cluster`: the agents' tokens of

@@ -1,7 +1,7 @@
 // Clusters: create, list, look at, delete. A token is in the answer that makes it and nowhere else.
 import { createRoute, z } from "@hono/zod-openapi";
 import type { RoutingTable } from "../routing/table.ts";
-import type { Api } from "./api.ts";
+import type { Api } from "./context.ts";
 import { requires } from "./auth.ts";
 import { fewAtOnce } from "./few-at-once.ts";
 import { jsonBody, jsonContent, responses } from "./openapi.ts";

@@ -1,7 +1,7 @@
 // Requests that read or write all of a cluster's state hold some tens of MB and the thread for tens of ms each: of one cluster
 // few are carried out at once, so that its tokens cannot take memory and thread from the others. Counted for each isolate.
 import type { MiddlewareHandler } from "hono";
-import type { ControlEnv } from "./api.ts";
+import type { ControlEnv } from "./context.ts";
 import { problem } from "./problem.ts";
 
 const AT_ONCE = 6;

@@ -1,8 +1,8 @@
 // Which clusters serve a hostname: weights and failover order, listed by the owning cluster or the admin.
 import { createRoute } from "@hono/zod-openapi";
 import type { DirectoryEntry } from "../rpc/contract.ts";
-import type { Api } from "./api.ts";
-import { agentsToken, type Principal, requires } from "./auth.ts";
+import type { Api, Principal } from "./context.ts";
+import { agentsToken, requires } from "./auth.ts";
 import { jsonBody, jsonContent, responses } from "./openapi.ts";
 import { problem, refused } from "./problem.ts";
 import { entrySchema, hostnameParams, setMembersSchema } from "./schemas.ts";

@@ -1,7 +1,6 @@
 // The agent's manifest with one cluster's values in it. Pure. Values become JSON strings, which are YAML's double-quoted ones:
 // nothing in them can end the string. The places are found by their text in the template; one that is missing is a fault of
 // the build, not of the request.
-import ipaddr from "ipaddr.js";
 import { installTemplate } from "./install-template.ts";
 
 export interface Install {
@@ -40,12 +39,3 @@ export function installManifest({ edge, cluster, token, image, options }: Instal
 }
 
 const imageLine = (): string => /image: "[^"]*"/.exec(installTemplate)?.[0] ?? "image:";
-
-/** A host that plain http may go to: this machine, or a private address. */
-export function isNearby(host: string): boolean {
-  if (host === "localhost" || host.endsWith(".localhost")) return true;
-  const address = host.replace(/^\[|\]$/g, "");
-  return ipaddr.isValid(address) && NEARBY.has(ipaddr.process(address).range());
-}
-
-const NEARBY = new Set(["loopback", "private", "uniqueLocal", "linkLocal"]);

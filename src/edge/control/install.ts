@@ -4,10 +4,11 @@
 // guesses is slowed down by arithmetic, and by its address (attempts.ts).
 import { createRoute, z } from "@hono/zod-openapi";
 import type { Context } from "hono";
+import { isNearby } from "../../shared/net/nearby.ts";
 import { INSTALL_CODE_PATTERN } from "../rpc/contract.ts";
-import type { Api, ControlEnv } from "./api.ts";
+import type { Api, ControlEnv } from "./context.ts";
 import { attempts, requires, tooManyAttempts } from "./auth.ts";
-import { installManifest, isNearby } from "./install-manifest.ts";
+import { installManifest } from "./install-manifest.ts";
 import { jsonBody, jsonContent, responses } from "./openapi.ts";
 import { problem, refused } from "./problem.ts";
 import { clusterParams, installCodeInputSchema, installCodeSchema } from "./schemas.ts";

@@ -2,7 +2,7 @@
 import type { RouteConfig, z } from "@hono/zod-openapi";
 import type { MiddlewareHandler } from "hono";
 import { bodyLimit } from "hono/body-limit";
-import type { ControlEnv } from "./api.ts";
+import type { ControlEnv } from "./context.ts";
 import { problem } from "./problem.ts";
 import { problemSchema } from "./schemas.ts";
 

@@ -3,7 +3,7 @@
 import type { Context } from "hono";
 import type { ContentfulStatusCode } from "hono/utils/http-status";
 import type { Refusal } from "../rpc/contract.ts";
-import type { ControlEnv } from "./api.ts";
+import type { ControlEnv } from "./context.ts";
 
 export interface Problem {
   readonly status: ContentfulStatusCode;

@@ -3,7 +3,7 @@
 import { createRoute, z } from "@hono/zod-openapi";
 import type { Context } from "hono";
 import { SNAPSHOT_MAX_BYTES, publishResultSchema, snapshotSchema } from "../../shared/model/snapshot.ts";
-import type { Api, ControlEnv } from "./api.ts";
+import type { Api, ControlEnv } from "./context.ts";
 import { requires } from "./auth.ts";
 import { type BodyText, COMPRESSED_MAX_BYTES, readBody } from "./body.ts";
 import { jsonContent, responses } from "./openapi.ts";

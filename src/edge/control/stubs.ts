@@ -2,13 +2,12 @@
 // An object that is called exists from then on, with a file on the disk that nothing takes away: a ClusterObject may be
 // called only where the admin has made that cluster, never because a request names it.
 import type { Env } from "../env.ts";
+import { GATEWAY_NAME } from "../rpc/names.ts";
 
-export const gatewayOf = (env: Env): ReturnType<Env["GATEWAY"]["get"]> =>
-  env.GATEWAY.get(env.GATEWAY.idFromName("gateway"));
+export const gatewayOf = (env: Env): ReturnType<Env["GATEWAY"]["get"]> => env.GATEWAY.getByName(GATEWAY_NAME);
 
 /** Of a cluster that is known to exist. */
-export const clusterOf = (env: Env, name: string): ReturnType<Env["CLUSTER"]["get"]> =>
-  env.CLUSTER.get(env.CLUSTER.idFromName(name));
+export const clusterOf = (env: Env, name: string): ReturnType<Env["CLUSTER"]["get"]> => env.CLUSTER.getByName(name);
 
 /** Names that were clusters' once. Their objects exist, so that asking them again makes nothing, though they be deleted. */
 const known = new Set<string>();

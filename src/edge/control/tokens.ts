@@ -2,7 +2,7 @@
 // others alone, but for those that came of it. A token is in the answer that makes it and nowhere else: here they are named
 // by their ids. An agent's token may rotate itself, and nothing else here.
 import { createRoute, z } from "@hono/zod-openapi";
-import type { Api } from "./api.ts";
+import type { Api } from "./context.ts";
 import { agentsToken, requires } from "./auth.ts";
 import { jsonContent, responses } from "./openapi.ts";
 import { problem, refused } from "./problem.ts";

@@ -2,7 +2,8 @@
 // no further than this; what the object is told comes from here alone.
 import { z } from "@hono/zod-openapi";
 import { DIAL_HEADER } from "../rpc/contract.ts";
-import type { Api } from "./api.ts";
+import { tunnelName } from "../rpc/names.ts";
+import type { Api } from "./context.ts";
 import { requires } from "./auth.ts";
 import { responses } from "./openapi.ts";
 import { problem } from "./problem.ts";
@@ -46,7 +47,7 @@ export function tunnelRoutes(app: Api): void {
     const headers = new Headers(c.req.raw.headers);
     headers.delete("authorization");
     headers.set(DIAL_HEADER, JSON.stringify({ cluster: name, shard, shards, tokenId: principal.tokenId }));
-    const object = c.env.TUNNEL.get(c.env.TUNNEL.idFromName(`${name}/${shard}`));
+    const object = c.env.TUNNEL.getByName(tunnelName(name, shard));
     const answer = await object.fetch(new Request(c.req.raw, { headers }));
     if (answer.status === 101) return answer;
     return problem(c, {

@@ -3,7 +3,7 @@
 import { FORWARDED } from "../http/forwarded.ts";
 import { directResponseHeaders, namesHeaders } from "../http/headers.ts";
 import { GENERATION_HEADER, UNSENT_HEADER } from "../http/internal.ts";
-import type { Failed } from "../forward/attempt.ts";
+import type { Failed } from "../forward/transport.ts";
 import type { DirectTry } from "./passing.ts";
 
 /** The platform must not answer from its cache; a `cache` option would write headers of its own. */

@@ -7,6 +7,7 @@ import type { Env } from "../env.ts";
 import type { ClusterRecord, DirectoryEntry, GatewayRpc, Member, Outcome } from "../rpc/contract.ts";
 import { Directory, directoryMigrations, type Errand, ownerAlone } from "./store.ts";
 import { nameVerdict } from "./hostnames.ts";
+import { backoff } from "../../shared/net/backoff.ts";
 import { migrate } from "../storage/schema.ts";
 import { within } from "../rpc/within.ts";
 
@@ -15,8 +16,7 @@ const HOSTNAMES_PER_CLUSTER = 10_000;
 /** Of them, those with a list of members: these stay when the cluster's Services go. */
 const LISTED_PER_CLUSTER = 1_000;
 const ERRAND_TIMEOUT_MS = 30_000;
-const ERRAND_RETRY_MS = 2_000;
-const ERRAND_RETRY_MAX_MS = 600_000;
+const ERRAND_RETRY = { firstMs: 2_000, maxMs: 600_000 };
 
 type Refused = Awaited<ReturnType<GatewayRpc["claim"]>>["refused"][number];
 
@@ -158,8 +158,7 @@ export class GatewayObject extends DurableObject<Env> implements GatewayRpc {
   override async alarm(): Promise<void> {
     for (const errand of this.#directory.errands()) await this.#run(errand);
     if (this.#directory.errands().length === 0) return;
-    const delay = Math.min(ERRAND_RETRY_MS * 2 ** this.#failures, ERRAND_RETRY_MAX_MS);
-    await this.ctx.storage.setAlarm(Date.now() + delay);
+    await this.ctx.storage.setAlarm(Date.now() + backoff(this.#failures, ERRAND_RETRY));
   }
 
   /** One transaction; the clusters that `change` names are compiled again, soon, by the alarm. */
@@ -178,7 +177,7 @@ export class GatewayObject extends DurableObject<Env> implements GatewayRpc {
     if (this.#running.has(key)) return;
     this.#running.add(key);
     try {
-      const object = this.env.CLUSTER.get(this.env.CLUSTER.idFromName(cluster));
+      const object = this.env.CLUSTER.getByName(cluster);
       await within(ERRAND_TIMEOUT_MS, kind === "destroy" ? object.destroy() : object.recompile());
       this.#directory.finishErrand(errand);
       this.#failures = 0;

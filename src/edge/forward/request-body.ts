@@ -2,10 +2,10 @@
 // again; larger ones stream, and can be sent again as long as the beginning is still kept, that is until a node has
 // granted more credit than a stream starts with (so some endpoint has begun to read).
 // Promise: a node gets a body from its beginning to its end, or its stream is reset: never a part with an end.
-// Owned by whoever made it, who calls forget() on every way out; what it keeps counts in the object's budget until then.
+// Owned by the loop (loop.ts), which calls forget() on every way out; what it keeps counts in the object's budget until then.
 import { STREAM_QUEUE_MAX, STREAM_WINDOW } from "../../shared/wire/limits.ts";
 import type { Budget } from "../../shared/wire/session.ts";
-import type { Link } from "../tunnel/link.ts";
+import type { Effects, Resendable } from "./transport.ts";
 
 /** Bodies of at most this many bytes, by Content-Length, are read before the request is sent. */
 const WHOLE_MAX = STREAM_WINDOW;
@@ -18,27 +18,38 @@ const KEPT_MAX = STREAM_WINDOW + STREAM_QUEUE_MAX + STREAM_WINDOW;
 const DRAIN_IDLE_MS = 1_000;
 const DRAIN_MS = 60_000;
 const DRAIN_MAX = 128 * 1024 * 1024;
-/** Bytes asked of the client's stream at a time; workerd's default reader gives 4 KiB. */
-const CHUNK = 64 * 1024;
 
-export interface RequestBody {
+/** A client's body, as a platform hands it over. Either method may reject: the client broke it off. */
+export interface BodySource {
+  /** As Content-Length says; NaN where it does not. */
+  readonly length: number;
+  /** All of it. Called once, and not after read(). */
+  readonly whole: () => Promise<Uint8Array>;
+  /** The next bytes; undefined: there are no more. */
+  readonly read: () => Promise<Uint8Array | undefined>;
+}
+
+/** Where a body goes: one stream of one node. */
+export interface BodySink {
+  /** False: wait for resume(). */
+  write(bytes: Uint8Array, end: boolean): boolean;
+  flush(): void;
+  /** The client broke it off. */
+  onBroken(): void;
+}
+
+export interface RequestBody extends Resendable {
   /** What goes with the OPEN, end and all, where it does not stream. */
   readonly whole: Uint8Array | undefined;
   /** attach() sends it, and its end. */
   readonly streamed: boolean;
   /** All of it has been read from the client. */
   readonly ended: boolean;
-  /** The client broke it off. */
-  readonly broken: boolean;
-  /** True while attach() can still send it from its beginning. */
-  readonly replayable: boolean;
-  /** Sends all of it to this stream; detaches from any stream before. `onBroken`: the client broke it off. */
-  attach(link: Link, id: number, onBroken: () => void): void;
+  /** Sends all of it there, from its beginning; detaches from any stream before. */
+  attach(sink: BodySink): void;
   detach(): void;
   /** There is room again in the stream attached. */
   resume(): void;
-  /** It will not be sent again: gives back what was kept. */
-  forget(): void;
   /** Nobody wants the rest: reads and throws it away. Resolves when no more is to be expected; never rejects. */
   drain(): Promise<void>;
 }
@@ -61,15 +72,17 @@ export const noBody: RequestBody = {
  * Reads the body where it is small enough to be sent with the head; otherwise, or where memory is short, takes its stream.
  * undefined: the client broke it off.
  */
-export async function requestBody(request: Request, budget: Budget): Promise<RequestBody | undefined> {
-  if (request.body === null) return noBody;
-  const length = Number(request.headers.get("content-length") ?? Number.POSITIVE_INFINITY);
+export async function requestBody(
+  source: BodySource,
+  budget: Budget,
+  effects: Effects,
+): Promise<RequestBody | undefined> {
+  const { length } = source;
   // `!`: what is no number streams as well.
-  if (!(length <= WHOLE_MAX) || !hasRoom(budget)) return new StreamedBody(request.body, budget);
+  if (!(length <= WHOLE_MAX) || !hasRoom(budget)) return new StreamedBody(source, budget, effects);
   budget.held += length;
   try {
-    const whole = new Uint8Array(await request.arrayBuffer());
-    return new WholeBody(whole, budget, length);
+    return new WholeBody(await source.whole(), budget, length);
   } catch {
     budget.held -= length;
     return undefined;
@@ -108,43 +121,39 @@ class WholeBody implements RequestBody {
   }
 }
 
-interface Sink {
-  readonly link: Link;
-  readonly id: number;
-  readonly onBroken: () => void;
-}
-
 class StreamedBody implements RequestBody {
   readonly whole = undefined;
   readonly streamed = true;
-  readonly #reader: ReadableStreamBYOBReader;
+  readonly #source: BodySource;
   readonly #budget: Budget;
+  readonly #effects: Effects;
   /** All that was read; undefined once a part of it was let go. */
   #kept: Uint8Array[] | undefined = [];
   #keptBytes = 0;
-  #sink: Sink | undefined;
+  #sink: BodySink | undefined;
   #paused = false;
   #reading = false;
   #pulling: Promise<void> | undefined;
   ended = false;
   broken = false;
 
-  constructor(body: ReadableStream<Uint8Array>, budget: Budget) {
-    this.#reader = body.getReader({ mode: "byob" });
+  constructor(source: BodySource, budget: Budget, effects: Effects) {
+    this.#source = source;
     this.#budget = budget;
+    this.#effects = effects;
   }
 
   get replayable(): boolean {
     return this.#kept !== undefined && !this.broken;
   }
 
-  attach(link: Link, id: number, onBroken: () => void): void {
+  attach(sink: BodySink): void {
     if (this.#kept === undefined) throw new Error("the beginning of the body is not kept any more");
-    this.#sink = { link, id, onBroken };
+    this.#sink = sink;
     this.#paused = false;
-    for (const chunk of this.#kept) this.#paused = !link.session.write(id, chunk, false);
-    if (this.ended) link.session.write(id, new Uint8Array(0), true);
-    link.flush();
+    for (const chunk of this.#kept) this.#paused = !sink.write(chunk, false);
+    if (this.ended) sink.write(new Uint8Array(0), true);
+    sink.flush();
     this.#goOn();
   }
 
@@ -167,10 +176,11 @@ class StreamedBody implements RequestBody {
     this.detach();
     this.forget();
     // Its read may still be pending.
-    if ((await soon(this.#pulling)) === "idle") return;
-    const until = Date.now() + DRAIN_MS;
-    for (let left = DRAIN_MAX; left > 0 && Date.now() < until && !this.ended && !this.broken; ) {
-      const bytes = await soon(this.#read());
+    if ((await this.#soon(this.#pulling)) === "idle") return;
+    const { now } = this.#effects;
+    const until = now() + DRAIN_MS;
+    for (let left = DRAIN_MAX; left > 0 && now() < until && !this.ended && !this.broken; ) {
+      const bytes = await this.#soon(this.#read());
       if (bytes === "idle" || bytes === undefined) return;
       left -= bytes.length;
     }
@@ -185,11 +195,11 @@ class StreamedBody implements RequestBody {
     while (this.#sink !== undefined && !this.#paused && !this.ended && !this.broken) {
       const chunk = await this.#read();
       // Asked anew: an attempt may have failed, or a new one begun, while this read was pending.
-      const sink = this.#sink as Sink | undefined;
+      const sink = this.#sink as BodySink | undefined;
       if (sink === undefined) continue;
       if (this.broken) sink.onBroken();
-      else this.#paused = !sink.link.session.write(sink.id, chunk, this.ended);
-      sink.link.flush();
+      else this.#paused = !sink.write(chunk, this.ended);
+      sink.flush();
     }
     this.#reading = false;
   }
@@ -197,10 +207,10 @@ class StreamedBody implements RequestBody {
   /** The next bytes, kept where there is room for them; none where the body has ended, or broke. */
   async #read(): Promise<Uint8Array> {
     try {
-      const { done, value } = await this.#reader.read(new Uint8Array(CHUNK));
-      if (!done) {
-        this.#keep(value);
-        return value;
+      const bytes = await this.#source.read();
+      if (bytes !== undefined) {
+        this.#keep(bytes);
+        return bytes;
       }
       this.ended = true;
     } catch {
@@ -216,13 +226,13 @@ class StreamedBody implements RequestBody {
     this.#keptBytes += chunk.length;
     this.#budget.held += chunk.length;
   }
-}
 
-/** "idle" where it takes longer than DRAIN_IDLE_MS. */
-async function soon<T>(promise: Promise<T> | undefined): Promise<T | "idle" | undefined> {
-  const { promise: idle, resolve } = Promise.withResolvers<"idle">();
-  const timer = setTimeout(() => resolve("idle"), DRAIN_IDLE_MS);
-  const outcome = await Promise.race([promise, idle]);
-  clearTimeout(timer);
-  return outcome;
+  /** "idle" where it takes longer than DRAIN_IDLE_MS. */
+  async #soon<T>(promise: Promise<T> | undefined): Promise<T | "idle" | undefined> {
+    const { promise: idle, resolve } = Promise.withResolvers<"idle">();
+    const stop = this.#effects.later(DRAIN_IDLE_MS, () => resolve("idle"));
+    const outcome = await Promise.race([promise, idle]);
+    stop();
+    return outcome;
+  }
 }

@@ -1,6 +1,7 @@
 // How many retries are allowed: a share of the requests of the last ten seconds, so that a sick cluster is not buried under
 // repeated requests; and always so many that the loss of one busy node can be made good. Memory of one owner (a TunnelObject,
 // an isolate), lost with it. A request costs an addition.
+import type { Retries } from "./transport.ts";
 
 const SHARE = 0.2;
 /** Requests in flight on one node that may all be retried when it is lost, however quiet it was before. */
@@ -9,7 +10,7 @@ const FLOOR = 1_000;
 const SLOTS = 10;
 const SLOT_MS = 1_000;
 
-export class RetryBudget {
+export class RetryBudget implements Retries {
   readonly #requests = new Float64Array(SLOTS);
   readonly #retries = new Float64Array(SLOTS);
   #requestsSum = 0;

@@ -1,6 +1,7 @@
 // The way of a tenant's request: match, refuse or order clusters, hand to a transport, answer. Matches and refuses from this
 // isolate's tables (tables.ts); through a tunnel the request goes on as it came, so nothing is copied here.
 import { Direct, type DirectOutcome } from "../direct/direct.ts";
+import { effects } from "../effects.ts";
 import type { Env } from "../env.ts";
 import { failure } from "../http/failure.ts";
 import { ADMIN_LISTENER, FORWARDED, type Forwarded, targetOf } from "../http/forwarded.ts";
@@ -10,19 +11,12 @@ import { type DialRules, dialRules } from "../routing/dial.ts";
 import { type Door, sourceAllowed } from "../routing/match.ts";
 import { type Candidate, Tables } from "./tables.ts";
 import { directAnswer, directExchange } from "../direct/fetch.ts";
+import { tunnelName } from "../rpc/names.ts";
 import { clientHash } from "../../shared/balance/hash.ts";
 import { DIRECT_SIGHTINGS } from "../../shared/http/repeat.ts";
 
 const tables = new Tables();
-const direct = new Direct({
-  exchange: directExchange,
-  random: Math.random,
-  now: Date.now,
-  later: (ms, call) => {
-    const timer = setTimeout(call, ms);
-    return () => clearTimeout(timer);
-  },
-});
+const direct = new Direct({ ...effects, exchange: directExchange });
 /** Of this deployment: the same for every request. */
 let dial: DialRules | undefined;
 /** Bodies that may have to go to a second cluster are read first, up to so many bytes. */
@@ -171,7 +165,7 @@ async function byTunnel(
   const shard =
     shards === 1 ? 0 : route.affinity ? clientHash(from.client) % shards : Math.floor(Math.random() * shards);
   const askedAt = Date.now();
-  const response = await env.TUNNEL.getByName(`${table.name}/${shard}`).fetch(request);
+  const response = await env.TUNNEL.getByName(tunnelName(table.name, shard)).fetch(request);
   const { headers } = response;
   const generation = headers.get(GENERATION_HEADER);
   const unsent = headers.get(UNSENT_HEADER);

@@ -5,6 +5,7 @@
 // for by one request at a time: the others look whether its answer has come, since workerd ties a promise to the request that
 // made it.
 import type { ClusterRpc, DirectoryEntry, GatewayRpc, Member, ProbeState } from "../rpc/contract.ts";
+import { GATEWAY_NAME } from "../rpc/names.ts";
 import { type Door, hostnameOf, index, type Match, match, type TableIndex } from "../routing/match.ts";
 
 const FRESH_MS = 5_000;
@@ -181,7 +182,7 @@ export class Tables {
 
   async #askDirectory(objects: Objects): Promise<void> {
     const known = this.#version;
-    const { version, entries, shards } = await objects.GATEWAY.getByName("gateway").directory(
+    const { version, entries, shards } = await objects.GATEWAY.getByName(GATEWAY_NAME).directory(
       known < 0 ? undefined : known,
     );
     if (entries === undefined || version < this.#version) return;

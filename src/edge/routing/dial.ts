@@ -3,6 +3,7 @@
 // again before use, for a table may be older than the rule. Pure: what a DNS name resolves to is not seen here. On edges of
 // one's own workerd's network list refuses loopback after the lookup, on Cloudflare the platform does.
 import ipaddr from "ipaddr.js";
+import { hostPort, unbracketed } from "../../shared/net/host-port.ts";
 import { parseAddress } from "../../shared/net/ranges.ts";
 
 export interface DialRules {
@@ -38,9 +39,7 @@ export function dialRules({
   return {
     any: DIRECT_ADDRESSES === "any",
     addresses: LISTENER_PORTS !== "standard",
-    adminName: ADMIN_HOST.toLowerCase()
-      .replace(/:\d+$/, "")
-      .replace(/^\[|\]$/g, ""),
+    adminName: unbracketed(ADMIN_HOST.toLowerCase().replace(/:\d+$/, "")),
     nodePorts: range === null ? NODE_PORTS : [Number(range[1]), Number(range[2])],
   };
 }
@@ -48,7 +47,7 @@ export function dialRules({
 /** "http://10.0.0.1:30080"; undefined where either may not be dialled. */
 export function originOf(address: string, nodePort: number, rules: DialRules): string | undefined {
   if (addressFault(address, rules) !== undefined || portFault(nodePort, rules) !== undefined) return undefined;
-  return `http://${address.includes(":") ? `[${address}]` : address}:${nodePort}`;
+  return `http://${hostPort(address, nodePort)}`;
 }
 
 /** Why this NodePort is not dialled, after "nodePort 80"; undefined: it may be. */

@@ -39,7 +39,7 @@ export interface DirectoryEntry {
   readonly members: readonly Member[];
 }
 
-/** GatewayObject, one per deployment, named "gateway". */
+/** GatewayObject, one per deployment; its name is in names.ts, as are the others'. */
 export interface GatewayRpc {
   createCluster(input: {
     name: string;
@@ -183,7 +183,7 @@ export interface ClusterNodes {
 }
 
 /**
- * TunnelObject, one per (cluster, shard), named "<cluster>/<shard>". Its fetch() takes two kinds of request: an agent's
+ * TunnelObject, one per cluster and shard. Its fetch() takes two kinds of request: an agent's
  * dial (path TUNNEL_PATH, already authorised by the Worker) and a client's request, passed on as it came.
  */
 export interface TunnelRpc {

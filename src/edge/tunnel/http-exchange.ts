@@ -5,10 +5,11 @@
 import { declaredLength } from "../../shared/http/declared-length.ts";
 import { Reset, type RequestHead, type ResponseHead } from "../../shared/wire/messages.ts";
 import type { Budget } from "../../shared/wire/session.ts";
-import { type Attempt, badAnswer, clientGone, type Failed, failedBy } from "../forward/attempt.ts";
+import type { BodySink, RequestBody } from "../forward/request-body.ts";
+import type { Failed, Mover } from "../forward/transport.ts";
+import { type Attempt, badAnswer, clientGone, failedBy, headTooLarge } from "./attempt.ts";
 import { ClientSocket } from "./client-socket.ts";
 import type { Exchange, Link } from "./link.ts";
-import type { RequestBody } from "../forward/request-body.ts";
 
 export interface HttpExchangeOptions {
   readonly link: Link;
@@ -19,22 +20,29 @@ export interface HttpExchangeOptions {
   /** The client's connection. Its signal is made when it is first asked for, and most requests are over before. */
   readonly request: { readonly signal: AbortSignal };
   readonly now: number;
-  /** Whether a silent node should be left: the request may be sent elsewhere, and there is an elsewhere. */
-  readonly mayMove: () => boolean;
+  readonly mover: Mover;
 }
 
 /** Opens a stream and resolves with its head, or with why there is none. The body streams on afterwards. */
 export function httpExchange(options: HttpExchangeOptions): Promise<Attempt> {
-  return new Promise((resolve) => new HttpExchange(options, resolve));
+  return new Promise((resolve) => {
+    try {
+      void new HttpExchange(options, resolve);
+    } catch (error) {
+      // What a session throws for a head longer than any frame.
+      if (!(error instanceof RangeError)) throw error;
+      resolve(headTooLarge);
+    }
+  });
 }
 
-class HttpExchange implements Exchange {
+class HttpExchange implements Exchange, BodySink {
   waitingSince = Number.NaN;
   readonly #link: Link;
   readonly #head: RequestHead;
   readonly #body: RequestBody;
   readonly #memory: Budget;
-  readonly #mayMove: () => boolean;
+  readonly #mover: Mover;
   readonly #request: { readonly signal: AbortSignal };
   readonly #id: number;
   #resolve: ((attempt: Attempt) => void) | undefined;
@@ -51,12 +59,28 @@ class HttpExchange implements Exchange {
     this.#head = head;
     this.#body = body;
     this.#memory = options.memory;
-    this.#mayMove = options.mayMove;
+    this.#mover = options.mover;
     this.#request = options.request;
     this.#resolve = resolve;
     this.#id = link.open(this, head, body.whole, !body.streamed && !head.websocket, options.now);
-    if (body.streamed) body.attach(link, this.#id, () => this.#cancel("the client broke off its request"));
+    if (body.streamed) body.attach(this);
   }
+
+  // ---- the request's body --------------------------------------------------------------------------------------
+
+  write(bytes: Uint8Array, end: boolean): boolean {
+    return this.#link.session.write(this.#id, bytes, end);
+  }
+
+  flush(): void {
+    this.#link.flush();
+  }
+
+  onBroken(): void {
+    this.#cancel("the client broke off its request");
+  }
+
+  // ---- what the link tells -------------------------------------------------------------------------------------
 
   onHead(head: ResponseHead, body: Uint8Array | undefined, end: boolean): void {
     const { status } = head;
@@ -119,7 +143,7 @@ class HttpExchange implements Exchange {
   }
 
   onSuspect(): void {
-    if (this.#resolve === undefined || !this.#mayMove()) return;
+    if (this.#resolve === undefined || !this.#mover.mayMove()) return;
     this.#link.release(this.#id, Reset.CANCELLED, "moved to another node");
     this.#over({ ok: false, sent: "maybe", reason: "no-available-node", detail: "the node fell silent" });
   }

@@ -8,6 +8,7 @@ import type { Balancer, Candidate, PickContext } from "../../shared/balance/bala
 import { hash32 } from "../../shared/balance/hash.ts";
 import { CONNECTIONS_PER_NODE } from "../../shared/wire/limits.ts";
 import type { NodeAlgorithm } from "../../shared/model/snapshot.ts";
+import type { Effects } from "../forward/transport.ts";
 import type { Link } from "./link.ts";
 
 /** A node with its connections, newest process first. */
@@ -81,15 +82,17 @@ export class Shard {
   #named: ReadonlySet<string> = new Set();
   #routes = new Map<Route, RouteState>();
   readonly ejector: Ejector;
+  readonly #effects: Effects;
   /** Rises when availability changed, so that tiers are built once and not per request. */
   #version = 0;
   #ejectionsUntil = Number.POSITIVE_INFINITY;
   /** When a connection last went away, or this object woke; epoch ms. */
   lastLeft: number;
 
-  constructor(random: () => number, now: number) {
-    this.lastLeft = now;
-    this.ejector = new Ejector(random);
+  constructor(effects: Effects) {
+    this.#effects = effects;
+    this.lastLeft = effects.now();
+    this.ejector = new Ejector(effects.random);
   }
 
   /** Balancers of routes that stay the same keep their state. */
@@ -197,22 +200,35 @@ export class Shard {
   }
 
   /** True where `route` could be tried on some node that was not tried yet. */
-  hasOther(route: Route, tried: ReadonlySet<ShardNode>, now: number): boolean {
+  hasOther(route: Route, tried: readonly ShardNode[], now: number): boolean {
     const state = this.#stateOf(route);
     return (
       state?.candidates.some(
-        (each) => !tried.has(each.node) && each.node.best !== undefined && this.verdict(each.node, now).available,
+        (each) => !tried.includes(each.node) && each.node.best !== undefined && this.verdict(each.node, now).available,
       ) ?? false
     );
   }
 
-  /** Nodes to try for `route`, best first; those that are not available but connected come last: better than refusing. */
-  *order(route: Route, ctx: PickContext): Iterable<ShardNode> {
+  /**
+   * Nodes to try for `route`, best first; those that are not available but connected come last: better than refusing. What
+   * changed after a node was yielded counts for what follows it: the order begins anew.
+   */
+  *order(route: Route, client: number, now: number): Iterable<ShardNode> {
     const state = this.#stateOf(route);
     if (state === undefined) return;
-    if (ctx.now >= this.#ejectionsUntil) this.changed();
-    if (state.version !== this.#version) this.#sort(state, ctx.now);
-    for (const tier of state.tiers) for (const candidate of state.balancer.order(tier, ctx)) yield candidate.node;
+    if (now >= this.#ejectionsUntil) this.changed();
+    if (state.version !== this.#version) this.#sort(state, now);
+    const version = this.#version;
+    const ctx: PickContext = { now, random: this.#effects.random, client };
+    for (const tier of state.tiers)
+      for (const { node } of state.balancer.order(tier, ctx)) {
+        // One that takes no stream now (all of its ids are in use) is passed over: others may be free.
+        if (node.best === undefined) continue;
+        yield node;
+        if (this.#version === version) continue;
+        yield* this.order(route, client, this.#effects.now());
+        return;
+      }
   }
 
   #sort(state: RouteState, now: number): void {

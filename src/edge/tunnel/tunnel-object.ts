@@ -1,5 +1,5 @@
 // TunnelObject: one shard of one cluster's tunnel. Holds the agents' sockets (hibernating), gives each client request to a
-// node, and retries on the next. Which nodes, in what order: shard.ts. How a request is tried: forward.ts.
+// node, and retries on the next. Which nodes, in what order: shard.ts. How a request goes: forward.ts.
 // Survives an eviction: the sockets, with token id and session state in their attachments. Lost: streams, counts, ejections,
 // the table (fetched again from the ClusterObject).
 import { DurableObject } from "cloudflare:workers";
@@ -26,8 +26,10 @@ import { Ration } from "../../shared/wire/ration.ts";
 import { type Budget, Session, type SessionState } from "../../shared/wire/session.ts";
 import { refuseDial } from "./admission.ts";
 import { DIAL_HEADER, type TunnelNode, type TunnelRpc } from "../rpc/contract.ts";
+import { effects } from "../effects.ts";
 import { Forwarder } from "./forward.ts";
 import { Shard } from "./shard.ts";
+import { TunnelTransport } from "./transport.ts";
 
 /** What the Worker says of a dial that it has authorised. */
 interface Dial {
@@ -64,11 +66,12 @@ export class TunnelObject extends DurableObject<Env> implements TunnelRpc, LinkO
   #strangerTimer: number | undefined;
   /** Connections that are to be renewed, and since when, epoch ms. */
   readonly #exhausted = new Map<Link, number>();
-  readonly #shard = new Shard(Math.random, Date.now());
+  readonly #shard = new Shard(effects);
   /** Bytes held for streams, over all connections; 0 where none is open. Not private, so that tests can see it. */
   readonly memory: Budget = { held: 0, limit: BUDGET };
   /** Twice what one connection has: no number of connections makes more of it. */
   readonly #ration = new Ration(undefined, 2);
+  readonly #transport: TunnelTransport;
   readonly #forwarder: Forwarder;
   #table: { index: TableIndex; generation: string } | undefined;
   #loading: Promise<void> | undefined;
@@ -81,7 +84,8 @@ export class TunnelObject extends DurableObject<Env> implements TunnelRpc, LinkO
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
     ctx.setWebSocketAutoResponse(new WebSocketRequestResponsePair("ping", "pong"));
-    this.#forwarder = new Forwarder(this.#shard, this.memory, env.FORWARDER_SECRET, () => this.#sweepWithin(SWEEP_MS));
+    this.#transport = new TunnelTransport(this.#shard, this.memory, effects, () => this.#sweepWithin(SWEEP_MS));
+    this.#forwarder = new Forwarder(this.#transport, this.memory, effects, env.FORWARDER_SECRET);
     for (const socket of ctx.getWebSockets()) this.#restore(socket);
   }
 
@@ -146,7 +150,7 @@ export class TunnelObject extends DurableObject<Env> implements TunnelRpc, LinkO
     this.#announceAllUntil = Date.now() + ANNOUNCE_ALL_MS;
     this.#shard.setTable(table);
     // It may name other nodes for what waits for one.
-    this.#forwarder.wake();
+    this.#transport.wake();
   }
 
   #loadTable(): Promise<void> {
@@ -273,7 +277,7 @@ export class TunnelObject extends DurableObject<Env> implements TunnelRpc, LinkO
     this.onUnsaved(link);
     for (const replaced of this.#shard.join(hello.node ?? "", link))
       this.#hangUp(replaced, CLOSE_REPLACED, "a newer connection took over");
-    this.#forwarder.wake();
+    this.#transport.wake();
   }
 
   onUnsaved(link: Link): void {
@@ -292,7 +296,7 @@ export class TunnelObject extends DurableObject<Env> implements TunnelRpc, LinkO
 
   onLiveness(): void {
     this.#shard.changed();
-    this.#forwarder.wake();
+    this.#transport.wake();
   }
 
   /** Streams finish first; then the agent dials anew, and ids begin at 1 again. */

@@ -5,7 +5,7 @@ import { type ADMIN_LISTENER, decodeLines, encodeLines, FORWARDED } from "../../
 import { isAscii } from "../../shared/http/bytes.ts";
 
 /** The local edge's own headers. The Worker believes them only beside the run's secret; a client's are dropped. */
-export interface ForwarderFacts {
+export interface ListenerFacts {
   readonly secret: string;
   readonly client: string;
   /** The Service port that this listener stands for, or that it is the admin host's. */
@@ -31,7 +31,7 @@ const hopByHop = new Set([
   "expect",
 ]);
 
-export function requestHeaders(raw: readonly string[], facts: ForwarderFacts): string[] {
+export function requestHeaders(raw: readonly string[], facts: ListenerFacts): string[] {
   const headers: string[] = [];
   const listed = listedByConnection(raw);
   let acceptEncoding = "-";
@@ -71,7 +71,7 @@ export function requestHeaders(raw: readonly string[], facts: ForwarderFacts): s
 }
 
 /**
- * What a client must not say: that it is the forwarder; what the platform in front of the Worker says (CF-*: its address,
+ * What a client must not say: that it is the listener proxy; what the platform in front of the Worker says (CF-*: its address,
  * the request's id); what steers wrangler's runtime (MF-*; and X-Forwarded-Proto, by which it makes the URL https).
  */
 function isOurs(lower: string): boolean {

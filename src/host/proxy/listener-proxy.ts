@@ -23,16 +23,16 @@ import { refuse } from "./refusal.ts";
 import { checkHead, isWebSocket } from "./request-head.ts";
 import { type ClientError, REQUEST_HEAD_MAX, refusalFor } from "./unread.ts";
 
-export interface Forwarder {
-  /** An HTTP server, not listening yet, for the Service port `port` (or the admin host), wherever it is `opened`. The caller closes it. */
-  server(port: number | typeof ADMIN_LISTENER, opened: number): Server;
+export interface ListenerProxy {
+  /** An HTTP server for the Service port `port`, or for the admin host. The caller chooses where it listens, and closes it. */
+  server(port: number | typeof ADMIN_LISTENER): Server;
   /** The edge's process has ended: what comes now waits for `up`, until `patienceMs` are over. */
   pause(up: Promise<void>): void;
   /** Breaks every exchange in flight. */
   close(): Promise<void>;
 }
 
-export interface ForwarderOptions {
+export interface ListenerProxyOptions {
   /**
    * What a client gets where nothing is published, no server is ready, or its network is refused. "answer": the Worker's
    * words. "reset": a closed connection without a byte, as a load balancer of packets would.
@@ -49,7 +49,7 @@ export interface ForwarderOptions {
 }
 
 /** `secret` proves to the Worker that the client's address comes from here. */
-export function createForwarder(edge: URL, secret: string, options: ForwarderOptions = {}): Forwarder {
+export function createListenerProxy(edge: URL, secret: string, options: ListenerProxyOptions = {}): ListenerProxy {
   const { refuse: refusing = "answer", patienceMs = 0, trustedProxies, log = () => {} } = options;
   const limits: Limits = { ...defaultLimits, ...options.limits };
   const { headMs, lingerMs } = limits;

@@ -1,10 +1,8 @@
-// The one combiner: only this file says that a node is available, and always with a reason where it is not. Three inputs:
-// what Kubernetes says, what we measure, what requests showed. Serves the tunnel (connections) and transport direct
-// (probes) alike. Pure; what to do where nothing is available is the caller's.
+// The one combiner: only this file says that a node is available, and always with a reason where it is not. Two inputs: what we
+// measure, and what requests showed. What Kubernetes keeps out is in no table, so nobody asks about it here. Serves the tunnel
+// (connections) and transport direct (probes) alike. Pure; what to do where nothing is available is the caller's.
 
 export interface HealthInputs {
-  /** Kubernetes: why the node gets no new streams, as the snapshot says it. Absent: it may. */
-  readonly excluded?: string | undefined;
   /** Measured: the state of its tunnel, or `{ probe }`: why its last probes failed. Absent: all is well, or not measured yet. */
   readonly measured?: keyof typeof measuredReasons | { readonly probe: string } | undefined;
   /** Requests: until when it is ejected, in the same clock as `now`. */
@@ -16,9 +14,8 @@ export type Verdict = { readonly available: true } | { readonly available: false
 
 const AVAILABLE: Verdict = { available: true };
 
-/** The inputs in their order: the first that objects gives the reason, a sentence for people. */
-export function combine({ excluded, measured, ejectedUntil, now }: HealthInputs): Verdict {
-  if (excluded !== undefined) return unavailable(`Kubernetes keeps it out of load balancing: ${excluded}.`);
+/** What is measured comes first: its reason says more than a count of failures. */
+export function combine({ measured, ejectedUntil, now }: HealthInputs): Verdict {
   if (typeof measured === "string") return unavailable(measuredReasons[measured]);
   if (measured !== undefined) return unavailable(`It does not answer probes: ${measured.probe}.`);
   if (ejectedUntil !== undefined && ejectedUntil > now) {

@@ -1,24 +1,46 @@
-// Outlier ejection: who fails several requests in a row is left out for a while, longer each time. Never more than a share of
-// all, for then the fault lies elsewhere and leaving nodes out only makes it worse. Memory of one owner, lost with it: the
-// worst of that is that a bad node must fail again. Time and chance are arguments.
+// Outlier ejection: what fails several requests in a row is left out for a while, longer each time. The rule is one for the
+// edge's nodes and for a node's endpoints; how many failures and how long differ, and so does what happens when all fail. Time
+// and chance are arguments.
+import { type Backoff, backoff } from "../net/backoff.ts";
 
-/** Failures in a row that eject. */
-const FAILURES = 5;
-/** The first ejection, ms; each following one is twice as long, up to the cap. */
-const BASE_MS = 5_000;
-const CAP_MS = 300_000;
-/** Largest share that is ejected at one time. Of two, one; of one, none. */
-const SHARE_MAX = 0.5;
-/** Up to this share is added to each ejection, so that those who fell together do not return together. */
-const JITTER = 0.2;
-
-interface Outlier {
-  failures: number;
-  /** In a row, without a success between two. */
-  ejections: number;
-  until: number;
+export interface EjectionRules extends Backoff {
+  /** Failures in a row that eject. */
+  readonly failures: number;
 }
 
+export interface Outlier {
+  /** In a row, without a success between two. */
+  readonly failures: number;
+  /** In a row, likewise. */
+  readonly ejections: number;
+  /** It is ejected before this time, ms. */
+  readonly until: number;
+}
+
+export const blameless: Outlier = { failures: 0, ejections: 0, until: 0 };
+
+/** One failure more. `spread` is added to the length of an ejection, as a share of it. */
+export function afterFailure(before: Outlier, now: number, rules: EjectionRules, spread = () => 0): Outlier {
+  // A request that fails during the ejection was sent before it, or for want of anything better: it lengthens nothing.
+  if (now < before.until) return before;
+  const failures = before.failures + 1;
+  // After its first ejection it is on probation: the next failure ejects it again.
+  if (failures < rules.failures && before.ejections === 0) return { ...before, failures };
+  const length = backoff(before.ejections, rules) * (1 + spread());
+  return { failures, ejections: before.ejections + 1, until: now + length };
+}
+
+/** Of nodes, at the edge. */
+const NODE_RULES: EjectionRules = { failures: 5, firstMs: 5_000, maxMs: 300_000 };
+/** Largest share that is ejected at one time. Of two, one; of one, none. */
+const SHARE_MAX = 0.5;
+/** Up to this share is added to each ejection, so that nodes that were ejected together do not return together. */
+const JITTER = 0.2;
+
+/**
+ * The nodes of one owner. Never more than a share of all is ejected: if more fail, the fault lies elsewhere, and leaving nodes
+ * out makes it worse. Kept in memory only: after a restart a bad node must fail again.
+ */
 export class Ejector {
   readonly #random: () => number;
   /** Only those that failed since their last success. */
@@ -28,27 +50,19 @@ export class Ejector {
     this.#random = random;
   }
 
-  /** What succeeds while it is ejected was sent before, and shortens nothing. */
+  /** A request that succeeds during the ejection was sent before it, and shortens nothing. */
   succeeded(key: string, now: number): void {
     if (this.#outliers.size > 0 && this.ejectedUntil(key, now) === undefined) this.#outliers.delete(key);
   }
 
   /** `candidates`: how many there are in all. True where it is ejected by this failure. */
   failed(key: string, now: number, candidates: number): boolean {
-    let outlier = this.#outliers.get(key);
-    if (outlier === undefined) {
-      outlier = { failures: 0, ejections: 0, until: 0 };
-      this.#outliers.set(key, outlier);
-    }
-    // What fails while ejected was sent before.
-    if (outlier.until > now) return false;
-    outlier.failures++;
-    // After its time it is on probation: one more failure and it goes again.
-    if (outlier.failures < FAILURES && outlier.ejections === 0) return false;
-    if (this.#ejected(now) + 1 > candidates * SHARE_MAX) return false;
-    outlier.until = now + Math.min(CAP_MS, BASE_MS * 2 ** outlier.ejections) * (1 + JITTER * this.#random());
-    outlier.ejections++;
-    return true;
+    const before = this.#outliers.get(key) ?? blameless;
+    const after = afterFailure(before, now, NODE_RULES, () => JITTER * this.#random());
+    const ejects = after.until > before.until;
+    const full = ejects && this.#ejected(now) + 1 > candidates * SHARE_MAX;
+    this.#outliers.set(key, full ? { ...before, failures: after.failures } : after);
+    return ejects && !full;
   }
 
   /** In the clock of `now`; undefined: it is not ejected. */

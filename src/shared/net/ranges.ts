@@ -28,6 +28,12 @@ export function sourceOf(address: string): string {
   return `${a}:${b}:${c}:${d}::/64`;
 }
 
+/** A single address as the range of itself: 192.0.2.1 is 192.0.2.1/32. Anything else as it is. */
+export function asRange(text: string): string {
+  const address = parseAddress(text);
+  return address === undefined ? text : `${address.toString()}/${address.kind() === "ipv4" ? 32 : 128}`;
+}
+
 /**
  * Undefined where `text` is not a CIDR such as 192.0.2.0/24 or 2001:db8::/32. One within ::ffff:0:0/96 is the IPv4 range that
  * it maps; a shorter one covers more than that and stays IPv6.

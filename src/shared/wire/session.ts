@@ -47,7 +47,7 @@ export class Session {
   /** GOAWAYs of the peer, and whether one of them was permanent. */
   #goAways = 0;
   #goneForGood = false;
-  /** Rises with every frame that arrives: liveness without a clock. */
+  /** Frames that were looked at. The tests of floods read it: a refused flood must not be decoded to its end. */
   received = 0;
 
   constructor(options: SessionOptions) {

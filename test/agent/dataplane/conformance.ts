@@ -6,7 +6,7 @@ import { text } from "node:stream/consumers";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { Executor } from "../../../agent/dataplane/executor.ts";
 import type { PlanEndpoint } from "../../../agent/plan/plan.ts";
-import { freePort } from "../../../src/host/free-port.ts";
+import { freePort } from "../../../src/host/process/free-port.ts";
 import { plan, planEndpoint, planPort, planService } from "./plans.ts";
 
 export interface ExecutorRig {
@@ -106,11 +106,6 @@ export function executorConformance(name: string, create: () => Promise<Executor
       expect(await ask()).toBe("a hello");
       await apply(web([]));
       expect(await ask()).toBe("refused");
-    });
-
-    it("uses what `external` lists, whatever `internal` says", async () => {
-      await apply(web([a.endpoint], {}, { internal: [b.endpoint] }));
-      expect(new Set(await askTimes(5))).toEqual(new Set(["a hello"]));
     });
 
     it("goes to terminating endpoints where they are all that is listed", async () => {

@@ -5,18 +5,15 @@ export const planEndpoint = (address: string, port: number, parts: Partial<PlanE
   key: `${address}:${port}`,
   address,
   port,
-  local: true,
   weight: 1,
   terminating: false,
   ...parts,
 });
 
 export const planPort = (external: readonly PlanEndpoint[], parts: Partial<PlanPort> = {}): PlanPort => ({
-  name: "",
   protocol: "TCP",
   port: 80,
   external,
-  internal: external,
   ...(external.length > 0 ? {} : { refusal: "no pod of the service is ready" }),
   ...parts,
 });
@@ -27,9 +24,7 @@ export const planService = (
   parts: Partial<PlanService> = {},
 ): PlanService => ({
   key,
-  kind: "LoadBalancer",
   exposed: true,
-  clusterIPs: [],
   algorithm: "rr",
   sourceRanges: [],
   ports,

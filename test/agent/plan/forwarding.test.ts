@@ -9,6 +9,7 @@ const options: PlanOptions = {
   allowExternalName: ["lan"],
   clusterDomain: "cluster.local",
   resolved: new Map(),
+  nodePorts: true,
 };
 const build = (objects: readonly Written[], at = "n1", more: Partial<PlanOptions> = {}) =>
   buildPlan(observe(...objects), at, { ...options, ...more });
@@ -21,18 +22,16 @@ const external = (name: string, spec: object = {}) => ({
   ports: [],
   ...spec,
 });
-const addresses = (plan: ReturnType<typeof build>, side: "external" | "internal", service = 0) =>
-  plan.services[service]?.ports[0]?.[side].map(({ address }) => address);
+const addresses = (plan: ReturnType<typeof build>) =>
+  plan.services[0]?.ports[0]?.external.map(({ address }) => address);
 
 describe("plan", () => {
   it("has all that an executor needs", () => {
     const spec = {
-      clusterIPs: ["10.96.0.1", "fd00::1"],
       ports: [{ port: 80, nodePort: 30080 }],
       sessionAffinity: "ClientIP",
       sessionAffinityConfig: { clientIP: { timeoutSeconds: 60 } },
       loadBalancerSourceRanges: ["10.0.0.0/8"],
-      healthCheckNodePort: 31000,
     };
     const annotations = { "postern.dev/endpoint-algorithm": "wrr" };
     const strong = node("n2", { annotations: { "postern.dev/weight": "5" } });
@@ -40,8 +39,6 @@ describe("plan", () => {
       key: "10.0.1.1",
       address: "10.0.1.1",
       port: 8080,
-      node: "n1",
-      local: true,
       weight: 1,
       terminating: false,
     };
@@ -49,8 +46,6 @@ describe("plan", () => {
       key: "10.0.2.1",
       address: "10.0.2.1",
       port: 8080,
-      node: "n2",
-      local: false,
       weight: 5,
       terminating: false,
     };
@@ -59,21 +54,16 @@ describe("plan", () => {
       services: [
         {
           key: "default/web",
-          kind: "LoadBalancer",
           exposed: true,
-          clusterIPs: ["10.96.0.1", "fd00::1"],
           algorithm: "wrr",
           affinitySeconds: 60,
           sourceRanges: ["10.0.0.0/8"],
-          healthCheckNodePort: 31000,
           ports: [
             {
-              name: "",
               protocol: "TCP",
               port: 80,
               nodePort: 30080,
               external: [first, second],
-              internal: [first, second],
             },
           ],
         },
@@ -81,32 +71,37 @@ describe("plan", () => {
     });
   });
 
-  it("has every Service with pods, and says which are exposed", () => {
-    const plan = build([
+  it.each([
+    { nodePorts: true, listed: ["b false", "b6 false", "c true", "f true", "g true"] },
+    { nodePorts: false, listed: ["c true", "f true", "g true"] },
+  ])("has the exposed Services and, where NodePorts are opened, those that have one: $nodePorts", (each) => {
+    const objects = [
       service("a", { type: "ClusterIP" }),
-      service("b", { type: "NodePort" }),
+      service("b", { type: "NodePort", ports: [{ port: 80, nodePort: 30080 }] }),
+      service("b0", { type: "NodePort", ports: [{ port: 80, nodePort: 0 }] }),
+      service("b6", {
+        loadBalancerClass: "other",
+        ports: [
+          { name: "a", port: 80 },
+          { name: "b", port: 81, nodePort: 30081 },
+        ],
+      }),
       service("c"),
       service("d", { type: "ClusterIP", clusterIP: "None" }),
       service("e", external("x.lan")),
       service("f", { type: "ClusterIP", clusterIP: "None" }, expose()),
       service("g", external("x.lan"), expose()),
-    ]);
-    expect(plan.services.map(({ key, kind, exposed }) => `${key} ${kind} ${exposed}`)).toEqual([
-      "default/a ClusterIP false",
-      "default/b NodePort false",
-      "default/c LoadBalancer true",
-      "default/d Headless false",
-      "default/f Headless true",
-      "default/g ExternalName true",
-    ]);
+    ];
+    const plan = build(objects, "n1", { nodePorts: each.nodePorts });
+    expect(plan.services.map(({ key, exposed }) => `${key} ${exposed}`)).toEqual(
+      each.listed.map((listed) => `default/${listed}`),
+    );
   });
 
-  it("applies the external policy to external traffic and the internal to internal", () => {
+  it("applies the external policy to traffic from outside, and never the internal one", () => {
     const web = (spec: object) => build([service("web", spec), pods]);
-    expect(addresses(web({ externalTrafficPolicy: "Local" }), "external")).toEqual(["10.0.1.1"]);
-    expect(addresses(web({ externalTrafficPolicy: "Local" }), "internal")).toEqual(["10.0.1.1", "10.0.2.1"]);
-    expect(addresses(web({ internalTrafficPolicy: "Local" }), "external")).toEqual(["10.0.1.1", "10.0.2.1"]);
-    expect(addresses(web({ internalTrafficPolicy: "Local" }), "internal")).toEqual(["10.0.1.1"]);
+    expect(addresses(web({ externalTrafficPolicy: "Local" }))).toEqual(["10.0.1.1"]);
+    expect(addresses(web({ internalTrafficPolicy: "Local" }))).toEqual(["10.0.1.1", "10.0.2.1"]);
   });
 
   it("knows the node's zone from its Node", () => {
@@ -116,16 +111,15 @@ describe("plan", () => {
       endpoint("10.0.2.1", "n2", {}, hints("b")),
     ]);
     const at = (zone: string) => node("n1", { labels: { "topology.kubernetes.io/zone": zone } });
-    expect(addresses(build([service("web"), hinted, at("b")]), "external")).toEqual(["10.0.2.1"]);
-    expect(addresses(build([service("web"), hinted, at("c")]), "external")).toEqual(["10.0.1.1", "10.0.2.1"]);
+    expect(addresses(build([service("web"), hinted, at("b")]))).toEqual(["10.0.2.1"]);
+    expect(addresses(build([service("web"), hinted, at("c")]))).toEqual(["10.0.1.1", "10.0.2.1"]);
   });
 
-  it("has one family outside and both inside", () => {
+  it("has one family, the Service's first", () => {
     const pod = { targetRef: { uid: "p" } };
     const v6 = slice("web", [endpoint("fd00::1", "n1", {}, pod)], { addressType: "IPv6" }, "web-6");
     const plan = build([service("web"), slice("web", [endpoint("10.0.1.1", "n1", {}, pod)]), v6]);
-    expect(addresses(plan, "external")).toEqual(["10.0.1.1"]);
-    expect(addresses(plan, "internal")).toEqual(["10.0.1.1", "fd00::1"]);
+    expect(addresses(plan)).toEqual(["10.0.1.1"]);
   });
 
   it.each<[string, Written[], string | undefined]>([
@@ -168,7 +162,6 @@ describe("ExternalName", () => {
         allowExternalName: allow,
         resolved: new Map([[name, resolved]]),
       }),
-      "external",
     );
   const nodeAt = (address: string) => node("n9", {}, { status: { addresses: [{ type: "InternalIP", address }] } });
 
@@ -222,7 +215,6 @@ describe("ExternalName", () => {
           resolved: new Map([["nas.lan", ["172.17.0.1", "192.168.1.9"]]]),
           localAddresses: () => ["127.0.0.1", "::1", "172.17.0.1"],
         }),
-        "external",
       );
     expect(at(["lan", "172.16.0.0/12"])).toEqual(["192.168.1.9"]);
     expect(at(["lan", "172.17.0.1/32"])).toEqual(["172.17.0.1", "192.168.1.9"]);
@@ -268,7 +260,6 @@ describe("ExternalName", () => {
     const inside = (name: string, allow: readonly string[]) =>
       addresses(
         build([service("in", external(name), expose()), service("web"), pods], "n1", { allowExternalName: allow }),
-        "external",
       );
     expect(inside("web.default.svc.cluster.local", ["svc.cluster.local"])).toEqual(["10.0.1.1", "10.0.2.1"]);
     expect(inside("web.default.svc", ["web.default.svc"])).toEqual(["10.0.1.1", "10.0.2.1"]);
@@ -279,13 +270,27 @@ describe("ExternalName", () => {
     expect(inside("web.default.svc.cluster.local", ["10.0.0.0/8"])).toEqual([]);
   });
 
+  it("follows such a name as a client inside the cluster would: by the internal policy, in both families", () => {
+    const pod = { targetRef: { uid: "p" } };
+    const v6 = slice("web", [endpoint("fd00::1", "n1", {}, pod)], { addressType: "IPv6" }, "web-6");
+    const to = (spec: object, ...slices: readonly Written[]) =>
+      addresses(
+        build([service("in", external("web.default.svc"), expose()), service("web", spec), ...slices], "n1", {
+          allowExternalName: ["svc"],
+        }),
+      );
+    expect(to({}, pods)).toEqual(["10.0.1.1", "10.0.2.1"]);
+    expect(to({ internalTrafficPolicy: "Local" }, pods)).toEqual(["10.0.1.1"]);
+    expect(to({ externalTrafficPolicy: "Local" }, pods)).toEqual(["10.0.1.1", "10.0.2.1"]);
+    expect(to({}, slice("web", [endpoint("10.0.1.1", "n1", {}, pod)]), v6)).toEqual(["10.0.1.1", "fd00::1"]);
+  });
+
   it("but no node and not the API server behind such a name, unless that very address is listed", () => {
     const to = (name: string, allow: readonly string[]) =>
       addresses(
         build([service("in", external(name), expose()), service("web"), pods, nodeAt("10.0.1.1"), ...api], "n1", {
           allowExternalName: allow,
         }),
-        "external",
       );
     expect(to("web.default.svc", ["svc"])).toEqual(["10.0.2.1"]);
     expect(to("web.default.svc", ["svc", "10.0.1.1/32"])).toEqual(["10.0.1.1", "10.0.2.1"]);

@@ -153,7 +153,7 @@ describe("a kept connection that its server closes", () => {
       }
     }
     expect(backend.heads.length).toBe(24);
-    expect(endpointsOf(node.backends).map(({ failures }) => failures.inARow)).toEqual([0]);
+    expect(endpointsOf(node.backends).map(({ failures }) => failures.failures)).toEqual([0]);
   });
 });
 

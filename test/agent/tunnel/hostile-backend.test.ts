@@ -32,7 +32,7 @@ afterEach(async () => {
 });
 
 const seen = (): number => [...first.heads, ...second.heads].filter((head) => !head.includes(" /ok ")).length;
-const blamed = (): number => endpointsOf(node.backends).filter(({ failures }) => failures.inARow > 0).length;
+const blamed = (): number => endpointsOf(node.backends).filter(({ failures }) => failures.failures > 0).length;
 
 /** Status and body, or the RESET's name. */
 function outcome({ head, body, reset, ended }: Received): string {

@@ -11,7 +11,7 @@ import { WebSocketServer } from "ws";
 import { Backends } from "../../../agent/dataplane/userspace/endpoints.ts";
 import type { ForwardingPlan } from "../../../agent/plan/plan.ts";
 import { createTunnel, type Tunnel, type TunnelState } from "../../../agent/tunnel/index.ts";
-import { freePort } from "../../../src/host/free-port.ts";
+import { freePort } from "../../../src/host/process/free-port.ts";
 import { Reset } from "../../../src/shared/wire/messages.ts";
 import { TestEdge } from "./edge.ts";
 
@@ -113,7 +113,6 @@ function plan(ports: readonly number[], more: Partial<ForwardingPlan["services"]
     key: `pod-${i}`,
     address: "127.0.0.1",
     port,
-    local: true,
     weight: 1,
     terminating: false,
   }));
@@ -122,18 +121,14 @@ function plan(ports: readonly number[], more: Partial<ForwardingPlan["services"]
     services: [
       {
         key: "default/web",
-        kind: "LoadBalancer",
         exposed: true,
-        clusterIPs: [],
         algorithm: "rr",
         sourceRanges: [],
         ports: [
           {
-            name: "http",
             protocol: "TCP",
             port: 80,
             external,
-            internal: external,
             ...(external.length === 0 ? { refusal: "no ready pod" } : {}),
           },
         ],

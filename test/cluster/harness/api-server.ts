@@ -11,7 +11,7 @@ import { setTimeout as pause } from "node:timers/promises";
 import { parseAllDocuments } from "yaml";
 import type { Access } from "../../../agent/kube/access.ts";
 import { type Answer, KubeApi } from "../../../agent/kube/api.ts";
-import { freePort } from "../../../src/host/free-port.ts";
+import { freePort } from "../../../src/host/process/free-port.ts";
 import { ensureBinaries } from "./binaries.ts";
 
 const manifest = new URL("../../../agent/manifests/postern.yaml", import.meta.url);

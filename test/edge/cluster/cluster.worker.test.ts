@@ -75,7 +75,8 @@ describe.each([
     await runInDurableObject(cluster(), (_, { storage }) => {
       // As another setting has left it.
       const store = new ClusterStore(storage.sql);
-      store.setTable({ version: 1, cluster: "home", nodes: [], routes: [], listeners: [] }, Date.now());
+      const empty = { version: 1, cluster: "home", nodes: [], routes: [], listeners: [] };
+      store.setTable(JSON.stringify(empty), Date.now());
       store.setSettings("others");
     });
     await lose();

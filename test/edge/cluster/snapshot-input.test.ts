@@ -2,36 +2,9 @@
 // and honest is read in slices.
 import { describe, expect, it } from "vitest";
 import { readInSlices } from "../../../src/edge/cluster/snapshot-input.ts";
-import { SNAPSHOT_MAX_BYTES, type Snapshot, snapshotSchema } from "../../../src/shared/model/snapshot.ts";
+import { SNAPSHOT_MAX_BYTES, snapshotSchema } from "../../../src/shared/model/snapshot.ts";
+import { endpoint, largest, list, service, snapshot } from "./large-snapshots.ts";
 
-const endpoint = (at: number) => ({
-  key: `pod-${at}`,
-  address: `10.${at >> 16}.${(at >> 8) & 255}.${at & 255}`,
-  node: `node-${at % 50}`,
-  ready: true,
-  serving: true,
-  terminating: false,
-  ports: { "80": 8080, "443": 8443 },
-});
-const service = (at: number, more: Partial<Snapshot["services"][number]> = {}): Snapshot["services"][number] => ({
-  namespace: "default",
-  name: `web-${at}`,
-  uid: `uid-${at}`,
-  createdAt: "2026-11-01T00:00:00Z",
-  kind: "LoadBalancer",
-  hostnames: [],
-  transport: "tunnel",
-  algorithm: "least-request",
-  ports: [{ name: "http", port: 80, protocol: "TCP", nodePort: 30080 }],
-  externalTrafficPolicy: "Cluster",
-  sourceRanges: [],
-  endpoints: [],
-  conditions: [],
-  ...more,
-});
-const list = <T>(count: number, item: (at: number) => T): T[] => Array.from({ length: count }, (_, at) => item(at));
-const snapshot = (nodes: number, services: unknown[]): string =>
-  JSON.stringify({ version: 1, nodes: list(nodes, (at) => ({ name: `node-${at}` })), services });
 const filled = (piece: string): string => piece.repeat(Math.floor(SNAPSHOT_MAX_BYTES / piece.length));
 const tcp = (count: number) => list(count, (at) => ({ name: `p${at}`, port: 1000 + at, protocol: "TCP" as const }));
 const read = (text: string) => {
@@ -141,36 +114,7 @@ describe("a bomb", () => {
 });
 
 describe("the largest that is allowed", () => {
-  it.each([
-    [
-      "50,000 endpoints",
-      snapshot(
-        50,
-        list(1_000, (at) => service(at, { endpoints: list(50, (n) => endpoint(at * 50 + n)) })),
-      ),
-    ],
-    [
-      "10,000 of one Service",
-      snapshot(
-        50,
-        list(5, (at) => service(at, { endpoints: list(10_000, endpoint) })),
-      ),
-    ],
-    [
-      "10,000 Services",
-      snapshot(
-        10,
-        list(10_000, (at) => service(at)),
-      ),
-    ],
-    [
-      "5,000 nodes",
-      snapshot(
-        5_000,
-        list(20, (at) => service(at)),
-      ),
-    ],
-  ])("%s: is read as the schema reads it, with pauses", (_, text) => {
+  it.each(largest)("%s: is read as the schema reads it, with pauses", (_, text) => {
     expect(text.length).toBeLessThan(SNAPSHOT_MAX_BYTES);
     const { answer, pauses } = read(text);
     if (!answer.ok) throw new Error(answer.message);

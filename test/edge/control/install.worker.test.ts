@@ -6,7 +6,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { parseAllDocuments } from "yaml";
 import type { Env } from "../../../src/edge/env.ts";
 import worker from "../../../src/edge/worker.ts";
-import { installManifest, isNearby } from "../../../src/edge/control/install-manifest.ts";
+import { installManifest } from "../../../src/edge/control/install-manifest.ts";
 import {
   ADMIN,
   byAdminPort,
@@ -374,21 +374,5 @@ describe("the manifest", () => {
       installManifest({ edge: "http://10.90.0.1:8787", cluster: "home", token: "t", options: {} }),
     ).filter(({ kind }) => kind === "ConfigMap");
     expect(settings?.data).toMatchObject({ POSTERN_INSECURE_PLAIN_HTTP: "true" });
-  });
-
-  it.each([
-    ["localhost", true],
-    ["admin.localhost", true],
-    ["127.0.0.1", true],
-    ["10.90.0.1", true],
-    ["[fd00::1]", true],
-    ["[::ffff:192.168.1.1]", true],
-    ["203.0.113.7", false],
-    ["[2001:db8::1]", false],
-    ["postern.example.com", false],
-    ["localhost.example.com", false],
-    ["10.example.com", false],
-  ])("plain http to %s: %s", (host, nearby) => {
-    expect(isNearby(host)).toBe(nearby);
   });
 });

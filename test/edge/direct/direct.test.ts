@@ -6,9 +6,9 @@ import { Direct, type DirectOutcome, type DirectRequest } from "../../../src/edg
 import { dialRules } from "../../../src/edge/routing/dial.ts";
 import { index, type Match } from "../../../src/edge/routing/match.ts";
 import type { Route, RoutingTable } from "../../../src/edge/routing/table.ts";
-import type { Failed } from "../../../src/edge/forward/attempt.ts";
+import type { Failed } from "../../../src/edge/forward/transport.ts";
 import type { DirectTry } from "../../../src/edge/direct/passing.ts";
-import { Clock, settled } from "./clock.ts";
+import { Clock, settled } from "../forward/clock.ts";
 
 const HOST = "web.edge.test";
 const dial = dialRules({ ADMIN_HOST: "admin.test", LISTENER_PORTS: "any" });

@@ -8,9 +8,10 @@ import { once } from "node:events";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import { freePort } from "../../../src/host/free-port.ts";
-import { bundleWorker, workerdConfig } from "../../../src/host/workerd.ts";
-import { workerdBinary } from "../../../src/host/workerd-binary.ts";
+import { freePort } from "../../../src/host/process/free-port.ts";
+import { builtWorker } from "../../../src/host/workerd/built-worker.ts";
+import { workerdConfig } from "../../../src/host/workerd/configuration.ts";
+import { workerdBinary } from "../../../src/host/workerd/binary.ts";
 import { service } from "../routing/snapshots.ts";
 
 const HOST = "web-default-home.edge.test";
@@ -42,7 +43,8 @@ beforeAll(async () => {
   await once(backend, "listening");
   edge = await freePort();
   mkdirSync(join(folder, "state"));
-  writeFileSync(join(folder, "postern.js"), await bundleWorker());
+  const { declared, module } = await builtWorker(join(folder, "worker.json"), { log: join(folder, "build.log") });
+  writeFileSync(join(folder, "postern.js"), module);
   const bindings = {
     EDGE_DOMAIN: "edge.test",
     ADMIN_HOST: `127.0.0.1:${edge}`,
@@ -53,7 +55,7 @@ beforeAll(async () => {
   };
   writeFileSync(
     join(folder, "workerd.capnp"),
-    workerdConfig("postern.js", {
+    workerdConfig("postern.js", declared, {
       listen: `127.0.0.1:${edge}`,
       storage: join(folder, "state"),
       bindings,

@@ -1,77 +1,41 @@
 import { describe, expect, test } from "vitest";
-import { decideRetry, type FailedAttempt, isIdempotent, type RetryDecision } from "../../../src/edge/forward/retry.ts";
-import { UNSENT_MAX } from "../../../src/shared/http/repeat.ts";
+import { type FailedAttempt, isIdempotent, mayRetry } from "../../../src/edge/forward/retry.ts";
+import { EDGE_SIGHTINGS, UNSENT_MAX } from "../../../src/shared/http/repeat.ts";
 
-const no = (why: Exclude<RetryDecision, { retry: true }>["why"]): RetryDecision => ({ retry: false, why });
-const yes: RetryDecision = { retry: true };
+describe("mayRetry", () => {
+  const lost: FailedAttempt = {
+    sent: "maybe",
+    again: false,
+    idempotent: true,
+    replayable: true,
+    attempts: 1,
+    sightings: 1,
+    sightingsMax: EDGE_SIGHTINGS,
+  };
+  const unsent: FailedAttempt = { ...lost, sent: "never", sightings: 0 };
 
-describe("decideRetry", () => {
-  test.each<{
-    sent: "never" | "maybe";
-    idempotent: boolean;
-    replayable: boolean;
-    attempts: number;
-    budget: boolean;
-    decision: RetryDecision;
-  }>([
-    { sent: "never", idempotent: true, replayable: true, attempts: 1, budget: true, decision: yes },
-    // Nobody saw it: any method.
-    { sent: "never", idempotent: false, replayable: true, attempts: 1, budget: true, decision: yes },
-    { sent: "maybe", idempotent: true, replayable: true, attempts: 1, budget: true, decision: yes },
-    {
-      sent: "maybe",
-      idempotent: false,
-      replayable: true,
-      attempts: 1,
-      budget: true,
-      decision: no("may-have-been-done"),
-    },
+  test.each<[string, FailedAttempt, boolean]>([
+    ["its node was lost", lost, true],
+    ["nobody saw it", unsent, true],
+    ["nobody saw it: any method", { ...unsent, idempotent: false }, true],
+    ["its node was lost, and it is not idempotent", { ...lost, idempotent: false }, false],
     // The bytes are gone, whoever saw them.
-    { sent: "never", idempotent: false, replayable: false, attempts: 1, budget: true, decision: no("body-gone") },
-    { sent: "maybe", idempotent: true, replayable: false, attempts: 1, budget: true, decision: no("body-gone") },
-    { sent: "never", idempotent: true, replayable: true, attempts: UNSENT_MAX - 1, budget: true, decision: yes },
-    {
-      sent: "never",
-      idempotent: true,
-      replayable: true,
-      attempts: UNSENT_MAX,
-      budget: true,
-      decision: no("too-many-attempts"),
-    },
-    { sent: "never", idempotent: true, replayable: true, attempts: 1, budget: false, decision: no("budget") },
-    { sent: "maybe", idempotent: true, replayable: true, attempts: 1, budget: false, decision: no("budget") },
-  ])(
-    "$sent sent, idempotent $idempotent, replayable $replayable, $attempts attempts, budget $budget",
-    ({ budget, decision, ...facts }) => {
-      expect(decideRetry({ ...facts, budget: () => budget })).toEqual(decision);
-    },
-  );
-
-  const lost = { sent: "maybe", idempotent: true, replayable: true, attempts: 1, budget: () => true } as const;
-  test.each<[string, Partial<FailedAttempt>, RetryDecision]>([
-    ["its node was lost", {}, yes],
-    ["the node says that it broke, or timed out", { final: true }, no("final")],
-    ["no client could have sent it", { sent: "never", final: true }, no("final")],
-    ["it is the listener proxy's repeat", { again: true }, no("a-repeat")],
-    ["it is that, and nobody saw it", { again: true, sent: "never" }, yes],
-    ["two nodes were lost", { attempts: 2 }, no("too-many-attempts")],
-    ["two nodes were lost, and others had never seen it", { attempts: 4, sightings: 2 }, no("too-many-attempts")],
-    ["one node was lost, and others had never seen it", { attempts: 4, sightings: 1 }, yes],
-    ["it cannot be repeated for two reasons", { again: true, idempotent: false }, no("a-repeat")],
-  ])("%s", (_name, more, decision) => {
-    expect(decideRetry({ ...lost, ...more })).toEqual(decision);
-  });
-
-  test("takes out of the budget only what is retried", () => {
-    let taken = 0;
-    const budget = () => ++taken > 0;
-    const facts = { sent: "maybe", idempotent: true, replayable: true, attempts: 1, budget } as const;
-    decideRetry({ ...facts, idempotent: false });
-    decideRetry({ ...facts, replayable: false });
-    decideRetry({ ...facts, attempts: UNSENT_MAX });
-    expect(taken).toBe(0);
-    decideRetry(facts);
-    expect(taken).toBe(1);
+    ["nobody saw it, and its body is gone", { ...unsent, replayable: false }, false],
+    ["its node was lost, and its body is gone", { ...lost, replayable: false }, false],
+    ["nobody saw it, one try is left", { ...unsent, attempts: UNSENT_MAX - 1 }, true],
+    ["nobody saw it, and none is left", { ...unsent, attempts: UNSENT_MAX }, false],
+    ["the node says that it broke, or timed out", { ...lost, final: true }, false],
+    ["no client could have sent it", { ...unsent, final: true }, false],
+    ["it is the listener proxy's repeat", { ...lost, again: true }, false],
+    ["it is that, and nobody saw it", { ...unsent, again: true }, true],
+    ["two nodes were lost", { ...lost, attempts: 2, sightings: 2 }, false],
+    ["two nodes were lost, and others had never seen it", { ...lost, attempts: 4, sightings: 2 }, false],
+    ["two nodes were lost, and three may see it", { ...lost, attempts: 2, sightings: 2, sightingsMax: 3 }, true],
+    ["one node was lost, and others had never seen it", { ...lost, attempts: 4 }, true],
+    ["nobody saw the last try, and as many as may have seen those before", { ...unsent, sightings: 2 }, true],
+    ["it cannot be repeated for two reasons", { ...lost, again: true, idempotent: false }, false],
+  ])("%s: %j: %s", (_name, failed, retry) => {
+    expect(mayRetry(failed)).toBe(retry);
   });
 });
 

@@ -1,9 +1,11 @@
 // One exchange over a real link and two real sessions, without sockets or objects: what ends it, and what comes back of a body (L1, B2).
 import { expect, test } from "vitest";
-import type { Attempt } from "../../../src/edge/forward/attempt.ts";
+import type { Attempt } from "../../../src/edge/tunnel/attempt.ts";
+import { clientBody } from "../../../src/edge/tunnel/client-body.ts";
+import { effects } from "../../../src/edge/effects.ts";
 import { httpExchange } from "../../../src/edge/tunnel/http-exchange.ts";
 import { Link, type LinkOwner } from "../../../src/edge/tunnel/link.ts";
-import { noBody, type RequestBody, requestBody } from "../../../src/edge/forward/request-body.ts";
+import { noBody, type RequestBody } from "../../../src/edge/forward/request-body.ts";
 import { BUDGET, STREAM_ID_MAX } from "../../../src/shared/wire/limits.ts";
 import { type RequestHead, Reset } from "../../../src/shared/wire/messages.ts";
 import { type Budget, Session, type SessionEvent } from "../../../src/shared/wire/session.ts";
@@ -61,9 +63,11 @@ class Stage {
       memory: this.memory,
       request,
       now: 0,
-      mayMove: () => {
-        this.suspected++;
-        return false;
+      mover: {
+        mayMove: () => {
+          this.suspected++;
+          return false;
+        },
       },
     });
   }
@@ -78,7 +82,7 @@ function body(stage: Stage, headers: Record<string, string> = {}) {
   let client!: ReadableByteStreamController;
   const stream = new ReadableStream({ type: "bytes", start: (controller) => void (client = controller) });
   const request = new Request("http://web/", { method: "POST", body: stream, headers, duplex: "half" } as RequestInit);
-  return { client, made: requestBody(request, stage.memory) };
+  return { client, made: clientBody(request, stage.memory, effects) };
 }
 /** All that was sent has been read. */
 const soon = () => new Promise((resolve) => setTimeout(resolve, 20));
@@ -129,7 +133,7 @@ test("a body that has been let go is never sent again from its middle", async ()
   client.enqueue(new Uint8Array(10));
   await soon();
   request.forget();
-  expect(() => request.attach(stage.link, 99, () => {})).toThrow("not kept");
+  expect(() => request.attach({ write: () => true, flush: () => {}, onBroken: () => {} })).toThrow("not kept");
 });
 
 test("a body that ended before its first node failed goes to the second with its beginning, then its end", async () => {

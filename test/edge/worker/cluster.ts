@@ -1,6 +1,7 @@
 // One cluster, "home", with one Service on nodes that tests script; and what its shard holds, seen from inside.
 import { runInDurableObject } from "cloudflare:test";
 import { env, exports } from "cloudflare:workers";
+import type { TunnelObject } from "../../../src/edge/tunnel/tunnel-object.ts";
 import type { SnapshotService } from "../../../src/shared/model/snapshot.ts";
 import { byListener, createCluster, published, service } from "./edge.ts";
 import { type Backend, connectNode, type NodeOptions, type TestNode } from "./node.ts";
@@ -54,7 +55,7 @@ export class Cluster {
   async load(): Promise<{ open: number; held: number }> {
     const nodes = await this.shard.nodes();
     const open = nodes.flatMap(({ connections }) => connections).reduce((sum, { inFlight }) => sum + inFlight, 0);
-    return { open, held: await runInDurableObject(this.shard, (shard) => shard.memory.held) };
+    return { open, held: await runInDurableObject(this.shard, (shard) => (shard as TunnelObject).memory.held) };
   }
 
   /** Resolves when nothing is open or held any more; the test's own time limit ends it where that never comes. */

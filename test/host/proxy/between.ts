@@ -9,7 +9,11 @@ import {
   type Socket,
 } from "node:net";
 import { afterEach } from "vitest";
-import { createForwarder, type Forwarder, type ForwarderOptions } from "../../../src/host/proxy/listener-proxy.ts";
+import {
+  createListenerProxy,
+  type ListenerProxy,
+  type ListenerProxyOptions,
+} from "../../../src/host/proxy/listener-proxy.ts";
 
 export const cleanup: (() => unknown)[] = [];
 afterEach(async () => {
@@ -26,24 +30,24 @@ export async function listen(server: TcpServer): Promise<number> {
   return (server.address() as AddressInfo).port;
 }
 
-/** A forwarder to 127.0.0.1:`edge`, and the port of its listener 8888. */
+/** A listener proxy to 127.0.0.1:`edge`, and the port of its listener 8888. */
 export async function forwarding(
   edge: number,
-  options: ForwarderOptions = {},
-): Promise<{ forwarder: Forwarder; port: number }> {
-  const forwarder = createForwarder(new URL(`http://127.0.0.1:${edge}`), "s3cret", options);
-  cleanup.push(() => forwarder.close());
-  return { forwarder, port: await listen(forwarder.server(8888, 8888)) };
+  options: ListenerProxyOptions = {},
+): Promise<{ proxy: ListenerProxy; port: number }> {
+  const proxy = createListenerProxy(new URL(`http://127.0.0.1:${edge}`), "s3cret", options);
+  cleanup.push(() => proxy.close());
+  return { proxy, port: await listen(proxy.server(8888)) };
 }
 
-/** The port of a forwarder in front of `upstream`. */
-export async function before(upstream: TcpServer, options: ForwarderOptions = {}): Promise<number> {
+/** The port of a listener proxy in front of `upstream`. */
+export async function before(upstream: TcpServer, options: ListenerProxyOptions = {}): Promise<number> {
   const { port } = await forwarding(await listen(upstream), options);
   return port;
 }
 
 type Handler = (...exchange: Parameters<RequestListener>) => unknown;
-export const beforeHandler = (handler: Handler, options: ForwarderOptions = {}): Promise<number> =>
+export const beforeHandler = (handler: Handler, options: ListenerProxyOptions = {}): Promise<number> =>
   before(
     createServer((req, res) => void handler(req, res)),
     options,
@@ -53,7 +57,7 @@ export const beforeHandler = (handler: Handler, options: ForwarderOptions = {}):
 export async function beforeBytes(
   answer: string,
   then: "keep" | "end" | "reset" = "keep",
-  options: ForwarderOptions = {},
+  options: ListenerProxyOptions = {},
 ): Promise<[number, Promise<string>]> {
   const { promise, resolve } = Promise.withResolvers<string>();
   const port = await before(
@@ -91,7 +95,7 @@ export async function read(socket: Socket): Promise<Raw> {
   return { text, broken };
 }
 
-/** Sends raw bytes; resolves with all that came back once the forwarder closed, and whether it was broken. */
+/** Sends raw bytes; resolves with all that came back once the listener proxy closed, and whether it was broken. */
 export function raw(port: number, bytes: string): Promise<Raw> {
   const socket = connect(port, "127.0.0.1");
   socket.write(bytes, "latin1");

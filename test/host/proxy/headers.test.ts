@@ -1,4 +1,4 @@
-// What the forwarder changes in a head, as a table: everything that is not listed here must stay as it was.
+// What the listener proxy changes in a head, as a table: everything that is not listed here must stay as it was.
 import { describe, expect, test } from "vitest";
 import { decodeLines, encodeLines } from "../../../src/edge/http/forwarded.ts";
 import { requestHeaders, responseHeaders } from "../../../src/host/proxy/headers.ts";
@@ -34,7 +34,11 @@ describe("request", () => {
     ["drops a client's claims about itself", ["X-Postern-Client", "9.9.9.9", "CF-Connecting-IP", "9.9.9.9"], []],
     ["drops what only Cloudflare may say", ["CF-Ray", "x", "cf-visitor", "{}", "CF-Anything", "1"], []],
     ["drops a client's bytes that claim to be raw", ["X-Postern-Raw", "[]", "x-postern-again", "1"], []],
-    ["drops a client's forwarder secret", ["x-postern-forwarder", "guess", "X-POSTERN-Anything", "1"], []],
+    [
+      "drops what a client says to be the listener proxy's secret",
+      ["x-postern-forwarder", "guess", "X-POSTERN-Anything", "1"],
+      [],
+    ],
     ["drops what would steer wrangler", ["MF-Original-URL", "http://x", "X-Forwarded-Proto", "https"], []],
   ])("%s", (_, raw, kept) => {
     expect(requestHeaders(raw, facts)).toEqual([...kept, ...ours()]);

@@ -1,4 +1,4 @@
-// The forwarder between a real client and a real server (in place of the edge), on real sockets.
+// The listener proxy between a real client and a real server (in place of the edge), on real sockets.
 import { once } from "node:events";
 import { createServer, type IncomingMessage, request, type Server, type ServerResponse } from "node:http";
 import { connect, createServer as createTcpServer, type Socket } from "node:net";
@@ -345,8 +345,8 @@ describe("an edge that restarts", () => {
   const beforeMortal = async (handle: (req: IncomingMessage, res: ServerResponse, ends: () => void) => void) => {
     let ends = () => {};
     const edge = await listen(createServer((req, res) => handle(req, res, () => ends())));
-    const { forwarder, port } = await forwarding(edge, PATIENCE);
-    ends = () => forwarder.pause(Promise.resolve());
+    const { proxy, port } = await forwarding(edge, PATIENCE);
+    ends = () => proxy.pause(Promise.resolve());
     return port;
   };
 
@@ -435,9 +435,9 @@ describe("an edge that restarts", () => {
     const edge = await listen(gone);
     gone.close();
     await once(gone, "close");
-    const { forwarder, port } = await forwarding(edge, PATIENCE);
+    const { proxy, port } = await forwarding(edge, PATIENCE);
     const up = Promise.withResolvers<void>();
-    forwarder.pause(up.promise);
+    proxy.pause(up.promise);
     const answer = raw(port, "POST / HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Length: 4\r\n\r\nbody");
     // Not held by the pause alone: this one dials until the edge is there.
     await edgeAt(edge, "back");
@@ -450,8 +450,8 @@ describe("an edge that restarts", () => {
     const edge = await listen(gone);
     gone.close();
     await once(gone, "close");
-    const { forwarder, port } = await forwarding(edge, { patienceMs: 200 });
-    forwarder.pause(new Promise(() => {}));
+    const { proxy, port } = await forwarding(edge, { patienceMs: 200 });
+    proxy.pause(new Promise(() => {}));
     expect((await get(port)).statusCode).toBe(502);
   });
 });

@@ -3,7 +3,7 @@ import { combine, type HealthInputs } from "../../../src/shared/health/combine.t
 
 test.each<[Omit<HealthInputs, "now">, string]>([
   [{}, "available"],
-  [{ excluded: undefined, measured: undefined, ejectedUntil: undefined }, "available"],
+  [{ measured: undefined, ejectedUntil: undefined }, "available"],
   [{ ejectedUntil: 1_000 }, "available"],
   [{ ejectedUntil: 3_500 }, "Requests sent to it failed in a row; it is left out for another 3 s."],
   [{ measured: "not connected" }, "Its agent is not connected."],
@@ -13,12 +13,7 @@ test.each<[Omit<HealthInputs, "now">, string]>([
     { measured: { probe: "no answer in time on port 30080" } },
     "It does not answer probes: no answer in time on port 30080.",
   ],
-  [{ excluded: "node n1 is being deleted" }, "Kubernetes keeps it out of load balancing: node n1 is being deleted."],
-  // The first that objects gives the reason.
-  [
-    { excluded: "taint x", measured: "draining", ejectedUntil: 9_000 },
-    "Kubernetes keeps it out of load balancing: taint x.",
-  ],
+  // The first input that objects gives the reason.
   [{ measured: "draining", ejectedUntil: 9_000 }, "Its agent is shutting down and takes no new requests."],
 ])("%j: %s", (inputs, expected) => {
   const verdict = combine({ ...inputs, now: 1_000 });

@@ -2,8 +2,7 @@
 import { describe, expect, it } from "vitest";
 import { Affinity, AFFINITY_CLIENTS_MAX } from "../../../../agent/dataplane/userspace/affinity.ts";
 import {
-  EJECT_MAX_MS,
-  EJECT_MS,
+  ENDPOINT_RULES,
   failed,
   isBroken,
   isEjected,
@@ -21,19 +20,24 @@ describe("ejection", () => {
       now = Math.max(now, failures.until) + 1;
     }
     expect(lengths).toEqual([0, 0, 2_000, 4_000, 8_000, 16_000, 32_000, 60_000, 60_000, 60_000]);
-    expect([EJECT_MS, EJECT_MAX_MS]).toEqual([2_000, 60_000]);
+    expect(ENDPOINT_RULES).toEqual({ failures: 3, firstMs: 2_000, maxMs: 60_000 });
   });
 
   it("is not lengthened by what was sent there for want of anything better", () => {
-    const ejected = { inARow: 3, until: 5_000, why: "refused" };
-    expect(failed(ejected, "timeout", 4_999)).toEqual({ inARow: 3, until: 5_000, why: "timeout" });
-    expect(failed(ejected, "timeout", 5_000)).toEqual({ inARow: 4, until: 9_000, why: "timeout" });
+    const ejected = { failures: 3, ejections: 1, until: 5_000, why: "refused" };
+    expect(failed(ejected, "timeout", 4_999)).toEqual({ ...ejected, why: "timeout" });
+    expect(failed(ejected, "timeout", 5_000)).toEqual({
+      failures: 4,
+      ejections: 2,
+      until: 9_000,
+      why: "timeout",
+    });
   });
 
   it("ends with time; what is broken stays so until a success", () => {
-    const ejected = { inARow: 3, until: 5_000, why: "refused" };
+    const ejected = { failures: 3, ejections: 1, until: 5_000, why: "refused" };
     expect([isEjected(ejected, 4_999), isEjected(ejected, 5_000)]).toEqual([true, false]);
-    expect([isBroken(ejected), isBroken({ ...ejected, inARow: 2 }), isBroken(noFailures)]).toEqual([
+    expect([isBroken(ejected), isBroken({ ...noFailures, failures: 2 }), isBroken(noFailures)]).toEqual([
       true,
       false,
       false,

@@ -6,7 +6,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import type { Executor } from "../../../../agent/dataplane/executor.ts";
 import { Backends } from "../../../../agent/dataplane/userspace/endpoints.ts";
 import { userspaceExecutor } from "../../../../agent/dataplane/userspace/executor.ts";
-import { freePort } from "../../../../src/host/free-port.ts";
+import { freePort } from "../../../../src/host/process/free-port.ts";
 import { executorConformance } from "../conformance.ts";
 import { plan, planEndpoint, planPort, planService } from "../plans.ts";
 

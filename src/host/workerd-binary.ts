@@ -1,8 +1,0 @@
-// Where workerd is. Apart from workerd.ts, which loads esbuild and wrangler.
-import { createRequire } from "node:module";
-
-/** The program that wrangler brings. */
-export function workerdBinary(): string {
-  const { default: path } = createRequire(import.meta.url)("workerd") as { default: string };
-  return path;
-}

@@ -1,0 +1,95 @@
+// The Worker, ready for workerd. It is built by a process of its own (build.ts) that has ended before this returns, and kept in a
+// file under a key of everything that it is built from: a start after which nothing has changed builds nothing. The file is
+// replaced as a whole, by whoever holds the lock of its folder.
+import { createHash } from "node:crypto";
+import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { z } from "zod";
+import { Child } from "../process/child.ts";
+import { declaredSchema } from "./configuration.ts";
+
+const builtSchema = z.object({
+  key: z.string(),
+  declared: declaredSchema,
+  /** The bundle, as one ES module. */
+  module: z.string().min(1),
+});
+export type BuiltWorker = z.infer<typeof builtSchema>;
+
+export interface BuildOptions {
+  /** Takes what the build prints. */
+  readonly log: string;
+  /** Called before a build. Not called where nothing is built. */
+  readonly building?: () => void;
+  /** Ends a build that runs. Once it is aborted its reason is thrown, whatever is kept. */
+  readonly signal?: AbortSignal;
+}
+
+const root = fileURLToPath(new URL("../../..", import.meta.url));
+const BUILD = "src/host/workerd/build.ts";
+/** The Worker's sources, what says how they are built, and which packages are wanted and installed, by npm's own record. */
+const INPUTS = [
+  ...["src/edge", "src/shared", BUILD, "src/host/workerd/configuration.ts", "wrangler.toml"],
+  ...["tsconfig.json", "src/tsconfig.json", "package.json", "package-lock.json", "node_modules/.package-lock.json"],
+];
+
+/** The Worker from `file`, built anew where that is of other sources, damaged or absent. Throws, in words for its user, where it cannot be built. */
+export async function builtWorker(file: string, { log, building, signal }: BuildOptions): Promise<BuiltWorker> {
+  signal?.throwIfAborted();
+  // Before the build, not after: what is edited meanwhile is then built again at the next start.
+  const key = buildKey(root);
+  const kept = read(file, key);
+  if (kept !== undefined) return kept;
+  building?.();
+  signal?.throwIfAborted();
+  const build = new Child({ name: "the Worker's build", script: BUILD, args: [file, key], log });
+  const kill = (): void => build.kill();
+  signal?.addEventListener("abort", kill, { once: true });
+  const how = await build.exited;
+  signal?.removeEventListener("abort", kill);
+  signal?.throwIfAborted();
+  const built = read(file, key);
+  if (built === undefined)
+    throw new Error(
+      `The Worker could not be built: ${build.name} ${how}. Its last lines (all of them are in ${log}):\n${build.lastLines()}\n` +
+        "Undo what was changed in src/edge and src/shared (git status shows it), or install the packages anew (npm ci). Then start again.",
+    );
+  return built;
+}
+
+/** Differs when a file differs, is added, moved or removed. */
+export function buildKey(root: string): string {
+  const key = createHash("sha256");
+  for (const file of INPUTS.flatMap((input) => filesBelow(root, input))) {
+    const content = readFileSync(join(root, file));
+    key.update(`${JSON.stringify(file)} ${content.length}\n`).update(content);
+  }
+  return key.digest("hex");
+}
+
+/** `input` itself, the files in it, or nothing, in an order that is always the same. */
+function filesBelow(root: string, input: string): string[] {
+  try {
+    const entries = readdirSync(join(root, input), { recursive: true, withFileTypes: true });
+    return entries
+      .filter((entry) => entry.isFile())
+      .map((entry) => join(entry.parentPath, entry.name).slice(root.length))
+      .sort();
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === "ENOTDIR") return [input];
+    // Packages that another tool than npm installed leave no such record.
+    if (code === "ENOENT") return [];
+    throw error;
+  }
+}
+
+function read(file: string, key: string): BuiltWorker | undefined {
+  try {
+    const built = builtSchema.parse(JSON.parse(readFileSync(file, "utf8")));
+    return built.key === key ? built : undefined;
+  } catch {
+    return undefined;
+  }
+}
