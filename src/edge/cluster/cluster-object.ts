@@ -3,6 +3,7 @@
 // A refusal changes nothing: the last good state keeps serving. What was not delivered is repeated by the alarm.
 import { DurableObject } from "cloudflare:workers";
 import type { Env } from "../env.ts";
+import { COMPILE_VERSION } from "../routing/compile.ts";
 import { dialRules } from "../routing/dial.ts";
 import type { ListenerSettings } from "../routing/ports.ts";
 import type {
@@ -78,7 +79,7 @@ export class ClusterObject extends DurableObject<Env> implements ClusterRpc {
     this.#prober = new Prober(this.#store, (Number(env.PROBE_SECONDS) || PROBE_SECONDS) * 1000, dialRules(env));
     this.#created = created(ctx.storage.sql);
     if (this.#created) migrate(ctx.storage, clusterMigrations);
-    // The edge's owner has changed what it opens: tables and conditions must not tell of what was.
+    // Compiled by other settings or by another version of the edge: tables and conditions must not wait for the next snapshot.
     if (this.#record() !== undefined && this.#store.settings() !== this.#settings())
       ctx.waitUntil(this.recompile().catch((error) => console.error("the tables of changed settings wait", error)));
   }
@@ -320,9 +321,9 @@ export class ClusterObject extends DurableObject<Env> implements ClusterRpc {
     return { listenerPorts, listenerPortsMost, listenerTls: LISTENER_TLS !== "none" };
   }
 
-  /** What of the environment is compiled into tables. */
+  /** All that tables and conditions are compiled from, but for the snapshot and the directory. */
   #settings(): string {
-    return JSON.stringify([this.env.EDGE_DOMAIN, this.#listeners()]);
+    return JSON.stringify([COMPILE_VERSION, this.env.EDGE_DOMAIN, this.#listeners(), dialRules(this.env)]);
   }
 
   #result(generation: SnapshotGeneration, changed: boolean): PublishResult {

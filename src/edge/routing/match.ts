@@ -64,6 +64,13 @@ export function match(index: TableIndex, { host, scheme, port }: Door): Match | 
   return hosts.get(host) ?? hosts.get(plainHost(host, scheme));
 }
 
+/** Whether a Host header names the admin host, in any form that match() reads alike. Told cheaply: each request is asked. */
+export function isAdminHost(host: string, adminHost: string, scheme: Scheme): boolean {
+  if (host === adminHost) return true;
+  if (hostnameOf(host) !== hostnameOf(adminHost)) return false;
+  return plainHost(host, scheme) === plainHost(adminHost, scheme);
+}
+
 /** "Shop.Example.com.:8080" => "shop.example.com" */
 export function hostnameOf(host: string): string {
   const colon = host.lastIndexOf(":");
