@@ -79,7 +79,7 @@ interface CompiledService {
   readonly conditions: Condition[];
 }
 
-/** Enters what it gets into `owned` and `offered`. */
+/** Adds the listeners that this Service gets to `owned` and `offered`. */
 function compileService(
   service: SnapshotService,
   label: string | undefined,
