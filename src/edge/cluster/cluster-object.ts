@@ -1,8 +1,10 @@
 // ClusterObject, one per cluster, named by it: tokens, the last good snapshot, and the RoutingTable compiled from it, which it
 // pushes to the cluster's TunnelObjects. Everything is in SQLite and survives; memory only saves reading.
-// A refusal changes nothing: the last good state keeps serving. What was not delivered is repeated by the alarm.
+// A refused publication changes nothing: the last good state keeps serving. What a shard has not confirmed is sent again by
+// the alarm.
 import { DurableObject } from "cloudflare:workers";
 import type { Env } from "../env.ts";
+import { COMPILE_VERSION } from "../routing/compile.ts";
 import { dialRules } from "../routing/dial.ts";
 import type { ListenerSettings } from "../routing/ports.ts";
 import type {
@@ -49,10 +51,10 @@ const notCreated: Refusal = {
   message: "this cluster does not exist: create it first",
 };
 
-/** What takes long is cut here: the thread's other requests, of other clusters, run before it goes on. */
+/** Called between the parts of long work, so that the requests of other clusters, which share the thread, run in between. */
 const othersFirst = async (): Promise<void> => await scheduler.wait(0);
 
-/** Lets them run between the slices of `work`, too. */
+/** Runs `work` to its end, and lets other requests run between its slices. */
 async function inSlices<T>(work: Generator<void, T>): Promise<T> {
   for (;;) {
     const { done, value } = work.next();
@@ -78,7 +80,7 @@ export class ClusterObject extends DurableObject<Env> implements ClusterRpc {
     this.#prober = new Prober(this.#store, (Number(env.PROBE_SECONDS) || PROBE_SECONDS) * 1000, dialRules(env));
     this.#created = created(ctx.storage.sql);
     if (this.#created) migrate(ctx.storage, clusterMigrations);
-    // The edge's owner has changed what it opens: tables and conditions must not tell of what was.
+    // Compiled by other settings or by another version of the edge: tables and conditions must not wait for the next snapshot.
     if (this.#record() !== undefined && this.#store.settings() !== this.#settings())
       ctx.waitUntil(this.recompile().catch((error) => console.error("the tables of changed settings wait", error)));
   }
@@ -102,7 +104,7 @@ export class ClusterObject extends DurableObject<Env> implements ClusterRpc {
 
   /** Throws where a shard could not be told to close its sockets: the caller repeats it. */
   async destroy(): Promise<void> {
-    // Outside the queue: tokens stop at once, whatever is being published.
+    // Not queued behind publications: the tokens must stop working at once.
     if (this.#record() !== undefined) this.#tokens.removeAll();
     await this.#alone(async () => {
       const record = this.#record();
@@ -224,7 +226,7 @@ export class ClusterObject extends DurableObject<Env> implements ClusterRpc {
     return clusterNodes(this.#snapshot()?.nodes ?? [], seen, probed, probes);
   }
 
-  /** Throws where the directory cannot be reached: the caller, its alarm, repeats it. */
+  /** Throws where the directory cannot be reached. The GatewayObject, which calls this from its alarm, calls again. */
   async recompile(): Promise<void> {
     await this.#alone(async () => {
       const snapshot = this.#snapshot();
@@ -247,7 +249,7 @@ export class ClusterObject extends DurableObject<Env> implements ClusterRpc {
     if (record === undefined) return notCreated;
     const limit = epochLimit(record.createdAt, this.#store.grantedEpoch(), Date.now());
     if (generation.epoch > limit) {
-      // The answer that makes an agent ask for an epoch, which is below the limit.
+      // On `superseded` an agent asks for an epoch, and the one that it is granted is below the limit.
       const message = `epoch ${generation.epoch} is further ahead than any leader of this cluster can be (${limit}): ask for one with POST .../epoch`;
       return { ok: false, status: 409, reason: "superseded", message };
     }
@@ -258,7 +260,7 @@ export class ClusterObject extends DurableObject<Env> implements ClusterRpc {
     const stored = this.#store.snapshotGeneration();
     const newer = stored === undefined || compareGenerations(generation, stored) > 0;
     if (text === this.#store.snapshotText()) {
-      // A new leader that says the same still fences off the old one.
+      // A new leader that publishes the same content still fences off the old leader.
       if (newer) this.#store.setSnapshotGeneration(generation);
       return { ok: true, result: this.#result(newer ? generation : stored, false) };
     }
@@ -329,9 +331,9 @@ export class ClusterObject extends DurableObject<Env> implements ClusterRpc {
     return { listenerPorts, listenerPortsMost, listenerTls: LISTENER_TLS !== "none" };
   }
 
-  /** What of the environment is compiled into tables. */
+  /** All that tables and conditions are compiled from, but for the snapshot and the directory. */
   #settings(): string {
-    return JSON.stringify([this.env.EDGE_DOMAIN, this.#listeners()]);
+    return JSON.stringify([COMPILE_VERSION, this.env.EDGE_DOMAIN, this.#listeners(), dialRules(this.env)]);
   }
 
   #result(generation: SnapshotGeneration, changed: boolean): PublishResult {
@@ -345,7 +347,7 @@ export class ClusterObject extends DurableObject<Env> implements ClusterRpc {
     return this.#record() === undefined ? undefined : minted;
   }
 
-  /** Nothing may be awaited between a token's removal and this: what SQLite gets is then one write. */
+  /** Call in the same tick as the tokens' removal, so that SQLite commits both or neither. */
   async #withdraw(tokens: readonly string[], reason: string): Promise<void> {
     const now = Date.now();
     const { name } = this.#record() ?? {};
@@ -363,7 +365,7 @@ export class ClusterObject extends DurableObject<Env> implements ClusterRpc {
     return text === undefined ? undefined : (JSON.parse(text) as Snapshot);
   }
 
-  /** Tells the shards what they have not confirmed, and sets the alarm for the rest. */
+  /** Sends the shards what they have not confirmed, and sets the alarm for what they do not confirm now. */
   async #deliver(): Promise<void> {
     const { name } = this.#record() ?? {};
     if (name === undefined) return;
@@ -372,7 +374,7 @@ export class ClusterObject extends DurableObject<Env> implements ClusterRpc {
     await this.#schedule();
   }
 
-  /** An alarm that is set already and comes earlier stays: it may be the only memory of when to probe. */
+  /** An earlier alarm stays: after a restart it is the only record of when to probe. */
   async #schedule(): Promise<void> {
     if (this.#record() === undefined) return;
     const now = Date.now();
@@ -383,7 +385,7 @@ export class ClusterObject extends DurableObject<Env> implements ClusterRpc {
     if (Number.isFinite(next) && (set === null || next < set)) await this.ctx.storage.setAlarm(Math.max(next, now));
   }
 
-  /** Runs after whatever was asked before: what changes the stored state never overlaps. */
+  /** Runs `work` after all earlier ones have ended, so that no two changes of the stored state overlap. */
   #alone<T>(work: () => Promise<T>): Promise<T> {
     const run = this.#tail.then(work);
     this.#tail = run.catch(() => undefined);

@@ -4,9 +4,9 @@
 
 /** A Lease counts its transitions as int32, and agents write granted epochs there. */
 export const EPOCH_MAX = 2 ** 31 - 1;
-/** An edge may be new to a cluster whose Lease is old: so many transitions it may have had before. */
+/** A cluster may come to this edge with an old Lease. This many transitions it may have had before that. */
 const EPOCHS_BEFORE = 1_000_000;
-/** A Lease changes hands more slowly than that. */
+/** No Lease changes hands faster than this. */
 const EPOCH_MS = 1_000;
 
 /** The highest epoch that a snapshot may be in. `granted`: the highest that the edge handed out. */

@@ -15,7 +15,7 @@ const INNER_DEPTH = 5;
 const NAMES_MAX = 256;
 const PORT = /^\d{1,5}$/;
 
-/** What is too much of it, in words; undefined: it may be parsed. */
+/** Why this text must not be parsed, in words; undefined: it may be. */
 export function scanJson(text: string): string | undefined {
   let depth = 0;
   let containers = 0;

@@ -20,10 +20,10 @@ interface Stored {
   readonly reason: string;
 }
 
-/** Subrequests of one invocation are limited, to 50 on the free plan; more nodes take several alarms. */
+/** Cloudflare limits the subrequests of one invocation, to 50 on the free plan. More nodes take several alarms. */
 const NODES_PER_ROUND = 16;
 const PORTS_PER_NODE = 3;
-/** Connections of one invocation that may wait for an answer at once. */
+/** Cloudflare lets one invocation have this many connections that wait for an answer. */
 const AT_ONCE = 6;
 const TIMEOUT_MS = 5_000;
 
@@ -33,7 +33,7 @@ export class Prober {
   readonly #store: ClusterStore;
   readonly #intervalMs: number;
   readonly #dial: DialRules;
-  /** Epoch ms; undefined after a restart, when the alarm that is already set says it. */
+  /** When the next round is due, epoch ms. Undefined after a restart: then the stored alarm says it. */
   #nextAt: number | undefined;
   #cursor = 0;
 
@@ -74,7 +74,7 @@ export class Prober {
     return this.#nextAt ?? now + this.#intervalMs;
   }
 
-  /** Probes what is due, and writes nothing: the answers belong to record(). */
+  /** Probes what is due. Writes nothing: pass the results to record(). */
   async run(table: RoutingTable, now: number): Promise<ReadonlyMap<string, ProbeResult>> {
     const results = new Map<string, ProbeResult>();
     if (this.#nextAt !== undefined && now < this.#nextAt) return results;
@@ -82,7 +82,7 @@ export class Prober {
     if (this.#cursor >= targets.length) this.#cursor = 0;
     const round = targets.slice(this.#cursor, this.#cursor + NODES_PER_ROUND);
     this.#cursor += round.length;
-    // Every node once an interval, however many rounds that takes.
+    // Each node is probed once in each interval, in as many rounds as that takes.
     this.#nextAt = now + Math.ceil((this.#intervalMs * round.length) / Math.max(1, targets.length));
     const waiting = round.values();
     const worker = async (): Promise<void> => {
@@ -98,7 +98,7 @@ export class Prober {
     for (const { node } of this.targets(table)) {
       const result = results.get(node);
       const row = rows.get(node);
-      // A node that is simply well has no row.
+      // A node whose probes succeed needs no row.
       if (result === undefined || (row === undefined && result.ok)) continue;
       const before = row === undefined ? initial : (JSON.parse(row) as Stored).state;
       const state = step(before, result.ok, thresholds);

@@ -1,6 +1,6 @@
-// The ClusterObject's word to its TunnelObjects: push the table, close sockets of withdrawn tokens, ask for nodes. What a shard
-// did not confirm stays in SQLite and is repeated by the owner's alarm until it does.
-// Speaks only to shards that an agent has dialled: a call would create the others in vain.
+// What the ClusterObject asks of its TunnelObjects: to take the table, to close the sockets of withdrawn tokens, to list their
+// nodes. A request that a shard does not confirm stays in SQLite, and the owner's alarm repeats it until it is confirmed.
+// Calls only shards that an agent has dialled, because a call creates the object that it names.
 import { backoff } from "../../shared/net/backoff.ts";
 import type { RoutingTable } from "../routing/table.ts";
 import type { ClusterStore } from "./store.ts";
@@ -11,7 +11,10 @@ import { within } from "../rpc/within.ts";
 
 const TIMEOUT_MS = 3_000;
 const RETRY = { firstMs: 1_000, maxMs: 60_000 };
-/** A dial that was authorised just before its token was withdrawn has arrived by then, and is closed as well. */
+/**
+ * Sockets of a withdrawn token are closed a second time after this time: a dial that was authorised just before the token was
+ * withdrawn has arrived by then.
+ */
 const LATE_DIAL_MS = 10_000;
 
 export class Shards {

@@ -20,7 +20,7 @@ const words: Readonly<Record<keyof typeof MOST, string>> = {
   routeEndpoints: "pairs of TCP port and endpoint",
 };
 
-/** What is too much, in words that say what to do. */
+/** Why this snapshot costs too much, in words that say what to do; undefined: it does not. */
 export function tooCostly({ nodes, services }: Snapshot): string | undefined {
   const sum: Record<keyof typeof MOST, number> = {
     names: 0,

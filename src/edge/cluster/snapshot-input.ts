@@ -33,7 +33,7 @@ type Read = Outcome<{ snapshot: Snapshot; text: string }>;
 const envelopeSchema = snapshotSchema.pick({ version: true });
 const serviceSchema = snapshotServiceSchema.omit({ endpoints: true });
 
-/** In one go, for whoever has the thread alone. */
+/** Runs all slices at once, for a caller that shares the thread with nobody. */
 export function readSnapshot(body: string): Read {
   const slices = readInSlices(body);
   for (;;) {
@@ -71,7 +71,7 @@ export function compareGenerations(a: SnapshotGeneration, b: SnapshotGeneration)
   return a.epoch - b.epoch || a.sequence - b.sequence;
 }
 
-/** Reads one snapshot, item by item. undefined anywhere: there are faults, and it is not worth going on. */
+/** Reads one snapshot, item by item. A method that has found faults answers undefined, and reading stops there. */
 class Reader {
   readonly faults: string[] = [];
   #items = 0;

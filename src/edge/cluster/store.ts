@@ -72,7 +72,7 @@ export class ClusterStore {
     this.#sql.exec("UPDATE cluster SET granted = ?", epoch);
   }
 
-  /** As before the first snapshot; the snapshot itself stays. */
+  /** Epoch and generation become as before the first snapshot. The snapshot itself stays, and serves. */
   forgetGenerations(): void {
     this.#sql.exec("UPDATE cluster SET granted = 0, epoch = NULL, sequence = NULL");
   }
@@ -123,7 +123,7 @@ export class ClusterStore {
     if (text === getDocument(this.#sql, "table")) return false;
     putDocument(this.#sql, "table", text);
     this.#sql.exec("UPDATE cluster SET generation = max(generation + 1, ?)", now);
-    // Read back when needed: the caller's transaction may still be undone.
+    // Not kept in memory yet: the caller's transaction may still be rolled back.
     this.#table = undefined;
     return true;
   }

@@ -13,7 +13,7 @@ import { publishRoutes } from "./publish.ts";
 import { tokenRoutes } from "./tokens.ts";
 import { tunnelRoutes } from "./tunnel.ts";
 
-/** What came by no listener, which the Worker's entry does not let in. */
+/** Stands in for a request that came by no listener. The Worker's entry refuses those, so no handler sees it. */
 const nowhere: Forwarded = { client: "", port: undefined, scheme: "http", again: false, trusted: false };
 
 let built: Api | undefined;
@@ -33,7 +33,7 @@ function build(): Api {
     },
   });
   app.use(async (c, next) => {
-    // CF-Ray is Cloudflare's word only where there is no listener proxy.
+    // Only Cloudflare sets CF-Ray reliably; behind a listener proxy a client may have written it.
     const ray = c.env.FORWARDER_SECRET === undefined ? c.req.header("cf-ray") : undefined;
     c.set("requestId", ray ?? crypto.randomUUID());
     c.set("from", forwarded(c.req.raw, c.env.FORWARDER_SECRET) ?? nowhere);
@@ -72,7 +72,7 @@ function build(): Api {
         detail: "the edge's state cannot be reached at the moment",
         remedy: "try again",
       });
-    // Such a path holds a secret.
+    // The rest of such a path is an install code, which must not be logged.
     const path = c.req.path.startsWith(INSTALL_PATH) ? `${INSTALL_PATH}…` : c.req.path;
     console.error(`request ${c.get("requestId")}: ${c.req.method} ${path}`, error);
     return problem(c, {

@@ -1,9 +1,9 @@
 // Who asks: the admin, or one cluster by its token. The admin's token is compared by hash in constant time; a cluster's token
 // is judged by the ClusterObject that it names, once that cluster is known to exist. To a cluster's token every other cluster
 // looks the same, existing or not.
-// Who shows secrets that are none is slowed down by its address (attempts.ts). Many share one address (a home's NAT), and so
-// what is right passes, whatever the others there do: the admin's token always, because judging it costs no more than a hash,
-// and a cluster's where this isolate has seen it accepted before. A cluster's token that is new to the isolate waits its turn.
+// Wrong tokens are limited by the sender's address (attempts.ts). Many clients may share one address (a home's NAT), so the limit
+// must not keep out valid tokens: the admin's token always passes, because checking it costs no more than a hash, and so does a
+// cluster's that this isolate has accepted before. A cluster's token that is new to the isolate counts as an attempt.
 /// <reference lib="esnext.typedarrays" />
 import type { Context, MiddlewareHandler } from "hono";
 import { type ClusterRecord, TOKEN_PATTERN } from "../rpc/contract.ts";
@@ -18,7 +18,7 @@ import { clusterNamed, gatewayOf } from "./stubs.ts";
  */
 export type Who = "admin" | "owner" | "cluster" | "any";
 
-/** Of all who show secrets to this isolate. */
+/** The attempts of all sources at this isolate. */
 export const attempts = new Attempts();
 
 export const tooManyAttempts: Problem = {
@@ -77,7 +77,7 @@ async function authenticate(c: Context<ControlEnv>): Promise<Principal | Respons
   const hash = new Uint8Array(await crypto.subtle.digest("SHA-256", new TextEncoder().encode(token)));
   const name = TOKEN_PATTERN.exec(token)?.[1];
   if (name !== undefined) return (await ofCluster(c, name, token, hash.toHex())) ?? problem(c, unknownToken);
-  // Empty, or in production a secret that nobody has set.
+  // The setting is empty, or it is a secret that nobody has set.
   if (!c.env.ADMIN_TOKEN_SHA256)
     return problem(c, {
       status: 401,

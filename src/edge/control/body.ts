@@ -21,7 +21,7 @@ class Fault extends Error {
   }
 }
 
-/** What is read in vain of a body that was refused. */
+/** How much is still read of a body that was refused, and for how long. */
 const VAIN_BYTES = 8 * 1024 * 1024;
 const VAIN_MS = 5_000;
 
@@ -41,7 +41,7 @@ export async function readOut(body: ReadableStream<Uint8Array> | null): Promise<
     }
     await reader.cancel();
   } catch {
-    // The sender has gone.
+    // The sender closed the connection: nothing is left to read.
   } finally {
     clearTimeout(timer);
   }

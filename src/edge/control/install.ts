@@ -1,7 +1,7 @@
 // Joining a cluster with one `kubectl apply`: an install code, made by the admin or the cluster, is redeemed for the agent's
 // manifest with edge, cluster and a new token filled in. The code stands in a URL, which others may log or fetch ahead; hence
-// it is short-lived, good for a few uses, and never leads to a token that anybody holds already. It has 256 random bits: who
-// guesses is slowed down by arithmetic, and by its address (attempts.ts).
+// it is short-lived, good for a few uses, and never leads to a token that anybody holds already. It has 256 random bits: guessing
+// one is hopeless, and limited by address besides (attempts.ts).
 import { createRoute, z } from "@hono/zod-openapi";
 import type { Context } from "hono";
 import { isNearby } from "../../shared/net/nearby.ts";
@@ -49,7 +49,7 @@ export function installRoutes(app: Api): void {
   app.get(`${INSTALL_PATH}:file`, async (c) => {
     const code = /^(.+)\.yaml$/.exec(c.req.param("file"))?.[1] ?? "";
     const cluster = INSTALL_CODE_PATTERN.exec(code)?.[1];
-    // Hono answers HEAD here as well: looking whether it is there must not use it up.
+    // Hono routes HEAD here, too. A HEAD request must not use up the code.
     if (c.req.method !== "GET") return await c.notFound();
     const edge = edgeUrl(c);
     const { client, scheme } = c.get("from");
@@ -83,8 +83,8 @@ const unknown = (c: Context<ControlEnv>): Response =>
   });
 
 /**
- * As agents shall dial it: as the edge's owner says; else the admin host, or, where a trusted proxy stands in front, what that proxy was asked for. Plain http
- * stays plain on the machine or network of an edge of one's own only.
+ * The URL that agents dial: PUBLIC_URL where the edge's owner has set it; else the host that a trusted proxy was asked for; else
+ * the admin host. It is https, unless the request came by plain http and the host is this machine or in a private network.
  */
 function edgeUrl(c: Context<ControlEnv>): string {
   if (c.env.PUBLIC_URL !== undefined) return c.env.PUBLIC_URL;

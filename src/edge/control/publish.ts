@@ -12,7 +12,7 @@ import { fewAtOnce } from "./few-at-once.ts";
 import { clusterParams } from "./schemas.ts";
 import { clusterOf } from "./stubs.ts";
 
-/** An epoch that is too high is the ClusterObject's to refuse; both numbers stay exact in JavaScript. */
+/** The digits keep both numbers exact in JavaScript. Whether the epoch is too high is for the ClusterObject to say. */
 const GENERATION = /^(\d{1,15})\.(\d{1,12})$/;
 const JSON_TYPE = /^application\/json\s*(;|$)/i;
 
@@ -67,7 +67,7 @@ export function publishRoutes(app: Api): void {
   app.put("/api/v1/clusters/:cluster/snapshot", requires("cluster"), fewAtOnce, async (c) => {
     const envelope = readEnvelope(c);
     if ("reason" in envelope) return problem(c, envelope);
-    // Not cancelled by whoever stops reading: the rest is read out when there is an answer.
+    // Whoever stops reading must not cancel the stream: readOut() reads the rest once there is an answer.
     const bytes = c.req.raw.body?.values({ preventCancel: true }) ?? null;
     const body = await readBody(bytes, envelope.encoding);
     if (!body.ok) return problem(c, bodyProblems[body.why]);

@@ -52,7 +52,7 @@ export const tokenRecordSchema = z
   })
   .openapi("Token");
 
-/** What the manifest itself says: the code's own cluster, and the pod's. */
+/** Options that an install code cannot set, because the manifest sets them by itself. */
 const FIXED_OPTIONS = new Set([
   ...["edge", "cluster", "insecure-plain-http", "token-file", "source", "manifests", "kubeconfig"],
   ...["node", "instance", "address", "health-socket"],

@@ -29,7 +29,7 @@ export function tokenRoutes(app: Api): void {
       if (principal.kind === "cluster" && principal.role !== "owner" && asked !== own) return problem(c, agentsToken);
       const rotated = await object.rotate(asked);
       if (rotated.ok) return c.json({ token: rotated.token }, 200);
-      // The directory knows it, its object does not: its creation was interrupted, and is finished here.
+      // The directory knows the cluster and its object does not: creating it was interrupted, and is completed here.
       if (rotated.reason === "not-created") return c.json(await object.create(cluster), 200);
       return refused(c, rotated);
     },

@@ -1,5 +1,5 @@
-// An agent's dial: authorises it and hands it to the TunnelObject of that shard, which the dial creates. The agent's token goes
-// no further than this; what the object is told comes from here alone.
+// An agent's dial: authorises it and hands it to the TunnelObject of that shard, which the dial creates. The agent's token
+// is not passed on: the object is told what was authorised, in a header that only this file writes.
 import { z } from "@hono/zod-openapi";
 import { DIAL_HEADER } from "../rpc/contract.ts";
 import { tunnelName } from "../rpc/names.ts";

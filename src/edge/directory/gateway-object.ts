@@ -1,7 +1,7 @@
 // GatewayObject, one per deployment: the clusters, and the directory hostname → owning cluster. Everything is in SQLite and
 // survives; memory holds one copy of the directory for the isolates that ask.
-// Never calls a ClusterObject while one may be waiting for its answer: what follows for other clusters is written down as an
-// errand and run by the alarm, which also repeats what failed.
+// A ClusterObject may be waiting for an answer of this object, so this object never calls one meanwhile. What has to be done in
+// other clusters is stored as an errand; the alarm carries errands out, and repeats those that fail.
 import { DurableObject } from "cloudflare:workers";
 import type { Env } from "../env.ts";
 import type { ClusterRecord, DirectoryEntry, GatewayRpc, Member, Outcome } from "../rpc/contract.ts";
@@ -13,7 +13,7 @@ import { within } from "../rpc/within.ts";
 
 /** A directory is loaded whole by every isolate. */
 const HOSTNAMES_PER_CLUSTER = 10_000;
-/** Of them, those with a list of members: these stay when the cluster's Services go. */
+/** Of them, those with a list of members. They outlive the cluster's Services, so they have a limit of their own. */
 const LISTED_PER_CLUSTER = 1_000;
 const ERRAND_TIMEOUT_MS = 30_000;
 const ERRAND_RETRY = { firstMs: 2_000, maxMs: 600_000 };
@@ -22,7 +22,7 @@ type Refused = Awaited<ReturnType<GatewayRpc["claim"]>>["refused"][number];
 
 export class GatewayObject extends DurableObject<Env> implements GatewayRpc {
   readonly #directory: Directory;
-  /** Errands in the air: the same one twice could destroy a cluster that was made anew between. */
+  /** Errands that are being carried out. Running one twice could destroy a cluster that was created again in between. */
   readonly #running = new Set<string>();
   #failures = 0;
   #answer: Awaited<ReturnType<GatewayRpc["directory"]>> | undefined;
@@ -69,7 +69,7 @@ export class GatewayObject extends DurableObject<Env> implements GatewayRpc {
       this.#directory.addErrand(name, "destroy");
       return this.#directory.removeCluster(name);
     });
-    // No ClusterObject waits for this call, so the usual case is done when it returns.
+    // No ClusterObject waits for this call, so the errand may run now; usually it is done when the call returns.
     for (const errand of this.#directory.errands())
       if (errand.cluster === name && errand.kind === "destroy") await this.#run(errand);
     return { ok: true };
@@ -88,7 +88,7 @@ export class GatewayObject extends DurableObject<Env> implements GatewayRpc {
     for (const hostname of new Set(hostnames)) {
       const entry = entries.get(hostname);
       const foreign = entry !== undefined && entry.owner !== cluster;
-      // Listed by the owner: may be served here, stays the owner's.
+      // The owner lists this cluster as a member: it may serve the name, which stays the owner's.
       if (foreign && entry.members.some((member) => member.cluster === cluster)) continue;
       if (record === undefined) {
         refused.push({ hostname, reason: "not-allowed", message: `cluster ${cluster} does not exist` });
@@ -96,7 +96,7 @@ export class GatewayObject extends DurableObject<Env> implements GatewayRpc {
       }
       const verdict = nameVerdict(hostname, cluster, record.hostnames, rules);
       if (!verdict.allowed) refused.push({ hostname, reason: verdict.reason, message: verdict.message });
-      // Said only of a name that the admin has granted to both.
+      // A cluster learns that another has the name only where the admin has granted it to both.
       else if (foreign)
         refused.push({ hostname, reason: "owned", message: `another cluster of this edge owns ${hostname}` });
       else if (granted.size < HOSTNAMES_PER_CLUSTER) granted.add(hostname);
@@ -121,7 +121,7 @@ export class GatewayObject extends DurableObject<Env> implements GatewayRpc {
     by: { admin: true } | { cluster: string },
   ): Promise<Outcome<{ entry: DirectoryEntry }>> {
     const entry = this.#directory.entry(hostname);
-    // To a cluster a foreign hostname looks like one that nobody has.
+    // A cluster must not learn that another one has this hostname: the answer is as for one that nobody has.
     if (entry === undefined || ("cluster" in by && by.cluster !== entry.owner)) {
       const message = `${hostname} is not claimed${"cluster" in by ? " by this cluster" : ""}: publish a Service that has it in postern.dev/hostname first`;
       return { ok: false, status: "cluster" in by ? 403 : 404, reason: "hostname-not-claimed", message };
@@ -170,7 +170,7 @@ export class GatewayObject extends DurableObject<Env> implements GatewayRpc {
     if (this.#directory.errands().length > 0) await this.ctx.storage.setAlarm(Date.now());
   }
 
-  /** Leaves the errand in place where it fails: the alarm tries again. */
+  /** An errand that fails stays stored, and the alarm tries again. */
   async #run(errand: Errand): Promise<void> {
     const { cluster, kind } = errand;
     const key = `${kind} ${cluster}`;
@@ -190,7 +190,7 @@ export class GatewayObject extends DurableObject<Env> implements GatewayRpc {
   }
 }
 
-/** Without members that do not exist: nobody may ask their objects anything. */
+/** Leaves out members that do not exist: calling their objects would create them. */
 function present(entry: DirectoryEntry, clusters: Readonly<Record<string, unknown>>): DirectoryEntry {
   const members = entry.members.filter(({ cluster }) => Object.hasOwn(clusters, cluster));
   return { ...entry, members: members.length > 0 ? members : ownerAlone(entry.owner) };

@@ -47,7 +47,7 @@ export function nameVerdict(
   return notGranted(hostname, cluster);
 }
 
-/** The same whether another cluster has it, may have it by default, or nobody does: who asks shall not learn who else is here. */
+/** One message whether another cluster has the name, may have it by default, or nobody has it: it must not tell who else is here. */
 function notGranted(hostname: string, cluster: string): NameVerdict {
   return {
     allowed: false,

@@ -48,7 +48,7 @@ export class Directory {
     this.#changed();
   }
 
-  /** Frees its names, takes it out of others' members, forgets its wishes. */
+  /** Frees its hostnames, takes it off the members of others' hostnames, and deletes its refused claims. */
   removeCluster(name: string): string[] {
     const affected = new Set<string>();
     for (const entry of this.entries()) {
@@ -60,7 +60,7 @@ export class Directory {
         this.#writeMembers(entry.hostname, entry.owner, members);
       }
     }
-    // With the cluster its default names become anybody's, so all who were refused anything ask again.
+    // The default names of a deleted cluster become free for all, so every cluster with a refused claim compiles again.
     for (const row of this.#sql.exec<{ cluster: string }>("SELECT DISTINCT cluster FROM wish"))
       affected.add(row.cluster);
     this.#sql.exec("DELETE FROM wish WHERE cluster = ?", name);
@@ -77,7 +77,7 @@ export class Directory {
       .map(directoryEntry)[0];
   }
 
-  /** Of those of `hostnames` that have one. One statement: they may be thousands. */
+  /** The owners of those `hostnames` that have one. One statement, because there may be thousands. */
   entriesOf(hostnames: readonly string[]): Map<string, DirectoryEntry> {
     const found = this.#sql.exec<HostnameRow>(
       `SELECT * FROM hostname WHERE hostname IN (${EACH})`,
@@ -97,7 +97,7 @@ export class Directory {
     return this.#sql.exec<HostnameRow>("SELECT * FROM hostname ORDER BY hostname").toArray().map(directoryEntry);
   }
 
-  /** Replaces what `cluster` owns by `granted`, all of which must be free or its own, and its wishes by `refused`. */
+  /** Replaces what `cluster` owns by `granted`, all of which must be free or its own, and its refused claims by `refused`. */
   claim(cluster: string, granted: ReadonlySet<string>, refused: readonly string[]): string[] {
     const affected = new Set<string>();
     const had = new Map<string, HostnameRow>();
@@ -125,7 +125,7 @@ export class Directory {
     return [...affected];
   }
 
-  /** The owner alone is the default, and gives an entry that nobody claims back to whoever wants it. */
+  /** The owner alone is the default. It is not stored, so an entry that nobody claims any more becomes free. */
   setMembers(entry: DirectoryEntry, members: readonly Member[]): string[] {
     const affected = new Set([...entry.members, ...members].map((member) => member.cluster));
     this.#writeMembers(entry.hostname, entry.owner, members);
@@ -152,7 +152,7 @@ export class Directory {
     return this.#sql.exec<Errand>("SELECT * FROM errand").toArray();
   }
 
-  /** Keeps it where it was asked for again since `errand` was read. */
+  /** Deletes the errand, unless it was asked for again since `errand` was read. */
   finishErrand(errand: Errand): void {
     const { cluster, kind, asked } = errand;
     this.#sql.exec("DELETE FROM errand WHERE cluster = ? AND kind = ? AND asked = ?", cluster, kind, asked);

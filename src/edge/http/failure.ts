@@ -8,9 +8,9 @@ export type FailureReason = keyof typeof failures;
 interface Failure {
   readonly status: 400 | 403 | 404 | 408 | 413 | 414 | 417 | 431 | 501 | 502 | 503 | 504 | 505 | 508;
   readonly title: string;
-  /** For whoever sees it. */
+  /** Words for the visitor. */
   readonly meaning: string;
-  /** For whoever can mend it. */
+  /** Words for the Service's owner: what to do. */
   readonly owner: string;
   /** Seconds; all 503 have it. */
   readonly retryAfter?: number;
@@ -167,7 +167,7 @@ export function failure(
   return new Response(request.method === "HEAD" ? null : body, { status, headers });
 }
 
-/** What failure() answers, for who writes answers by himself: the listener proxy. */
+/** What failure() answers, in parts, for the listener proxy, which writes its answers itself. */
 export function failureParts(
   reason: FailureReason,
   accept: string,
@@ -189,7 +189,7 @@ export function failureParts(
   return { status: found.status, headers, body };
 }
 
-/** CF-Ray is the platform's word where no listener proxy stands in front; behind one it is the client's. */
+/** Cloudflare sets CF-Ray. Behind a listener proxy a client may have written it, so it is not used there. */
 const idOf = (headers: Headers): string =>
   (headers.has(FORWARDED.secret) ? null : headers.get("cf-ray")) ?? crypto.randomUUID();
 

@@ -49,7 +49,7 @@ export interface Forwarded {
   /** The listener's port; "admin" for the admin host's; undefined where the platform is Cloudflare: Host says it. */
   readonly port: number | typeof ADMIN_LISTENER | undefined;
   readonly scheme: "http" | "https";
-  /** Sent again by the listener proxy. */
+  /** It is a repeat, which must not be repeated again: FORWARDED.again. */
   readonly again: boolean;
   readonly trusted: boolean;
 }

@@ -31,7 +31,7 @@ export interface RequestFacts {
   readonly edge?: string | undefined;
 }
 
-/** The message cannot be passed on as it came; `detail` is safe for strangers. */
+/** Thrown where a message cannot be passed on as it came. `detail` may be shown to clients. */
 export interface Refused {
   readonly reason: "bad-request" | "loop" | "bad-gateway-answer";
   readonly detail: string;
@@ -215,7 +215,7 @@ function rawLines(encoded: string | null | undefined): ReadonlyMap<string, reado
 }
 
 const MARK = "postern-";
-/** Listeners of this kind that one request may come through, one behind the other. */
+/** How many listeners a request may pass one after another before it counts as a loop. */
 const HOPS_MAX = 16;
 
 /** Each listener's mark, made once; more of them than this, as hosts that somebody invents, are made anew each time. */
@@ -231,7 +231,7 @@ function markOf({ edge = "", host, port }: RequestFacts): string {
   return mark;
 }
 
-/** CDN-Loop as it goes on; undefined: the request has been here before. */
+/** The CDN-Loop header to send on; undefined: the request came through this listener before, or through too many. */
 function loopMarks(headers: Headers, facts: RequestFacts): string | undefined {
   const mine = markOf(facts);
   const before = headers.get("cdn-loop");

@@ -11,6 +11,12 @@ import { ListenerPorts, type ListenerSettings, type ServicePort } from "./ports.
 import type { Listener, Route, RoutingTable, TableNode } from "./table.ts";
 import { transportOf } from "./transport.ts";
 
+/**
+ * Raise it with each change after which the same snapshot and the same settings give another table or other conditions: then
+ * an edge that is updated compiles the snapshots that it has again, and does not wait for the next one.
+ */
+export const COMPILE_VERSION = 1;
+
 export interface CompileContext extends NamesContext, ListenerSettings {
   /** What transport direct may dial. */
   readonly dial: DialRules;
@@ -73,7 +79,7 @@ interface CompiledService {
   readonly conditions: Condition[];
 }
 
-/** Enters what it gets into `owned` and `offered`. */
+/** Adds the listeners that this Service gets to `owned` and `offered`. */
 function compileService(
   service: SnapshotService,
   label: string | undefined,

@@ -1,7 +1,7 @@
-// Where transport direct may dial: whoever publishes a snapshot names addresses and NodePorts, and the edge's machine, its
-// loopback and its metadata service are none of a cluster's. Judged twice: when a table is compiled, for a condition, and
-// again before use, for a table may be older than the rule. Pure: what a DNS name resolves to is not seen here. On edges of
-// one's own workerd's network list refuses loopback after the lookup, on Cloudflare the platform does.
+// Where transport direct may dial. A cluster's snapshot names the addresses and NodePorts, and must not lead the edge to its own
+// machine, loopback or metadata service. Checked twice: when a table is compiled, for a condition, and before each use, because a
+// table may be older than the rule. Pure: what a DNS name resolves to is not seen here. Loopback behind a name is refused after
+// the lookup, by workerd's network list on edges of one's own, and by the platform on Cloudflare.
 import ipaddr from "ipaddr.js";
 import { hostPort, unbracketed } from "../../shared/net/host-port.ts";
 import { parseAddress } from "../../shared/net/ranges.ts";
@@ -17,7 +17,7 @@ export interface DialRules {
   readonly nodePorts: readonly [number, number];
 }
 
-/** Of src/edge/env.ts. */
+/** Those settings of src/edge/env.ts that decide it. */
 export interface DialSettings {
   readonly ADMIN_HOST: string;
   /** "standard": Cloudflare. */
@@ -71,7 +71,7 @@ export function addressFault(text: string, { any, addresses, adminName }: DialRu
   return addresses ? undefined : "is an IP address, and Cloudflare lets a Worker dial DNS names only";
 }
 
-/** "reserved": what documentation uses, and what nobody routes. */
+/** "reserved" are the addresses for documentation and those that nobody routes. */
 const nodeIPv4: ReadonlySet<string> = new Set(["unicast", "private", "carrierGradeNat", "reserved"]);
 
 /** Global unicast that has no IPv4 address inside, or unique local. */
@@ -84,7 +84,7 @@ function isNodeIPv6(address: ipaddr.IPv6): boolean {
 
 const canonical = (text: string): string | undefined => parseAddress(text)?.toString();
 
-/** Without a dot at the end. A last label that is a number makes URL parsers read all of it as IPv4: 2130706433, 0x7f.1 */
+/** No dot at the end. URL parsers read a name as IPv4 if its last label is a number: 2130706433, 0x7f.1 */
 function isDnsName(text: string): boolean {
   const labels = text.split(".");
   return (

@@ -41,7 +41,10 @@ export function index(table: RoutingTable): TableIndex {
   return { table, http, https: byHost(table, sources, "https"), ports };
 }
 
-/** "h" is the scheme's own port, "h:8888" that one whatever the scheme: in front of some ports the edge alone knows TLS. */
+/**
+ * "h" is the listener of the scheme's default port. "h:8888" is that of port 8888, whatever the scheme: TLS may have ended in front
+ * of the Worker.
+ */
 function byHost(
   table: RoutingTable,
   sources: readonly (SourceRanges | undefined)[],
@@ -57,11 +60,18 @@ function byHost(
   return hosts;
 }
 
-/** A listener serves what is published on its own port, whatever port Host names: that one may be a router's, or a lie. */
+/** A listener serves what is published on its own port, whatever port Host names: that may be a router's port, or invented. */
 export function match(index: TableIndex, { host, scheme, port }: Door): Match | undefined {
   if (port !== undefined) return index.ports.get(`${hostnameOf(host)}:${port}`);
   const hosts = index[scheme];
   return hosts.get(host) ?? hosts.get(plainHost(host, scheme));
+}
+
+/** Whether a Host header names the admin host, in any form that match() treats alike. Runs for every request on Cloudflare. */
+export function isAdminHost(host: string, adminHost: string, scheme: Scheme): boolean {
+  if (host === adminHost) return true;
+  if (hostnameOf(host) !== hostnameOf(adminHost)) return false;
+  return plainHost(host, scheme) === plainHost(adminHost, scheme);
 }
 
 /** "Shop.Example.com.:8080" => "shop.example.com" */

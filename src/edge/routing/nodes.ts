@@ -54,7 +54,7 @@ function localNodes(
   return nodes.flatMap((node, at): RouteNode[] => {
     const endpoints = readyThere.get(node.name) ?? leavingThere.get(node.name);
     if (node.excluded !== undefined || endpoints === undefined) return [];
-    // Its health check says 503 when only the leaving ones are left: others first.
+    // kube-proxy's health check says 503 for a node whose endpoints are all terminating, so other nodes come first.
     return [{ node: at, weight: node.weight ?? endpoints, preferred: readyThere.has(node.name) }];
   });
 }

@@ -1,6 +1,6 @@
 // Which listener ports a Service gets, and what to say of those it does not: the edge carries HTTP over TCP, a production zone
-// accepts a fixed set of ports, an edge of one's own those that its owner lists, and TLS only where it ends there. Never silence:
-// each port left out is named in a condition, with what works. Pure.
+// accepts a fixed set of ports, an edge of one's own those that its owner lists, and TLS only where it ends there. Each
+// port that is left out is named in a condition, with what works instead. Pure.
 import type { SnapshotService } from "../../shared/model/snapshot.ts";
 import type { Conditions } from "./conditions.ts";
 import { inRanges, type PortRanges, parsePortRanges } from "./port-ranges.ts";
@@ -106,7 +106,10 @@ export class ListenerPorts {
   }
 }
 
-/** A Service without ports of its own offers 80 and 443 (postern.dev/ports): nobody asked for the second. Ports of one's own have names. */
+/**
+ * Whether these are the default ports of a Service without ports, 80 and 443 (postern.dev/ports). Several ports of a Service's own
+ * have names. Nobody asked for 443 then, so no condition is needed.
+ */
 const isByDefault = ({ ports }: SnapshotService): boolean => ports.length > 1 && ports.every(({ name }) => name === "");
 
 /** "port 80", "ports 80, 81" */

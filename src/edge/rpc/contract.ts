@@ -203,5 +203,8 @@ export const TOKEN_PATTERN = /^pst_([a-z0-9](?:[a-z0-9-]{0,30}[a-z0-9])?)_([A-Za
 /** An install code: as a token, but short-lived, and good for nothing but a manifest with a new token. */
 export const INSTALL_CODE_PATTERN = /^psi_([a-z0-9](?:[a-z0-9-]{0,30}[a-z0-9])?)_([A-Za-z0-9_-]{43})$/;
 
-/** Set by the Worker on a dial that it forwards to a TunnelObject, stripped from every outside request. */
+/**
+ * Says whose dial it is. The control API writes it over whatever the agent sent, and a TunnelObject reads it on requests to the
+ * admin host alone, which only the control API forwards.
+ */
 export const DIAL_HEADER = "x-postern-dial";

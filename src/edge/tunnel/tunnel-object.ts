@@ -7,7 +7,7 @@ import type { Env } from "../env.ts";
 import { failure } from "../http/failure.ts";
 import { ADMIN_LISTENER, type Forwarded, forwarded } from "../http/forwarded.ts";
 import { GENERATION_HEADER, UNSENT_HEADER } from "../http/internal.ts";
-import { index, type Match, match, type TableIndex } from "../routing/match.ts";
+import { index, isAdminHost, type Match, match, type TableIndex } from "../routing/match.ts";
 import type { RoutingTable } from "../routing/table.ts";
 import { Link, type LinkOwner } from "./link.ts";
 import {
@@ -95,7 +95,8 @@ export class TunnelObject extends DurableObject<Env> implements TunnelRpc, LinkO
     if (from === undefined) return failure("not-a-listener", request);
     const { port, scheme } = from;
     // Only the control API forwards dials, and no tenant's request gets here by its host or its port.
-    if (port === undefined ? host === this.env.ADMIN_HOST : port === ADMIN_LISTENER) return this.#dial(request);
+    if (port === undefined ? isAdminHost(host, this.env.ADMIN_HOST, scheme) : port === ADMIN_LISTENER)
+      return this.#dial(request);
     if (this.#table === undefined) await this.#loadTable();
     const door = { host, scheme, port: port === ADMIN_LISTENER ? undefined : port };
     let found = this.#table === undefined ? undefined : match(this.#table.index, door);

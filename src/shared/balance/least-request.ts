@@ -7,10 +7,10 @@ export class LeastRequest implements Balancer {
     const count = candidates.length;
     const first = count === 0 ? undefined : candidates[draw(candidates, 0, count, random)];
     if (first === undefined) return;
-    // Both of the two may have had no weight, while others have.
+    // Both that were drawn may have weight 0 while others have weight: then neither comes first.
     const firstYielded = first.weight > 0;
     if (firstYielded) yield first;
-    // Only a retry comes here: a copy, those with weight first, from which each draw moves its winner to the front.
+    // Only a retry gets here. `rest` has those with weight first; each draw swaps its winner to the front.
     const rest = candidates.filter((each) => each.weight > 0 && each !== first);
     const weighted = rest.length;
     for (const each of candidates) if (each.weight === 0) rest.push(each);

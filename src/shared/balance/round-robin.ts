@@ -17,7 +17,7 @@ export class RoundRobin implements Balancer {
         const at = (start + i) % count;
         const each = candidates[at] as C;
         if ((each.weight === 0) !== weightless) continue;
-        // Weightless ones passed over to find it have had their turn as well.
+        // Candidates of weight 0 that were skipped have had their turn, so that the next one does not get two.
         if (first) this.#turn = at + 1;
         first = false;
         yield each;

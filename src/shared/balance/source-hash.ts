@@ -7,7 +7,7 @@ import { pairScore } from "./hash.ts";
 export class SourceHash implements Balancer {
   *order<C extends Candidate>(candidates: readonly C[], { client, random }: PickContext): Iterable<C> {
     const hash = client === 0 ? Math.floor(random() * 0xffff_ffff) + 1 : client;
-    // The best, then the best of those below it, and so on: no copy and no sort for the one that is mostly all.
+    // Finds the best, then the best of those that rank below it, and so on. Mostly only the first is taken, so nothing is sorted.
     let last = Number.POSITIVE_INFINITY;
     let lastKey = "";
     for (let yielded = 0; yielded < candidates.length; yielded++) {

@@ -31,13 +31,13 @@ export class Weighted implements Balancer {
       firstCredit.value -= total;
       yield first;
     }
-    // A retry costs the one that it falls on nothing: the failed one had its turn.
+    // A retry takes no credit off the candidate that it goes to: the turn was the failed one's.
     const rest = candidates.map((candidate, i) => ({ candidate, value: credits[i]?.value ?? 0 }));
     rest.sort((a, b) => Math.sign(b.candidate.weight) - Math.sign(a.candidate.weight) || b.value - a.value);
     for (const { candidate } of rest) if (candidate !== first) yield candidate;
   }
 
-  /** Whoever left is forgotten; whoever is new starts without credit. */
+  /** Drops the credits of candidates that left; new ones start with 0. */
   #creditsOf(candidates: readonly Candidate[]): readonly Credit[] {
     const known = this.#credits;
     let same = known.length === candidates.length;

@@ -11,7 +11,7 @@ export interface EjectionRules extends Backoff {
 export interface Outlier {
   /** In a row, without a success between two. */
   readonly failures: number;
-  /** In a row, likewise. */
+  /** In a row, without a success between two; the next one's length depends on it. */
   readonly ejections: number;
   /** It is ejected before this time, ms. */
   readonly until: number;
@@ -30,7 +30,7 @@ export function afterFailure(before: Outlier, now: number, rules: EjectionRules,
   return { failures, ejections: before.ejections + 1, until: now + length };
 }
 
-/** Of nodes, at the edge. */
+/** For nodes, at the edge. */
 const NODE_RULES: EjectionRules = { failures: 5, firstMs: 5_000, maxMs: 300_000 };
 /** Largest share that is ejected at one time. Of two, one; of one, none. */
 const SHARE_MAX = 0.5;
@@ -65,7 +65,7 @@ export class Ejector {
     return ejects && !full;
   }
 
-  /** In the clock of `now`; undefined: it is not ejected. */
+  /** Until when it is ejected, in the clock of `now`; undefined: it is not ejected. */
   ejectedUntil(key: string, now: number): number | undefined {
     const until = this.#outliers.get(key)?.until ?? 0;
     return until > now ? until : undefined;
@@ -78,7 +78,7 @@ export class Ejector {
     return next;
   }
 
-  /** Forgets all others: they are gone for good. */
+  /** Forgets all others. Call it when the set of nodes has changed. */
   retain(keys: { has(key: string): boolean }): void {
     for (const key of this.#outliers.keys()) if (!keys.has(key)) this.#outliers.delete(key);
   }

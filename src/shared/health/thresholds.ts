@@ -14,7 +14,7 @@ export interface ThresholdState {
   readonly against: number;
 }
 
-/** What nobody has probed yet may be used. */
+/** A node that has not been probed yet may be used. */
 export const initial: ThresholdState = { healthy: true, against: 0 };
 
 /** Returns the same object where nothing changed. */

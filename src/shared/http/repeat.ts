@@ -2,18 +2,20 @@
 // its TunnelObject) and the agent together. A *sighting* is a time that a backend may have seen a request.
 //
 // 1. A request that no backend can have seen goes on to the next endpoint or node, whatever its method, as long as its
-//    body is still whole (UNSENT_MAX tries at each layer).
+//    body is still whole: UNSENT_MAX tries by the edge, and as many by the agent of each node. The listener proxy counts
+//    none: it waits for its edge for a limited time.
 // 2. One that a backend may have seen is repeated only if its method is idempotent (RFC 9110 §9.2.2) or it carries an
 //    Idempotency-Key, its body can be sent from the beginning again, and no part of an answer has been passed on.
-// 3. Who saw the failure repeats, once, and nobody repeats a repeat (RFC 9110 §9.2.2):
+// 3. Who saw the failure repeats, once, and nobody repeats for a failure that another has repeated for:
 //    - an endpoint broke: the agent, on another endpoint (two sightings). The edge takes the agent's "broke" as final.
-//    - a node was lost with the request (its tunnel broke or fell silent): the edge, on another node.
+//    - a node was lost with the request (its tunnel broke or fell silent): the edge, on another node. The agent of that node
+//      may again cause two sightings: an endpoint that breaks there is another failure than the loss of the first node.
 //    - by transport direct a fetch failed, and no agent is there that could tell more: the edge, on the next node, and on the
 //      one after it (three sightings: with two of three nodes down the third is still found). A GET or HEAD that is without
 //      an answer for a while is sent to one more node beside the first, once, as one of the three. What is left of the three
 //      may be spent on another cluster that serves the same hostname by direct; one that serves it by tunnel gets it once.
-//    - the edge's own process was lost (edges of one's own only): the listener proxy, and says so: then the edge and the
-//      agent repeat nothing.
+//    - the edge's own process was lost (edges of one's own only): the listener proxy, and says so: that repeat is the last
+//      one, and neither the edge nor an agent repeats it.
 // 4. An answer that is not HTTP, that is too large, or that took too long (504) is an answer: it is never repeated.
 //
 // So what backends do by themselves is seen twice at most; whatever is lost beside them at the same moment, SIGHTINGS_MAX.
@@ -27,7 +29,7 @@ export const AGENT_SIGHTINGS = 2;
 export const EDGE_SIGHTINGS = 2;
 /** Nodes to which the edge may send such a request by transport direct, hedges and other clusters included. */
 export const DIRECT_SIGHTINGS = 3;
-/** Tries of a request that no backend saw, at each layer. */
+/** Tries of a request that no backend saw: by the edge, and by the agent of each node. */
 export const UNSENT_MAX = 5;
 
 /** RFC 9110 §9.2.2: sending it twice is the same as sending it once. */

@@ -58,7 +58,7 @@ export const snapshotNodeSchema = z.object({
   directAddress: z.string().max(253).optional(),
   /** Why this node gets no new streams (exclude label, being deleted, autoscaler taint). Absent: it may. */
   excluded: z.string().max(1024).optional(),
-  /** Share for algorithm `weighted`: annotation postern.dev/weight. Absent: its number of local ready endpoints. */
+  /** Its share for every algorithm but `round-robin`: annotation postern.dev/weight. Absent: its number of endpoints. */
   weight: z.int().min(0).max(65535).optional(),
 });
 export type SnapshotNode = z.infer<typeof snapshotNodeSchema>;

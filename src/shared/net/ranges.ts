@@ -19,7 +19,7 @@ export function parseAddress(text: string): Address | undefined {
   return ipaddr.IPv4.isValidFourPartDecimal(text) || ipaddr.IPv6.isValid(text) ? ipaddr.process(text) : undefined;
 }
 
-/** What shares one limit: an IPv4 address, or 64 bits of IPv6, for whoever has one of those addresses has them all. */
+/** Which addresses count as one source for a limit: one IPv4 address, or an IPv6 /64, which one customer has as a whole. */
 export function sourceOf(address: string): string {
   const parsed = parseAddress(address);
   if (parsed === undefined) return address.slice(0, 64);
@@ -52,7 +52,7 @@ export function parseRange(text: string): Range | undefined {
 /**
  * Each family is held to its own ranges; a /0 among them lets all of it in. A family without any is open where the other has
  * a /0 (people write 0.0.0.0/0 and mean everybody), else refused: `10.0.0.0/8` keeps all of IPv6 out.
- * Undefined: everybody, even who has no address.
+ * Undefined: every client may pass, also one whose address is unknown.
  */
 export function compileRanges(texts: readonly string[]): SourceRanges | undefined {
   if (texts.length === 0) return undefined;

@@ -7,6 +7,7 @@ import { AGENT_SIGHTINGS } from "../http/repeat.ts";
 
 export const helloSchema = z.object({
   versions: z.array(z.int().min(1).max(1000)).min(1).max(16),
+  /** Part of the protocol, empty so far: what a later version can do beside its versions. Unknown ones are ignored. */
   capabilities: z.array(z.string().max(64)).max(32),
   /** What runs there, for people: "postern-agent 0.1.0". */
   software: z.string().max(128),

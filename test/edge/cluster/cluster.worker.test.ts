@@ -7,7 +7,10 @@ import {
 } from "cloudflare:test";
 import { env } from "cloudflare:workers";
 import { afterEach, describe, expect, it, vi } from "vitest";
+import { ClusterObject } from "../../../src/edge/cluster/cluster-object.ts";
 import { ClusterStore } from "../../../src/edge/cluster/store.ts";
+import { COMPILE_VERSION } from "../../../src/edge/routing/compile.ts";
+import type { Env } from "../../../src/edge/env.ts";
 import { GatewayObject } from "../../../src/edge/directory/gateway-object.ts";
 import { TunnelObject } from "../../../src/edge/tunnel/tunnel-object.ts";
 import {
@@ -83,6 +86,22 @@ describe.each([
     await vi.waitFor(async () => expect(await listeners()).toEqual(before));
   });
 
+  it("compiles its table anew where the edge is a version that compiles differently", async () => {
+    const token = await createCluster("home");
+    await published("home", token, "1.1", snapshotOf(service("web")));
+    const listeners = async () => (await cluster().table()).table?.listeners;
+    const before = await listeners();
+    await runInDurableObject(cluster(), (_, { storage }) => {
+      const store = new ClusterStore(storage.sql);
+      store.setTable({ version: 1, cluster: "home", nodes: [], routes: [], listeners: [] }, Date.now());
+      const [version, ...settings] = JSON.parse(store.settings() ?? "[]") as [number, ...unknown[]];
+      expect(version).toBe(COMPILE_VERSION);
+      store.setSettings(JSON.stringify([version - 1, ...settings]));
+    });
+    await lose();
+    await vi.waitFor(async () => expect(await listeners()).toEqual(before));
+  });
+
   it("keeps a Service's default name, whoever else comes", async () => {
     const token = await createCluster("home");
     const [web, other] = [service("b", { namespace: "c-a" }), service("b-c", { namespace: "a" })];
@@ -91,6 +110,38 @@ describe.each([
     const second = await published("home", token, "1.2", snapshotOf(other, web));
     expect(second.services["c-a/b"]?.hostnames).toEqual(first.services["c-a/b"]?.hostnames);
     expect(second.services["a/b-c"]?.hostnames).not.toEqual(first.services["c-a/b"]?.hostnames);
+  });
+});
+
+describe("a change of what the edge's owner lets transport direct dial", () => {
+  const node = { name: "n1", directAddress: "10.0.0.1" };
+  const web = service("web", {
+    transport: "direct",
+    ports: [{ name: "", port: 80, protocol: "TCP", nodePort: 30080 }],
+    endpoints: [
+      { key: "p", address: "10.1.0.1", node: "n1", ready: true, serving: true, terminating: false, ports: {} },
+    ],
+  });
+  const { DIRECT_ADDRESSES: _any, ...strict } = env as Env;
+  it.each<[string, Env, Env]>([
+    ["NODE_PORTS", strict, { ...strict, NODE_PORTS: "31000-31999" }],
+    // The node's address is the admin host's: only "any" lets it be dialled.
+    ["DIRECT_ADDRESSES", { ...env, ADMIN_HOST: "10.0.0.1" }, { ...strict, ADMIN_HOST: "10.0.0.1" }],
+  ])("reaches table and conditions without a new snapshot: %s", async (_name, before, after) => {
+    const token = await createCluster("home");
+    await published("home", token, "1.1", { version: 1, nodes: [node], services: [web] });
+    /** What an object that starts with these settings comes to serve. */
+    const comesToServe = async (settings: Env, expected: unknown) =>
+      await runInDurableObject(cluster(), async (_object, state) => {
+        const started = new ClusterObject(state, settings);
+        await vi.waitFor(async () => {
+          const route = (await started.table()).table?.routes[0];
+          const { "default/web": said = [] } = await started.conditions();
+          expect([route?.transport, said.some(({ reason }) => reason === "DirectNotPossible")]).toEqual(expected);
+        });
+      });
+    await comesToServe(before, ["direct", false]);
+    await comesToServe(after, ["tunnel", true]);
   });
 });
 

@@ -1,10 +1,28 @@
 // Compile as a whole: what it promises of any snapshot, and ports, transport and conditions as tables.
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import type { CompileContext } from "../../../src/edge/routing/compile.ts";
+import { COMPILE_VERSION, type CompileContext } from "../../../src/edge/routing/compile.ts";
 import { index } from "../../../src/edge/routing/match.ts";
+import { hash32 } from "../../../src/shared/balance/hash.ts";
 import { conditionSchema, hostnameSchema } from "../../../src/shared/model/snapshot.ts";
 import { compiled, conditions, listeners, node, ready, service, tcp, threeNodes, udp, unready } from "./snapshots.ts";
+
+test("what compiles to something else than before has another version", () => {
+  const everything = [
+    service("web", {
+      transport: "direct",
+      hostnames: ["own.test"],
+      ports: [{ ...tcp(80), nodePort: 30080 }, tcp(443)],
+    }),
+    service("shop", { affinitySeconds: 60, sourceRanges: ["10.0.0.0/8"], endpoints: [ready("n1"), unready("n2")] }),
+    service("local", { externalTrafficPolicy: "Local", algorithm: "weighted", endpoints: [ready("n2")] }),
+    service("none", { endpoints: [unready("n1")], ports: [tcp(80), udp(53)] }),
+  ];
+  const nodes = [node("n1", { directAddress: "10.0.0.1" }), node("n2", { weight: 3 }), node("n3", { excluded: "x" })];
+  const text = JSON.stringify(compiled(everything, { nodes }));
+  // Where this fails and the change is meant: raise COMPILE_VERSION, and write down the new sum beside it.
+  expect([COMPILE_VERSION, hash32(text)]).toEqual([1, 2_527_323_276]);
+});
 
 describe("of any snapshot", () => {
   const names = fc.constantFrom("a", "a-b", "b", "b-c", "c", `${"long-".repeat(12)}x`);
