@@ -10,7 +10,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { request } from "undici";
 import { z } from "zod";
 import { freePort } from "../../src/host/process/free-port.ts";
-import { commandOf, descendants, isAlive } from "../e2e/emulation.ts";
+import { commandOf, descendants, edgeSupervisor, isAlive } from "../e2e/emulation.ts";
 import { type Place, Wire } from "./wire.ts";
 
 const root = new URL("../..", import.meta.url).pathname;
@@ -297,7 +297,7 @@ export async function startEdge(
       agents,
       servers: () => serversOf(child, new Map()),
       publish,
-      restartWorkerd: () => process.kill(supervisorOf(child), "SIGHUP"),
+      restartWorkerd: () => process.kill(edgeSupervisor(child.pid as number), "SIGHUP"),
       startAgent,
       npm: child.pid as number,
       stop,
@@ -319,14 +319,6 @@ export async function startEdge(
     await stop();
     throw error;
   }
-}
-
-/** `npm run edge` execs node: npm's one child is the program. */
-function supervisorOf(npm: ChildProcess): number {
-  const pids = descendants(npm.pid as number);
-  const pid = pids.find((pid) => /^\S*node src\/host\/main\.ts /.test(commandOf(pid)));
-  if (pid === undefined) throw new Error(`no src/host/main.ts among ${pids.map(commandOf).join(", ")}`);
-  return pid;
 }
 
 async function allAnswer(doors: readonly Door[], withinMs: number): Promise<string | undefined> {

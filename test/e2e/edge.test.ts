@@ -14,7 +14,7 @@ import { afterAll, beforeAll, expect, it, vi } from "vitest";
 import { parseAllDocuments } from "yaml";
 import { z } from "zod";
 import { freePort } from "../../src/host/process/free-port.ts";
-import { commandOf, descendants, isAlive } from "./emulation.ts";
+import { descendants, edgeSupervisor, isAlive } from "./emulation.ts";
 
 const root = new URL("../..", import.meta.url).pathname;
 const servingSchema = z.object({ url: z.url(), adminTokenFile: z.string(), join: z.string() });
@@ -62,13 +62,6 @@ async function stopEdge(): Promise<void> {
   edge.kill("SIGTERM");
   await once(edge, "exit");
   await until(() => !pids.some(isAlive));
-}
-
-/** `npm run edge` execs node: the process that serves, a child of npm's. */
-function supervisor(): number {
-  const pid = descendants(edge.pid as number).find((pid) => /^\S*node src\/host\/main\.ts /.test(commandOf(pid)));
-  if (pid === undefined) throw new Error("npm run edge has no process that runs src/host/main.ts");
-  return pid;
 }
 
 const until = (met: () => boolean | Promise<boolean>) => vi.waitUntil(met, { timeout: 30_000, interval: 50 });
@@ -215,7 +208,7 @@ it("refuses a second edge on its state, which changes nothing; and workerd comes
   writeFileSync(config, "spoilt");
   const starts = () => said.filter((line) => line === "workerd serves again").length;
   const sofar = starts();
-  process.kill(supervisor(), "SIGHUP");
+  process.kill(edgeSupervisor(edge.pid as number), "SIGHUP");
   await until(() => starts() > sofar);
   expect(await ask()).toBe("pod");
   expect(readFileSync(config, "utf8")).toBe(before);

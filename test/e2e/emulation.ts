@@ -224,6 +224,14 @@ export function commandOf(pid: number): string {
   return readFileSync(`/proc/${pid}/cmdline`, "utf8").replaceAll("\0", " ");
 }
 
+/** `npm run edge` execs node: of npm's descendants, the process that serves. */
+export function edgeSupervisor(npm: number): number {
+  const pids = descendants(npm);
+  const pid = pids.find((pid) => /^\S*node src\/host\/main\.ts /.test(commandOf(pid)));
+  if (pid === undefined) throw new Error(`no src/host/main.ts among ${pids.map(commandOf).join(", ")}`);
+  return pid;
+}
+
 export function residentMiB(pid: number): number {
   return Number(/VmRSS:\s+(\d+) kB/.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1]) / 1024;
 }

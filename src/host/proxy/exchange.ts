@@ -10,16 +10,18 @@ import type { FailureReason } from "../../edge/http/failure.ts";
 import { FORWARDED } from "../../edge/http/forwarded.ts";
 import { isAscii } from "../../shared/http/bytes.ts";
 import { isIdempotentMethod } from "../../shared/http/repeat.ts";
-import { responseHeaders } from "./headers.ts";
+import { byteStrings, responseHeaders } from "./headers.ts";
 import { judgeBreak } from "./breaks.ts";
+import { destroyWhenQuiet, quietMsAfterEnd } from "./client-end.ts";
 import type { Connection, Occupant } from "./connections.ts";
+import { endEarly } from "./early-answer.ts";
 import type { EdgeProcess } from "./edge-process.ts";
 import { wordsFor } from "./faults.ts";
 import type { Limits } from "./limits.ts";
-import { refuse } from "./refusal.ts";
+import { isBeforeAnyServer, refuse } from "./refusal.ts";
 import { RequestBody } from "./request-body.ts";
 import { hasBody } from "./request-head.ts";
-import { answerOn, join } from "./upgrade.ts";
+import { answerOn, join, switchHead } from "./upgrade.ts";
 
 /** What all exchanges share. */
 export interface Services {
@@ -44,19 +46,7 @@ export interface ClientSide {
 const AGAIN_MS = 100;
 /** For how long the head of an answer of known length waits for its body: one that breaks off meanwhile is no answer yet. */
 const BODY_MS = 100;
-/** A client that half-closes does so at once: a FIN later than that is most likely the client's end. */
-const PROMPT_MS = 1_000;
 const NOTHING = Buffer.alloc(0);
-
-/** Refused by the Worker (src/edge/http/failure.ts) before any server had it; a server cannot say so: the Worker drops its word. */
-const nothingThere: ReadonlySet<string> = new Set([
-  "no-such-listener",
-  "source-refused",
-  "no-endpoints",
-  "no-eligible-nodes",
-  "no-available-node",
-  "not-programmed",
-]);
 
 export class Exchange implements Dispatcher.DispatchHandler, Occupant {
   readonly #services: Services;
@@ -156,13 +146,11 @@ export class Exchange implements Dispatcher.DispatchHandler, Occupant {
     this.#controller = undefined;
     try {
       if (!this.#isUpgrade) throw new Error("the edge switched protocols unasked");
-      const headers = responseHeaders(rawHeadersOf(controller));
-      let head = `HTTP/1.1 ${status} Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n`;
-      for (let i = 0; i + 1 < headers.length; i += 2) head += `${headers[i]}: ${headers[i + 1]}\r\n`;
+      const head = switchHead(status, responseHeaders(byteStrings(controller.rawHeaders)));
       this.#over = true;
       clearInterval(this.#watch);
       this.#socket.off("readable", this.#lookForEnd);
-      this.#socket.write(`${head}\r\n`, "latin1");
+      this.#socket.write(head, "latin1");
       join(this.#socket, upstream);
     } catch (error) {
       upstream.destroy();
@@ -177,7 +165,7 @@ export class Exchange implements Dispatcher.DispatchHandler, Occupant {
     statusMessage = "",
   ): void {
     if (status < 200 || this.#over) return;
-    if (this.#services.resets && nothingThere.has(String(headers["x-postern-reason"]))) {
+    if (this.#services.resets && isBeforeAnyServer(String(headers["x-postern-reason"]))) {
       this.#over = true;
       this.#socket.resetAndDestroy();
       controller.abort(new Error("refused by a reset"));
@@ -186,7 +174,7 @@ export class Exchange implements Dispatcher.DispatchHandler, Occupant {
     let response: ServerResponse;
     let raw: string[];
     try {
-      raw = responseHeaders(rawHeadersOf(controller));
+      raw = responseHeaders(byteStrings(controller.rawHeaders));
       response = this.#response ??= answerOn(this.#req, this.#socket, this.#services.limits.lingerMs);
     } catch (error) {
       this.#headFailed(error);
@@ -219,7 +207,10 @@ export class Exchange implements Dispatcher.DispatchHandler, Occupant {
     this.#over = true;
     // Nothing more is sent to the edge; the rest of the request is thrown away.
     if (this.#req.complete || this.#isUpgrade) this.#response?.end();
-    else this.#endEarly();
+    else {
+      const [req, socket, connection, response] = [this.#req, this.#socket, this.#connection, this.#response];
+      endEarly({ req, socket, connection, response }, this.#services.limits.lingerMs);
+    }
   }
 
   onResponseError(_: Dispatcher.DispatchController, error: Error): void {
@@ -232,19 +223,11 @@ export class Exchange implements Dispatcher.DispatchHandler, Occupant {
   clientEnded(): void {
     // The end of a WebSocket is its server's to answer. Before there is one nobody half-closes: such a client has left.
     if (this.#isUpgrade && this.#over) return;
-    const { halfClosedMs, leftMs } = this.#services.limits;
-    const prompt = performance.now() - this.#askedAt < PROMPT_MS && this.#response?.headersSent === false;
-    const quietMs = prompt ? halfClosedMs : leftMs;
-    const socket = this.#socket;
-    let bytes = socket.bytesWritten;
-    let since = performance.now();
-    this.#watch = setInterval(() => {
-      const now = performance.now();
-      if (socket.bytesWritten !== bytes) {
-        bytes = socket.bytesWritten;
-        since = now;
-      } else if (now - since >= quietMs) socket.destroy();
-    }, quietMs / 4);
+    const sinceAskedMs = performance.now() - this.#askedAt;
+    // Without a response there is an upgrade that is not answered yet: nobody half-closes such a one.
+    const answerBegun = this.#response?.headersSent !== false;
+    const quietMs = quietMsAfterEnd({ sinceAskedMs, answerBegun }, this.#services.limits);
+    this.#watch = destroyWhenQuiet(this.#socket, quietMs);
   }
 
   /** What the client sends is not the body that it announced. */
@@ -341,27 +324,6 @@ export class Exchange implements Dispatcher.DispatchHandler, Occupant {
     this.#req.resume();
   }
 
-  /** The answer is complete before the request is. */
-  #endEarly(): void {
-    const { lingerMs } = this.#services.limits;
-    const socket = this.#socket;
-    const connection = this.#connection;
-    // node:http destroys with this a connection that is not kept: unread bytes would reset the answer away.
-    socket.destroySoon = () => socket.end();
-    connection.broken = true;
-    this.#response?.once("finish", () => {
-      const timer = setTimeout(() => socket.destroy(), lingerMs);
-      const done = () => {
-        clearTimeout(timer);
-        connection.broken = false;
-        Reflect.deleteProperty(socket, "destroySoon");
-        if (socket.writableEnded) socket.destroy();
-      };
-      this.#req.once("end", done).once("close", done);
-    });
-    this.#response?.end();
-  }
-
   #guarded(step: () => void): void {
     try {
       step();
@@ -370,10 +332,4 @@ export class Exchange implements Dispatcher.DispatchHandler, Occupant {
       this.#controller?.abort(new Error("a fault of the listener proxy"));
     }
   }
-}
-
-function rawHeadersOf(controller: Dispatcher.DispatchController): string[] {
-  const raw = controller.rawHeaders;
-  if (!Array.isArray(raw)) throw new Error("undici hands over raw headers as an array");
-  return raw.map((part) => (typeof part === "string" ? part : part.toString("latin1")));
 }

@@ -83,6 +83,12 @@ function isOurs(lower: string): boolean {
   );
 }
 
+/** An answer's raw headers as undici has them, one string a byte string. Throws where it has none. */
+export function byteStrings(raw: unknown): string[] {
+  if (!Array.isArray(raw)) throw new Error("undici hands over raw headers as an array");
+  return raw.map((part: string | Buffer) => (typeof part === "string" ? part : part.toString("latin1")));
+}
+
 export function responseHeaders(raw: readonly string[]): string[] {
   const headers: string[] = [];
   const listed = listedByConnection(raw);

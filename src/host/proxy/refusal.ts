@@ -33,3 +33,15 @@ export function destroyLater(socket: Duplex, lingerMs: number): void {
   const timer = setTimeout(() => socket.destroy(), lingerMs);
   socket.once("close", () => clearTimeout(timer));
 }
+
+const beforeAnyServer: ReadonlySet<string> = new Set<FailureReason>([
+  "no-such-listener",
+  "source-refused",
+  "no-endpoints",
+  "no-eligible-nodes",
+  "no-available-node",
+  "not-programmed",
+]);
+
+/** Whether the Worker refused for this `reason` before any server had the request. A server cannot say so: the Worker drops its word. */
+export const isBeforeAnyServer = (reason: string): boolean => beforeAnyServer.has(reason);

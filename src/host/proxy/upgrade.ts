@@ -18,6 +18,13 @@ export function answerOn(req: IncomingMessage, socket: Socket, lingerMs: number)
   return response;
 }
 
+/** The head with which a client is told that its protocol was switched; a byte string, as `headers` are. */
+export function switchHead(status: number, headers: readonly string[]): string {
+  let head = `HTTP/1.1 ${status} Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n`;
+  for (let i = 0; i + 1 < headers.length; i += 2) head += `${headers[i]}: ${headers[i + 1]}\r\n`;
+  return `${head}\r\n`;
+}
+
 /** Passes bytes both ways; the end or the break of one is the other's. */
 export function join(one: Duplex, other: Duplex): void {
   for (const [from, to] of [
