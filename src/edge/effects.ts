@@ -2,8 +2,8 @@
 import type { Effects } from "./forward/transport.ts";
 
 export const effects: Effects = {
-  now: Date.now,
-  random: Math.random,
+  now: () => Date.now(),
+  random: () => Math.random(),
   later: (ms, call) => {
     const timer = setTimeout(call, ms);
     return () => clearTimeout(timer);

@@ -1,9 +1,10 @@
 // The edge's end of one agent's connection: session + socket + who is waiting on it. Moves bytes and hands events to the
-// exchanges; decides nothing about nodes or retries (src/edge/tunnel/tunnel-object.ts does).
+// exchanges; decides nothing about nodes or retries.
 // Lost with memory: exchanges. The session's state survives in the socket's attachment, stored by the owner.
 import { SOCKET_BUFFER_MAX, SUSPECT_MS } from "../../shared/wire/limits.ts";
 import { type Hello, type Report, type RequestHead, Reset, type ResponseHead } from "../../shared/wire/messages.ts";
 import type { Session, SessionEvent } from "../../shared/wire/session.ts";
+import type { Effects } from "../forward/transport.ts";
 
 /** What a stream's owner is told. After onReset nothing comes any more. */
 export interface Exchange {
@@ -28,10 +29,17 @@ export interface Exchange {
   waitingSince: number;
 }
 
+/** What a link needs of its WebSocket. */
+export interface LinkSocket {
+  readonly bufferedAmount: number;
+  /** Throws where it is closed. */
+  send(message: Uint8Array): void;
+}
+
 export interface LinkOwner {
+  readonly effects: Effects;
   onHello(link: Link, hello: Hello): void;
   onGoAway(link: Link, reason: string): void;
-  onReport(link: Link, report: Report): void;
   /** Suspect or well again. */
   onLiveness(link: Link): void;
   /** The connection is of no use any more; close the socket with this. */
@@ -51,7 +59,7 @@ const ENDING_MS = 5_000;
 
 export class Link {
   readonly session: Session;
-  readonly socket: WebSocket;
+  readonly socket: LinkSocket;
   /** Which token dialled; no secret. */
   readonly tokenId: string;
   readonly since: number;
@@ -69,7 +77,7 @@ export class Link {
   #blocked = false;
   #closed = false;
 
-  constructor(owner: LinkOwner, session: Session, socket: WebSocket, tokenId: string, since: number) {
+  constructor(owner: LinkOwner, session: Session, socket: LinkSocket, tokenId: string, since: number) {
     this.#owner = owner;
     this.session = session;
     this.socket = socket;
@@ -144,7 +152,7 @@ export class Link {
         return this.#owner.onGoAway(this, event.goAway.reason);
       case "report":
         this.report = event.report;
-        return this.#owner.onReport(this, event.report);
+        return;
       case "fatal":
         return this.#owner.onFatal(this, event.code, event.reason);
       case "pong":
@@ -217,10 +225,10 @@ export class Link {
   #lookAgain(): void {
     if (this.#blocked) return;
     this.#blocked = true;
-    setTimeout(() => {
+    this.#owner.effects.later(FULL_SOCKET_MS, () => {
       this.#blocked = false;
       this.flush();
-    }, FULL_SOCKET_MS);
+    });
   }
 
   /**

@@ -143,6 +143,26 @@ describe.each<Transport>(["direct", "tunnel"])("by %s", (transport) => {
     expect(answers.filter((each) => each === "2")).toHaveLength(200 - first);
   });
 
+  test("those that cannot serve are passed over in the order of their priorities, and come back in it", async () => {
+    const able =
+      (n: number): Backend =>
+      (stream) =>
+        acts[n] === "fail" ? stream.fail(Reset.NO_ENDPOINT) : named(n)(stream);
+    const backend = (n: number) => (transport === "tunnel" ? able(n) : undefined);
+    await deployed(
+      { transport, priority: 2, backend: backend(1) },
+      { transport, priority: 0, backend: backend(2) },
+      { transport, priority: 1, backend: backend(3) },
+    );
+    expect(await ask()).toBe("2");
+    acts = { "2": "fail" };
+    expect(await ask()).toBe("3");
+    acts = { "2": "fail", "3": "fail" };
+    expect(await ask()).toBe("1");
+    acts = {};
+    expect(await ask()).toBe("2");
+  });
+
   test("weight 0 serves where nobody else is left", async () => {
     await deployed({ transport, weight: 1, backend: undefined }, { transport, weight: 0, backend: backendOf(2) });
     acts["1"] = "fail";

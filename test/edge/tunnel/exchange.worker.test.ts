@@ -26,9 +26,9 @@ class Stage {
     const session = new Session({ role: "edge", hello: edgeHello, budget: this.memory, ...restore });
     const nothing = (): void => {};
     const owner: LinkOwner = {
+      effects,
       onHello: nothing,
       onGoAway: nothing,
-      onReport: nothing,
       onLiveness: nothing,
       onFatal: nothing,
       onUnsaved: (link) => void link.session.save(),
@@ -38,7 +38,7 @@ class Stage {
       bufferedAmount: 0,
       send: (message: Uint8Array) => void this.events.push(...this.node.receive(message)),
     };
-    this.link = new Link(owner, session, socket as unknown as WebSocket, "token", 0);
+    this.link = new Link(owner, session, socket, "token", 0);
     if (nextId === undefined) this.flow();
     else this.link.flush();
   }
