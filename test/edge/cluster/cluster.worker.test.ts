@@ -93,7 +93,8 @@ describe.each([
     const before = await listeners();
     await runInDurableObject(cluster(), (_, { storage }) => {
       const store = new ClusterStore(storage.sql);
-      store.setTable({ version: 1, cluster: "home", nodes: [], routes: [], listeners: [] }, Date.now());
+      const empty = { version: 1, cluster: "home", nodes: [], routes: [], listeners: [] };
+      store.setTable(JSON.stringify(empty), Date.now());
       const [version, ...settings] = JSON.parse(store.settings() ?? "[]") as [number, ...unknown[]];
       expect(version).toBe(COMPILE_VERSION);
       store.setSettings(JSON.stringify([version - 1, ...settings]));
