@@ -82,7 +82,8 @@ beforeAll(async () => {
   answer = reply("x");
   const published = await api("PUT", "/home/snapshot", token, snapshot, { "postern-generation": "1.1" });
   expect(published.status).toBe(200);
-});
+  // It builds the Worker, which takes a busy machine a while.
+}, 60_000);
 afterAll(() => {
   stop();
   backend.close();
