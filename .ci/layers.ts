@@ -63,8 +63,10 @@ const layers: Record<string, Layer> = {
   "agent/kube/": { values: ["src/shared/net/"] },
   "agent/source/": { values: ["src/shared/", "agent/kube/"] },
   "agent/plan/": { values: ["src/shared/"], types: ["agent/source/"] },
-  "agent/dataplane/": { values: ["src/shared/", "agent/plan/"] },
-  "agent/tunnel/": { values: ["src/shared/", "agent/dataplane/userspace/", "agent/net/"] },
+  // Who serves the tunnel's streams and the NodePorts.
+  "agent/endpoints/": { values: ["src/shared/", "agent/plan/"] },
+  "agent/dataplane/": { values: ["src/shared/", "agent/plan/", "agent/endpoints/"] },
+  "agent/tunnel/": { values: ["src/shared/", "agent/endpoints/", "agent/net/"] },
   "agent/publish/": { values: ["src/shared/", "agent/kube/"] },
   // The status writer reads the API server's answers with the same schema as the source.
   "agent/controller/": {

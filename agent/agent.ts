@@ -4,7 +4,7 @@
 import type { Logger } from "pino";
 import { Announcer, publishWithoutLeader } from "./announcer.ts";
 import { startController } from "./controller/controller.ts";
-import { Backends } from "./dataplane/userspace/endpoints.ts";
+import { Backends } from "./endpoints/endpoints.ts";
 import { userspaceExecutor } from "./dataplane/userspace/executor.ts";
 import { tunnelOnlyExecutor } from "./dataplane/userspace/tunnel-only.ts";
 import type { Health } from "./health/healthz.ts";

@@ -2,7 +2,7 @@
 // ExternalNames that it may not dial. Says all of it to the log, the metrics and the edge whenever a part of it changes.
 import type { Report } from "../src/shared/wire/messages.ts";
 import type { Applied } from "./dataplane/executor.ts";
-import type { Backends } from "./dataplane/userspace/endpoints.ts";
+import type { Backends } from "./endpoints/endpoints.ts";
 import type { Metrics } from "./health/metrics.ts";
 import type { LogOnce } from "./log-once.ts";
 

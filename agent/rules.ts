@@ -1,6 +1,6 @@
 // What the command line means for plan and snapshot, and whether it lets the agent start beside what is there. Pure.
 import { refusalOfDefaultClass } from "./controller/other-controllers.ts";
-import { userspaceAlgorithms } from "./dataplane/userspace/balance/index.ts";
+import { userspaceAlgorithms } from "./endpoints/balance/index.ts";
 import type { Options } from "./options.ts";
 import type { PlanOptions } from "./plan/forwarding.ts";
 import type { SnapshotOptions } from "./plan/snapshot.ts";

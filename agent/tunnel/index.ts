@@ -5,7 +5,7 @@ import type { WebSocket } from "ws";
 import { BUDGET } from "../../src/shared/wire/limits.ts";
 import type { Report, RequestHead } from "../../src/shared/wire/messages.ts";
 import type { Budget } from "../../src/shared/wire/session.ts";
-import type { Backends } from "../dataplane/userspace/endpoints.ts";
+import type { Backends } from "../endpoints/endpoints.ts";
 import { Connection, type ServedStream, type Server } from "./connection.ts";
 import { dial } from "./dial.ts";
 import { Faults } from "./faults.ts";

@@ -6,7 +6,7 @@ import type { Dispatcher } from "undici";
 import { NothingSent } from "../../src/shared/upstream/connector.ts";
 import { declaredLength } from "../../src/shared/http/declared-length.ts";
 import { type RequestHead, Reset } from "../../src/shared/wire/messages.ts";
-import type { Backend, EndpointState } from "../dataplane/userspace/endpoints.ts";
+import type { Backend, EndpointState } from "../endpoints/endpoints.ts";
 import type { ServedStream, Server } from "./connection.ts";
 import type { Pools } from "./pools.ts";
 import { Tries } from "./tries.ts";

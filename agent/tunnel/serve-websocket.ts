@@ -3,7 +3,7 @@
 import type { IncomingMessage } from "node:http";
 import { WebSocket } from "ws";
 import { type RequestHead, Reset } from "../../src/shared/wire/messages.ts";
-import type { Backend, EndpointState } from "../dataplane/userspace/endpoints.ts";
+import type { Backend, EndpointState } from "../endpoints/endpoints.ts";
 import type { ServedStream, Server } from "./connection.ts";
 import { type HandshakeFailure, type HandshakeHeaders, handshakeHeaders, shakeHands } from "./handshake.ts";
 import type { Patience } from "./pools.ts";

@@ -2,7 +2,7 @@
 // begun waits here, without an endpoint and without a connection, until it does: undici writes a head with the first bytes
 // of its body, and a kept connection that waits for them may be closed by its server meanwhile.
 import { type RequestHead, Reset } from "../../src/shared/wire/messages.ts";
-import type { Backends } from "../dataplane/userspace/endpoints.ts";
+import type { Backends } from "../endpoints/endpoints.ts";
 import type { ServedStream, Server } from "./connection.ts";
 import type { Pools } from "./pools.ts";
 import { HttpServer } from "./serve-http.ts";

@@ -2,7 +2,7 @@
 // endpoints of one request; dials nothing.
 import { type RequestHead, Reset } from "../../src/shared/wire/messages.ts";
 import { AGENT_SIGHTINGS, isIdempotentMethod, UNSENT_MAX } from "../../src/shared/http/repeat.ts";
-import type { EndpointState } from "../dataplane/userspace/endpoints.ts";
+import type { EndpointState } from "../endpoints/endpoints.ts";
 
 export class Tries {
   readonly #order: Iterator<EndpointState>;

@@ -5,8 +5,8 @@
 import { createServer, type Server, type Socket } from "node:net";
 import type { ForwardingPlan } from "../../plan/plan.ts";
 import type { Applied, Executor } from "../executor.ts";
-import { createEndpointBalancer, userspaceAlgorithms } from "./balance/index.ts";
-import type { Backends } from "./endpoints.ts";
+import { createEndpointBalancer, userspaceAlgorithms } from "../../endpoints/balance/index.ts";
+import type { Backends } from "../../endpoints/endpoints.ts";
 import { relay } from "./relay.ts";
 
 /** Connections at once through one NodePort; further ones are closed at once. */

@@ -2,7 +2,7 @@
 // first moment to the last. Back-pressure and half-close are kept; a side that breaks breaks the other (reset, never a clean
 // end, so that a cut answer cannot look whole).
 import { connect, type Socket } from "node:net";
-import type { Backend, EndpointState } from "./endpoints.ts";
+import type { Backend, EndpointState } from "../../endpoints/endpoints.ts";
 
 /** For one endpoint; then the next one is tried. A pod on the LAN answers in milliseconds or not at all. */
 export const CONNECT_TIMEOUT_MS = 2_000;

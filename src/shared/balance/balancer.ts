@@ -1,7 +1,7 @@
 // The Balancer contract: used by the edge to order nodes and by the agent to order endpoints.
 // A balancer yields an order, lazily; a retry is "take the next one". It never sees health: the caller
 // passes only candidates that are available, and skips what it does not want.
-// Implementations: beside this (the edge, and rr, wrr and sh of the agent), agent/dataplane/userspace/balance (the agent alone).
+// Implementations: beside this (the edge, and rr, wrr and sh of the agent), agent/endpoints/balance (the agent alone).
 
 /** Something to choose. Owned and mutated by the caller between calls (inFlight); a balancer only reads it. */
 export interface Candidate {

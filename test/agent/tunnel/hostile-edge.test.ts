@@ -8,7 +8,7 @@ import type { AddressInfo, Socket } from "node:net";
 import { pino } from "pino";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { type WebSocket, WebSocketServer } from "ws";
-import { Backends } from "../../../agent/dataplane/userspace/endpoints.ts";
+import { Backends } from "../../../agent/endpoints/endpoints.ts";
 import { createTunnel, type Tunnel } from "../../../agent/tunnel/index.ts";
 import { decode, encode, END, type Frame, MORE, Type } from "../../../src/shared/wire/frames.ts";
 import { encodeClose, encodeJson, encodeReset, parseReset, Reset } from "../../../src/shared/wire/messages.ts";

@@ -4,7 +4,7 @@ import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import pino from "pino";
 import { afterEach, beforeEach, expect, it, vi } from "vitest";
-import { Backends } from "../../../agent/dataplane/userspace/endpoints.ts";
+import { Backends } from "../../../agent/endpoints/endpoints.ts";
 import { createTunnel, type Tunnel } from "../../../agent/tunnel/index.ts";
 
 let edge: Server;

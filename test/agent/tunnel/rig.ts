@@ -3,8 +3,8 @@
 import { once } from "node:events";
 import { type AddressInfo, createServer, type Socket } from "node:net";
 import { WebSocket } from "ws";
-import { type EndpointState, Backends } from "../../../agent/dataplane/userspace/endpoints.ts";
-import type { Failures } from "../../../agent/dataplane/userspace/ejection.ts";
+import { type EndpointState, Backends } from "../../../agent/endpoints/endpoints.ts";
+import type { Failures } from "../../../agent/endpoints/ejection.ts";
 import { Connection } from "../../../agent/tunnel/connection.ts";
 import { type Patience, Pools } from "../../../agent/tunnel/pools.ts";
 import { serve } from "../../../agent/tunnel/serve.ts";

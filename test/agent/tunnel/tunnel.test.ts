@@ -8,7 +8,7 @@ import { Worker } from "node:worker_threads";
 import { pino } from "pino";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { WebSocketServer } from "ws";
-import { Backends } from "../../../agent/dataplane/userspace/endpoints.ts";
+import { Backends } from "../../../agent/endpoints/endpoints.ts";
 import type { ForwardingPlan } from "../../../agent/plan/plan.ts";
 import { createTunnel, type Tunnel, type TunnelState } from "../../../agent/tunnel/index.ts";
 import { freePort } from "../../../src/host/process/free-port.ts";

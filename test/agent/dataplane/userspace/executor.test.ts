@@ -4,7 +4,7 @@ import { connect, createServer, type Server, type Socket } from "node:net";
 import { text } from "node:stream/consumers";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import type { Executor } from "../../../../agent/dataplane/executor.ts";
-import { Backends } from "../../../../agent/dataplane/userspace/endpoints.ts";
+import { Backends } from "../../../../agent/endpoints/endpoints.ts";
 import { userspaceExecutor } from "../../../../agent/dataplane/userspace/executor.ts";
 import { freePort } from "../../../../src/host/process/free-port.ts";
 import { executorConformance } from "../conformance.ts";

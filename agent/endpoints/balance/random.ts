@@ -1,6 +1,6 @@
 // `random`: every endpoint alike, as kube-proxy deals. Stateless, so it needs no warm-up and cannot fall into step.
 // Does not read load or client.
-import type { Balancer, Candidate, PickContext } from "../../../../src/shared/balance/balancer.ts";
+import type { Balancer, Candidate, PickContext } from "../../../src/shared/balance/balancer.ts";
 
 export class Random implements Balancer {
   *order<C extends Candidate>(candidates: readonly C[], { random }: PickContext): Iterable<C> {

@@ -1,9 +1,9 @@
 // One endpoint as this node knows it beyond what Kubernetes says: requests in flight and failures in a row. Shared by all
 // Service ports that name the same pod, address and port. Lost at restart.
 // Decides nothing: ejection.ts does; Backends owns when one is made, changed or retired.
-import type { Candidate } from "../../../src/shared/balance/balancer.ts";
-import { hash32 } from "../../../src/shared/balance/hash.ts";
-import type { PlanEndpoint } from "../../plan/plan.ts";
+import type { Candidate } from "../../src/shared/balance/balancer.ts";
+import { hash32 } from "../../src/shared/balance/hash.ts";
+import type { PlanEndpoint } from "../plan/plan.ts";
 import { failed, type Failures, isBroken, isEjected, noFailures } from "./ejection.ts";
 
 /** What those who carry traffic see. Each begin() is followed by exactly one end(). */

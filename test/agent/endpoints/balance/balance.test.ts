@@ -1,10 +1,10 @@
 // The node's endpoint orders: the contract for all of them, and what makes each what it is.
 import { describe, expect, it } from "vitest";
-import { createEndpointBalancer, userspaceAlgorithms } from "../../../../../agent/dataplane/userspace/balance/index.ts";
-import { LeastConnections } from "../../../../../agent/dataplane/userspace/balance/least-connections.ts";
-import { buildTable, Maglev, TABLE_SIZE } from "../../../../../agent/dataplane/userspace/balance/maglev.ts";
-import type { Balancer } from "../../../../../src/shared/balance/balancer.ts";
-import { endpointAlgorithms } from "../../../../../src/shared/model/snapshot.ts";
+import { createEndpointBalancer, userspaceAlgorithms } from "../../../../agent/endpoints/balance/index.ts";
+import { LeastConnections } from "../../../../agent/endpoints/balance/least-connections.ts";
+import { buildTable, Maglev, TABLE_SIZE } from "../../../../agent/endpoints/balance/maglev.ts";
+import type { Balancer } from "../../../../src/shared/balance/balancer.ts";
+import { endpointAlgorithms } from "../../../../src/shared/model/snapshot.ts";
 import {
   balancerConformance,
   candidate,
@@ -15,7 +15,7 @@ import {
   seeded,
   stickyConformance,
   type TestCandidate,
-} from "../../../../shared/balance/conformance.ts";
+} from "../../../shared/balance/conformance.ts";
 
 const create = (name: (typeof endpointAlgorithms)[number]) => (): Balancer => {
   const balancer = createEndpointBalancer(name);

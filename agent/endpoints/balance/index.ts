@@ -1,10 +1,10 @@
 // Which endpoint orders this executor can do, and how to make one. A balancer belongs to one Service port: some keep
 // state. rr, wrr and sh are the edge's round-robin, weighted and source-hash under IPVS' names. wlc, dh, sed and nq are IPVS' own; asking for them here is a condition, never a silent substitute.
-import type { Balancer } from "../../../../src/shared/balance/balancer.ts";
-import { RoundRobin } from "../../../../src/shared/balance/round-robin.ts";
-import { SourceHash } from "../../../../src/shared/balance/source-hash.ts";
-import { Weighted } from "../../../../src/shared/balance/weighted.ts";
-import type { EndpointAlgorithm } from "../../../../src/shared/model/snapshot.ts";
+import type { Balancer } from "../../../src/shared/balance/balancer.ts";
+import { RoundRobin } from "../../../src/shared/balance/round-robin.ts";
+import { SourceHash } from "../../../src/shared/balance/source-hash.ts";
+import { Weighted } from "../../../src/shared/balance/weighted.ts";
+import type { EndpointAlgorithm } from "../../../src/shared/model/snapshot.ts";
 import { LeastConnections } from "./least-connections.ts";
 import { Maglev } from "./maglev.ts";
 import { Random } from "./random.ts";

@@ -1,6 +1,6 @@
 // `lc`: the endpoint with the fewest requests in flight from this node. Ties are broken at random, else an idle
 // Service would send everything to its first endpoint.
-import type { Balancer, Candidate, PickContext } from "../../../../src/shared/balance/balancer.ts";
+import type { Balancer, Candidate, PickContext } from "../../../src/shared/balance/balancer.ts";
 
 export class LeastConnections implements Balancer {
   *order<C extends Candidate>(candidates: readonly C[], { random }: PickContext): Iterable<C> {

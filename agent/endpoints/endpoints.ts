@@ -1,12 +1,12 @@
 // The live side of the plan: for each Service port, which endpoints there are and in what order to try them.
 // Used by NodePort connections (executor.ts) and by tunnel streams (agent/tunnel) alike, so that both count into the same
 // requests in flight and failures. Dials nothing itself. Survives every plan change; lost at restart.
-import type { Balancer } from "../../../src/shared/balance/balancer.ts";
-import { clientHash } from "../../../src/shared/balance/hash.ts";
-import { SourceHash } from "../../../src/shared/balance/source-hash.ts";
-import type { ForwardingPlan, PlanEndpoint, PlanPort, PlanService } from "../../plan/plan.ts";
-import { hostPort } from "../../../src/shared/net/host-port.ts";
-import { compileRanges } from "../../../src/shared/net/ranges.ts";
+import type { Balancer } from "../../src/shared/balance/balancer.ts";
+import { clientHash } from "../../src/shared/balance/hash.ts";
+import { SourceHash } from "../../src/shared/balance/source-hash.ts";
+import type { ForwardingPlan, PlanEndpoint, PlanPort, PlanService } from "../plan/plan.ts";
+import { hostPort } from "../../src/shared/net/host-port.ts";
+import { compileRanges } from "../../src/shared/net/ranges.ts";
 import { Affinity } from "./affinity.ts";
 import { createEndpointBalancer } from "./balance/index.ts";
 import { Random } from "./balance/random.ts";

@@ -1,13 +1,7 @@
 // When an endpoint is passed over, and for how long.
 import { describe, expect, it } from "vitest";
-import { Affinity, AFFINITY_CLIENTS_MAX } from "../../../../agent/dataplane/userspace/affinity.ts";
-import {
-  ENDPOINT_RULES,
-  failed,
-  isBroken,
-  isEjected,
-  noFailures,
-} from "../../../../agent/dataplane/userspace/ejection.ts";
+import { Affinity, AFFINITY_CLIENTS_MAX } from "../../../agent/endpoints/affinity.ts";
+import { ENDPOINT_RULES, failed, isBroken, isEjected, noFailures } from "../../../agent/endpoints/ejection.ts";
 
 describe("ejection", () => {
   it("comes with the third failure in a row, and doubles with each that follows it, up to a minute", () => {

@@ -1,9 +1,9 @@
 // Backends: what is found, in which order, and what survives a change of plan.
 import { describe, expect, it } from "vitest";
-import { Backends } from "../../../../agent/dataplane/userspace/endpoints.ts";
-import { hash32, pairScore } from "../../../../src/shared/balance/hash.ts";
-import { seeded } from "../../../shared/balance/conformance.ts";
-import { plan, planEndpoint, planPort, planService } from "../plans.ts";
+import { Backends } from "../../../agent/endpoints/endpoints.ts";
+import { hash32, pairScore } from "../../../src/shared/balance/hash.ts";
+import { seeded } from "../../shared/balance/conformance.ts";
+import { plan, planEndpoint, planPort, planService } from "../dataplane/plans.ts";
 
 const a = planEndpoint("10.0.0.1", 80, { key: "a" });
 const b = planEndpoint("10.0.0.2", 80, { key: "b" });

@@ -1,8 +1,8 @@
 // `maglev`: consistent hashing by table look-up (Eisenbud et al., NSDI 2016, section 3.4). A pick costs the same however
 // many endpoints there are; the table is built anew only when the set or a weight changes.
 // Built from keys alone, in key order: every node has the same table.
-import type { Balancer, Candidate, PickContext } from "../../../../src/shared/balance/balancer.ts";
-import { pairScore } from "../../../../src/shared/balance/hash.ts";
+import type { Balancer, Candidate, PickContext } from "../../../src/shared/balance/balancer.ts";
+import { pairScore } from "../../../src/shared/balance/hash.ts";
 
 /** Slots; a prime, so that every skip visits every slot. Shares are even within 1 % up to about 160 endpoints. */
 export const TABLE_SIZE = 16_381;

@@ -2,7 +2,7 @@
 // state in, state out, `now` passed in (ms).
 // A pod that refuses connections is noticed here before its readiness probe tells Kubernetes. Ejected endpoints come
 // last, never "not at all": a wrong verdict costs a detour, not an outage. So any number of them may be ejected.
-import { afterFailure, blameless, type EjectionRules, type Outlier } from "../../../src/shared/health/ejection.ts";
+import { afterFailure, blameless, type EjectionRules, type Outlier } from "../../src/shared/health/ejection.ts";
 
 /** Three failures, because one may be a hiccup, and each costs its request only a local retry. */
 export const ENDPOINT_RULES: EjectionRules = { failures: 3, firstMs: 2_000, maxMs: 60_000 };
