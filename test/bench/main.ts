@@ -66,11 +66,15 @@ const { against } = values;
 const other: { startStage: typeof startStage } | undefined =
   against === undefined ? undefined : await import(join(resolve(against), "test/bench/stage.ts"));
 const before = await other?.startStage({ mask: "auto" });
-process.on("SIGINT", () => {
-  stage.dispose();
-  before?.dispose();
-  process.exit(130);
-});
+for (const [signal, status] of [
+  ["SIGINT", 130],
+  ["SIGTERM", 143],
+] as const)
+  process.on(signal, () => {
+    stage.dispose();
+    before?.dispose();
+    process.exit(status);
+  });
 try {
   if (values.profile !== undefined) {
     const { host, path, connections } = {

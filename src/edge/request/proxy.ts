@@ -15,7 +15,7 @@ import { tunnelName } from "../rpc/names.ts";
 import { clientHash } from "../../shared/balance/hash.ts";
 import { DIRECT_SIGHTINGS } from "../../shared/http/repeat.ts";
 
-const tables = new Tables();
+const tables = new Tables(effects);
 const direct = new Direct({ ...effects, exchange: directExchange });
 /** Of this deployment: the same for every request. */
 let dial: DialRules | undefined;
@@ -38,12 +38,12 @@ export async function proxy(request: Request, from: Forwarded, env: Env, ctx: Ex
   const door: Door = { host, scheme: from.scheme, port: from.port === ADMIN_LISTENER ? undefined : from.port };
   const arrival: Arrival = { request, from, door, env, ctx };
   let candidates = tables.find(door);
-  const plan = tables.plan(host, candidates, Date.now());
+  const plan = tables.plan(host, candidates, effects.now());
   if (plan === "renew") ctx.waitUntil(tables.refresh(env, ctx, host));
   if (plan === "wait") {
     const refreshed = await tables.refresh(env, ctx, host);
     candidates = tables.find(door);
-    if (!refreshed && tables.expired(host, Date.now())) return failure("not-programmed", request);
+    if (!refreshed && tables.expired(host, effects.now())) return failure("not-programmed", request);
   }
   if (candidates.length === 0) return failure("no-such-listener", request);
   const served = await serve(arrival, candidates);
@@ -83,7 +83,10 @@ async function serve(arrival: Arrival, candidates: readonly Candidate[]): Promis
   const untried: Candidate[] = [];
   let seen = 0;
   let served: Served | undefined;
-  for (const [clusters, lastResort] of [[ordered(candidates, Math.random), false] as const, [untried, true] as const])
+  for (const [clusters, lastResort] of [
+    [ordered(candidates, effects.random), false] as const,
+    [untried, true] as const,
+  ])
     for (const candidate of clusters) {
       if (seen >= DIRECT_SIGHTINGS && candidate.match.route.transport === "direct") continue;
       const mine = seen > 0 ? asRepeat(copyOf(arrival)) : copyOf(arrival);
@@ -163,8 +166,8 @@ async function byTunnel(
   { table, shards, match: { route } }: Candidate,
 ): Promise<Served> {
   const shard =
-    shards === 1 ? 0 : route.affinity ? clientHash(from.client) % shards : Math.floor(Math.random() * shards);
-  const askedAt = Date.now();
+    shards === 1 ? 0 : route.affinity ? clientHash(from.client) % shards : Math.floor(effects.random() * shards);
+  const askedAt = effects.now();
   const response = await env.TUNNEL.getByName(tunnelName(table.name, shard)).fetch(request);
   const { headers } = response;
   const generation = headers.get(GENERATION_HEADER);

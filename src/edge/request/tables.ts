@@ -6,6 +6,7 @@
 // made it.
 import type { ClusterRpc, DirectoryEntry, GatewayRpc, Member, ProbeState } from "../rpc/contract.ts";
 import { GATEWAY_NAME } from "../rpc/names.ts";
+import type { Effects } from "../forward/transport.ts";
 import { type Door, hostnameOf, index, type Match, match, type TableIndex } from "../routing/match.ts";
 
 const FRESH_MS = 5_000;
@@ -70,6 +71,7 @@ interface Host {
 const unchecked = (): Fact => ({ checkedAt: 0, askedAt: 0, underWay: false, failedAt: 0, outdated: false });
 
 export class Tables {
+  readonly #effects: Pick<Effects, "now" | "later">;
   #version = -1;
   #hosts = new Map<string, Host>();
   #shards: Readonly<Record<string, number>> = {};
@@ -78,6 +80,10 @@ export class Tables {
   readonly #unknown: Host = { members: [], facts: [this.#directory] };
   /** By name, of all hosts. */
   readonly #clusters = new Map<string, ClusterTable>();
+
+  constructor(effects: Pick<Effects, "now" | "later">) {
+    this.#effects = effects;
+  }
 
   /** Clusters that serve this door, as far as is known; empty: none. */
   find(door: Door): readonly Candidate[] {
@@ -124,14 +130,17 @@ export class Tables {
    */
   async refresh(objects: Objects, ctx: Context, host: string): Promise<boolean> {
     try {
-      return await Promise.race([this.#refresh(objects, ctx, host), after(REFRESH_MS).then(() => this.#giveUp(host))]);
+      return await Promise.race([
+        this.#refresh(objects, ctx, host),
+        this.#after(REFRESH_MS).then(() => this.#giveUp(host)),
+      ]);
     } catch {
       return false;
     }
   }
 
   #giveUp(host: string): false {
-    const now = Date.now();
+    const now = this.#effects.now();
     for (const fact of this.#host(host).facts) if (fact.underWay && !isUnderWay(fact, now)) fact.failedAt = now;
     return false;
   }
@@ -150,7 +159,7 @@ export class Tables {
 
   /** By this request, or, where another one is at it, by that one. */
   async #once(ctx: Context, fact: Fact, ask: () => Promise<void>): Promise<boolean> {
-    const now = Date.now();
+    const now = this.#effects.now();
     if (!isUnderWay(fact, now)) {
       const asked = this.#ask(fact, now, ask);
       // Others wait for it: it must not end with a client that leaves.
@@ -159,7 +168,7 @@ export class Tables {
     }
     const { askedAt } = fact;
     for (let waited = 0; waited < REFRESH_MS && fact.underWay && fact.askedAt === askedAt; waited += LOOK_MS)
-      await after(LOOK_MS);
+      await this.#after(LOOK_MS);
     return fact.checkedAt >= askedAt;
   }
 
@@ -172,7 +181,7 @@ export class Tables {
       fact.checkedAt = Math.max(fact.checkedAt, now);
       return true;
     } catch {
-      fact.failedAt = Date.now();
+      fact.failedAt = this.#effects.now();
       return false;
     } finally {
       // One that was given up as lost may end after the next has begun.
@@ -235,7 +244,11 @@ export class Tables {
       return true;
     }
     if (table.askedAt <= askedAt) table.outdated = true;
-    return !isDue(table, Date.now());
+    return !isDue(table, this.#effects.now());
+  }
+
+  #after(ms: number): Promise<void> {
+    return new Promise((resolve) => void this.#effects.later(ms, resolve));
   }
 
   #host(host: string): Host {
@@ -252,7 +265,3 @@ const failedLately = ({ failedAt, checkedAt }: Fact, now: number): boolean =>
 /** To be asked for in the background, by one request. */
 const isDue = (fact: Fact, now: number): boolean =>
   !isUnderWay(fact, now) && (now - fact.checkedAt > RENEW_MS || fact.outdated) && now - fact.askedAt > MISS_MS;
-
-function after(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms));
-}

@@ -2,6 +2,7 @@
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import type { Door } from "../../../src/edge/routing/match.ts";
 import type { RoutingTable } from "../../../src/edge/routing/table.ts";
+import { effects } from "../../../src/edge/effects.ts";
 import { type Objects, Tables } from "../../../src/edge/request/tables.ts";
 
 beforeEach(() => void vi.useFakeTimers({ now: 1_000_000 }));
@@ -22,7 +23,7 @@ class Deployment {
   answers: number | "fails" | "hangs" = 5;
   /** Clusters without a listener. */
   readonly empty = new Set<string>();
-  readonly tables = new Tables();
+  readonly tables = new Tables(effects);
   readonly objects: Objects;
 
   constructor(...clusters: string[]) {
