@@ -2,6 +2,7 @@
 // where it counts. POST and PATCH once; the others by its numbers, and once where the answer came and could not be used.
 import { setTimeout as delay } from "node:timers/promises";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { AGENT_SIGHTINGS, FETCH_SIGHTINGS } from "../../src/shared/http/repeat.ts";
 import { isAlive } from "../e2e/emulation.ts";
 import { cutPoints } from "./answers.ts";
 import { Backend, type Behaviour, response } from "./backend.ts";
@@ -9,9 +10,14 @@ import { type EdgeProgram, inFlight, startEdge } from "./programs.ts";
 import { type Answer, Wire } from "./wire.ts";
 
 const BACKENDS = ["127.52.1.1", "127.52.1.2"];
-/** By src/shared/http/repeat.ts, of an idempotent request whose answer broke: two by the agent, or three nodes by transport direct. */
-const MOST = { tun: 2, dir: 3 };
 const transports = ["tun", "dir"] as const;
+const NODES = 2;
+/**
+ * By src/shared/http/repeat.ts, of an idempotent request whose answer broke: two by the agent, or each node by transport direct,
+ * and each twice by workerd where there is no body.
+ */
+const mostOf = (service: (typeof transports)[number], headers: string): number =>
+  service === "tun" ? AGENT_SIGHTINGS : headers === "" ? NODES * FETCH_SIGHTINGS : NODES;
 const methods = ["GET", "HEAD", "PUT", "DELETE", "OPTIONS", "POST", "PATCH"];
 const bodies: readonly [name: string, headers: string, body: string][] = [
   ["no body", "", ""],
@@ -99,6 +105,10 @@ let edge: EdgeProgram;
 let servers: number[];
 let sent = 0;
 let arrived = 0;
+/** Of every request: its row, and how often it may be seen at most, whatever breaks beside it. */
+const limits = new Map<string, number>();
+/** A test that is run again asks with other ids. */
+let runs = 0;
 beforeAll(async () => {
   backend = new Backend();
   await backend.listen(BACKENDS);
@@ -137,24 +147,26 @@ test.concurrent.for(breaks.map((each, index) => ({ ...each, index })))(
     const row = `s${index}`;
     backend.on(row, behaviour);
     const problems: string[] = [];
+    const run = ++runs;
     for (const service of transports)
       for (const [body, headers, bytes] of bodies)
         await Promise.all(
           methods.map(async (method, i) => {
             const idempotent = method !== "POST" && method !== "PATCH";
             const repeatable = !final || (unreadable && service === "dir");
-            const most = idempotent && repeatable ? MOST[service] : 1;
+            const most = idempotent && repeatable ? mostOf(service, headers) : 1;
+            // On a busy machine a node may be silent for a second, and then it is lost: within the rules, but not three times.
+            const within = idempotent ? mostOf(service, headers) : 1;
             const once = async (id: string) => {
+              limits.set(id, within);
               const answer = await ask(service, id, method, headers, bytes);
               return { count: backend.seen(id).length, status: answer?.status ?? "none" };
             };
-            const id = `${row}.${service}.${i}.${headers.slice(0, 3)}`;
+            const id = `${row}.${service}.${i}.${headers.slice(0, 3)}.${run}`;
             const first = await once(id);
             sent++;
             if (first.count > 0) arrived++;
             let { count, status } = first;
-            // On a busy machine a node may be silent for a second, and then it is lost: within the rules, but not three times.
-            const within = idempotent ? MOST[service] : 0;
             for (let again = 1; again < 3 && count > most && count <= within; again++)
               ({ count, status } = await once(`${id}.${again}`));
             if (count > most)
@@ -170,8 +182,9 @@ test.concurrent.for(breaks.map((each, index) => ({ ...each, index })))(
 test.concurrent("a POST with an Idempotency-Key is repeated as the others are", async () => {
   backend.on("key", cut("", "reset"));
   for (const service of transports) {
-    await ask(service, `key.${service}`, "POST", "Idempotency-Key: 1\r\nContent-Length: 5\r\n", "hello");
-    expect(backend.seen(`key.${service}`).length).toBeLessThanOrEqual(MOST[service]);
+    const [id, headers] = [`key.${service}.${++runs}`, "Idempotency-Key: 1\r\nContent-Length: 5\r\n"];
+    await ask(service, id, "POST", headers, "hello");
+    expect(backend.seen(id).length).toBeLessThanOrEqual(mostOf(service, headers));
   }
 });
 
@@ -179,17 +192,8 @@ test("most requests did arrive, and nothing comes later", async () => {
   expect(arrived).toBeGreaterThan(sent * 0.6);
   // Repeats of the listener proxy were 100 ms apart.
   await delay(500);
-  const late = breaks.flatMap(({ name }, index) =>
-    transports.flatMap((service) =>
-      bodies.flatMap(([, headers]) =>
-        methods.flatMap((method, i) => {
-          const count = backend.seen(`s${index}.${service}.${i}.${headers.slice(0, 3)}`).length;
-          return count > MOST[service] ? [`${name}: ${service} ${method}: ${count}`] : [];
-        }),
-      ),
-    ),
-  );
-  expect(late).toEqual([]);
+  const late = [...limits].map(([id, most]) => [id, backend.seen(id).length, most] as const);
+  expect(late.filter(([, count, most]) => count > most)).toEqual([]);
 });
 
 test("afterwards: the same processes, no stream left", async () => {

@@ -12,6 +12,7 @@ import { freePort } from "../../../src/host/process/free-port.ts";
 import { builtWorker } from "../../../src/host/workerd/built-worker.ts";
 import { workerdConfig } from "../../../src/host/workerd/configuration.ts";
 import { workerdBinary } from "../../../src/host/workerd/binary.ts";
+import { FETCH_SIGHTINGS } from "../../../src/shared/http/repeat.ts";
 import { service } from "../routing/snapshots.ts";
 
 const HOST = "web-default-home.edge.test";
@@ -21,7 +22,7 @@ let backend: Server;
 let stop = (): void => {};
 /** Heads that the backend got, each with what came with it. */
 let got: string[] = [];
-/** What it answers, as bytes. */
+/** What it answers, as bytes; "": it breaks the connection. */
 let answer = "";
 
 beforeAll(async () => {
@@ -36,7 +37,8 @@ beforeAll(async () => {
       // The prober's own have no such header.
       if (text.includes("x-forwarded-host")) got.push(text);
       text = "";
-      socket.write(Buffer.from(answer, "latin1"));
+      if (answer === "") socket.resetAndDestroy();
+      else socket.write(Buffer.from(answer, "latin1"));
     });
   });
   backend.listen(0, "127.0.0.1");
@@ -167,6 +169,23 @@ describe("a request", () => {
       expect(got[0]?.split(" ")[1]).toBe(target);
     },
   );
+
+  // workerd's own doing, which src/shared/http/repeat.ts counts on.
+  test.each([
+    ["GET", "", FETCH_SIGHTINGS],
+    ["HEAD", "", FETCH_SIGHTINGS],
+    ["PUT", "", FETCH_SIGHTINGS],
+    ["PUT", "abc", 1],
+    ["POST", "", 1],
+    ["PATCH", "", 1],
+  ])("%s %s on a kept connection that breaks is seen %d times", async (method, body, times) => {
+    expect(await get()).toContain(" 200 ");
+    [answer, got] = ["", []];
+    const length = body === "" ? [] : [`Content-Length: ${body.length}`];
+    const text = await raw([`${method} / HTTP/1.1`, `Host: ${HOST}`, ...length, "", body].join("\r\n"), "");
+    expect(text).toMatch(/^HTTP\/1\.1 502 /);
+    expect(got).toHaveLength(times);
+  });
 
   test("what a fetch would change or refuse goes by tunnel: here nobody is connected, and no node is blamed", async () => {
     const answers = await Promise.all([
