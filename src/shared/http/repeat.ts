@@ -14,31 +14,25 @@
 //      one after it (three sightings: with two of three nodes down the third is still found). A GET or HEAD that is without
 //      an answer for a while is sent to one more node beside the first, once, as one of the three. What is left of the three
 //      may be spent on another cluster that serves the same hostname by direct; one that serves it by tunnel gets it once.
-//      Below that, workerd's own fetch sends an idempotent request without a body once more where the connection that broke
-//      had been kept from an earlier request (RFC 9112 §9.3.1; seen with workerd of 2026-11-17, and not to be switched off):
-//      of such a request each of the three may cause FETCH_SIGHTINGS.
+//      Below that, and not to be switched off, workerd's own fetch sends an idempotent request without a body again where the
+//      connection that broke had been kept from an earlier request, and so on until it breaks on a new one (seen with workerd of
+//      2026-11-17): of such a request a node sees one more for each connection that was kept to it. No rule here bounds that.
 //    - the edge's own process was lost (edges of one's own only): the listener proxy, and says so: that repeat is the last
 //      one, and neither the edge nor an agent repeats it.
 // 4. An answer that is not HTTP, that is too large, or that took too long (504) is an answer: it is never repeated.
 //
-// So what backends do by themselves is seen twice at most by tunnel, and SIGHTINGS_MAX times by direct; whatever is lost beside
-// them at the same moment, SIGHTINGS_MAX by tunnel too.
+// So what backends do by themselves is seen twice at most by tunnel, and three times by direct, apart from what workerd does;
+// whatever is lost beside them at the same moment, SIGHTINGS_MAX.
 // A retry budget (src/edge/forward/retry-budget.ts) bounds the sum.
 
-/**
- * Times that backends may see one request. By tunnel it is five: two by the agent, on each of two nodes, and one more by the
- * listener proxy. By direct it is DIRECT_SIGHTINGS × FETCH_SIGHTINGS; and where the edge's own process is lost at the same
- * moment, one more fetch.
- */
-export const SIGHTINGS_MAX = 6;
+/** Times that backends may see one request: two by the agent, on each of two nodes, and one more by the listener proxy. */
+export const SIGHTINGS_MAX = 5;
 /** Sightings that the agent may cause for one stream, where the edge allows it: one, and one repeat. */
 export const AGENT_SIGHTINGS = 2;
 /** Nodes to which the edge may send a request that may have been seen: the first, and one repeat. */
 export const EDGE_SIGHTINGS = 2;
 /** Nodes to which the edge may send such a request by transport direct, hedges and other clusters included. */
 export const DIRECT_SIGHTINGS = 3;
-/** Sightings that one fetch may cause, of an idempotent request without a body. */
-export const FETCH_SIGHTINGS = 2;
 /** Tries of a request that no backend saw: by the edge, and by the agent of each node. */
 export const UNSENT_MAX = 5;
 
