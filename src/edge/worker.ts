@@ -4,9 +4,9 @@
 import { control } from "./control/app.ts";
 import type { Env } from "./env.ts";
 import { failure } from "./http/failure.ts";
-import { ADMIN_LISTENER, forwarded } from "./http/forwarded.ts";
+import { forwarded } from "./http/forwarded.ts";
 import { proxy } from "./request/proxy.ts";
-import { isAdminHost } from "./routing/match.ts";
+import { doorOf } from "./routing/match.ts";
 
 export { ClusterObject } from "./cluster/cluster-object.ts";
 export { GatewayObject } from "./directory/gateway-object.ts";
@@ -17,10 +17,10 @@ export default {
     const from = forwarded(request, env.FORWARDER_SECRET);
     // Whatever id it brings is a stranger's.
     if (from === undefined) return failure("not-a-listener", request, { requestId: crypto.randomUUID() });
-    const { port, scheme } = from;
-    const host = request.headers.get("host") ?? "";
-    const admin = port === undefined ? isAdminHost(host, env.ADMIN_HOST, scheme) : port === ADMIN_LISTENER;
-    return admin ? control.fetch(asItCame(request, scheme), env, ctx) : proxy(request, from, env, ctx);
+    const door = doorOf(request.headers.get("host") ?? "", from, env.ADMIN_HOST);
+    return door === "admin"
+      ? control.fetch(asItCame(request, from.scheme), env, ctx)
+      : proxy(request, from, door, env, ctx);
   },
 } satisfies ExportedHandler<Env>;
 

@@ -16,6 +16,7 @@ import { Listeners } from "./listeners/listeners.ts";
 import type { Lock } from "./state/lock.ts";
 import { LogFile } from "./process/log-file.ts";
 import { openFilesProblem } from "./process/open-files.ts";
+import { hostPort } from "../shared/net/host-port.ts";
 import { randomToken } from "./state/random-token.ts";
 import { sparingly } from "./process/sparingly.ts";
 import { chooseListeners, type ListenerRules, PORTS_MOST, PORTS_MOST_OF_CLUSTER } from "./listeners/listener-choice.ts";
@@ -161,7 +162,7 @@ export class Edge {
   get #ownUrl(): string {
     const { addresses, port } = this.#options;
     const [address = ""] = addresses;
-    return `http://${address.includes(":") ? `[${address}]` : address}:${port}`;
+    return `http://${hostPort(address, port)}`;
   }
 
   #logPath(of: "edge" | "workerd" | "build"): string {

@@ -4,7 +4,7 @@ import { Direct, type DirectOutcome } from "../direct/direct.ts";
 import { effects } from "../effects.ts";
 import type { Env } from "../env.ts";
 import { failure } from "../http/failure.ts";
-import { ADMIN_LISTENER, FORWARDED, type Forwarded, targetOf } from "../http/forwarded.ts";
+import { FORWARDED, type Forwarded, targetOf } from "../http/forwarded.ts";
 import { GENERATION_HEADER, UNSENT_HEADER } from "../http/internal.ts";
 import { isIdempotent } from "../forward/retry.ts";
 import { type DialRules, dialRules } from "../routing/dial.ts";
@@ -33,9 +33,14 @@ interface Arrival {
   bytes?: ArrayBuffer;
 }
 
-export async function proxy(request: Request, from: Forwarded, env: Env, ctx: ExecutionContext): Promise<Response> {
-  const host = request.headers.get("host") ?? "";
-  const door: Door = { host, scheme: from.scheme, port: from.port === ADMIN_LISTENER ? undefined : from.port };
+export async function proxy(
+  request: Request,
+  from: Forwarded,
+  door: Door,
+  env: Env,
+  ctx: ExecutionContext,
+): Promise<Response> {
+  const { host } = door;
   const arrival: Arrival = { request, from, door, env, ctx };
   let candidates = tables.find(door);
   const plan = tables.plan(host, candidates, effects.now());

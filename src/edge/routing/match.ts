@@ -67,8 +67,21 @@ export function match(index: TableIndex, { host, scheme, port }: Door): Match | 
   return hosts.get(host) ?? hosts.get(plainHost(host, scheme));
 }
 
+/**
+ * By which door a request came: a tenant's, or "admin", the admin host's own. `port` is what a listener proxy says; where none
+ * stands in front it is undefined, and Host decides.
+ */
+export function doorOf(
+  host: string,
+  { port, scheme }: { readonly port: number | "admin" | undefined; readonly scheme: Scheme },
+  adminHost: string,
+): Door | "admin" {
+  if (port === "admin" || (port === undefined && isAdminHost(host, adminHost, scheme))) return "admin";
+  return { host, scheme, port };
+}
+
 /** Whether a Host header names the admin host, in any form that match() treats alike. Runs for every request on Cloudflare. */
-export function isAdminHost(host: string, adminHost: string, scheme: Scheme): boolean {
+function isAdminHost(host: string, adminHost: string, scheme: Scheme): boolean {
   if (host === adminHost) return true;
   if (hostnameOf(host) !== hostnameOf(adminHost)) return false;
   return plainHost(host, scheme) === plainHost(adminHost, scheme);

@@ -5,9 +5,9 @@ import { DurableObject } from "cloudflare:workers";
 import { effects } from "../effects.ts";
 import type { Env } from "../env.ts";
 import { failure } from "../http/failure.ts";
-import { ADMIN_LISTENER, type Forwarded, forwarded } from "../http/forwarded.ts";
+import { type Forwarded, forwarded } from "../http/forwarded.ts";
 import { GENERATION_HEADER, UNSENT_HEADER } from "../http/internal.ts";
-import { index, isAdminHost, type Match, match, type TableIndex } from "../routing/match.ts";
+import { doorOf, index, type Match, match, type TableIndex } from "../routing/match.ts";
 import type { RoutingTable } from "../routing/table.ts";
 import { BUDGET } from "../../shared/wire/limits.ts";
 import type { Budget } from "../../shared/wire/session.ts";
@@ -49,15 +49,12 @@ export class TunnelObject extends DurableObject<Env> implements TunnelRpc {
   }
 
   override async fetch(request: Request): Promise<Response> {
-    const host = request.headers.get("host") ?? "";
     const from = forwarded(request, this.env.FORWARDER_SECRET);
     if (from === undefined) return failure("not-a-listener", request);
-    const { port, scheme } = from;
+    const door = doorOf(request.headers.get("host") ?? "", from, this.env.ADMIN_HOST);
     // Only the control API forwards dials, and no tenant's request gets here by its host or its port.
-    if (port === undefined ? isAdminHost(host, this.env.ADMIN_HOST, scheme) : port === ADMIN_LISTENER)
-      return this.#dial(request);
+    if (door === "admin") return this.#dial(request);
     if (this.#table === undefined) await this.#loadTable();
-    const door = { host, scheme, port: port === ADMIN_LISTENER ? undefined : port };
     let found = this.#table === undefined ? undefined : match(this.#table.index, door);
     if (found === undefined) {
       // The Worker's table has it. This one may be behind, and whoever says no here has begun to read the request's body.

@@ -70,34 +70,27 @@ describe.each([
     expect(await cluster().grantEpoch()).toEqual({ ok: true, epoch: epoch + 1 });
   });
 
-  it("compiles its table anew where the edge's settings are others than before", async () => {
+  it.each<readonly [string, (store: ClusterStore) => void]>([
+    ["the edge's settings are others than before", (store) => store.setSettings("others")],
+    [
+      "the edge is a version that compiles differently",
+      (store) => {
+        const [version, ...settings] = JSON.parse(store.settings() ?? "[]") as [number, ...unknown[]];
+        expect(version).toBe(COMPILE_VERSION);
+        store.setSettings(JSON.stringify([version - 1, ...settings]));
+      },
+    ],
+  ])("compiles its table anew where %s", async (_, leave) => {
     const token = await createCluster("home");
     await published("home", token, "1.1", snapshotOf(service("web")));
     const listeners = async () => (await cluster().table()).table?.listeners;
     const before = await listeners();
     await runInDurableObject(cluster(), (_, { storage }) => {
-      // As another setting has left it.
+      // As another edge has left it.
       const store = new ClusterStore(storage.sql);
       const empty = { version: 1, cluster: "home", nodes: [], routes: [], listeners: [] };
       store.setTable(JSON.stringify(empty), Date.now());
-      store.setSettings("others");
-    });
-    await lose();
-    await vi.waitFor(async () => expect(await listeners()).toEqual(before));
-  });
-
-  it("compiles its table anew where the edge is a version that compiles differently", async () => {
-    const token = await createCluster("home");
-    await published("home", token, "1.1", snapshotOf(service("web")));
-    const listeners = async () => (await cluster().table()).table?.listeners;
-    const before = await listeners();
-    await runInDurableObject(cluster(), (_, { storage }) => {
-      const store = new ClusterStore(storage.sql);
-      const empty = { version: 1, cluster: "home", nodes: [], routes: [], listeners: [] };
-      store.setTable(JSON.stringify(empty), Date.now());
-      const [version, ...settings] = JSON.parse(store.settings() ?? "[]") as [number, ...unknown[]];
-      expect(version).toBe(COMPILE_VERSION);
-      store.setSettings(JSON.stringify([version - 1, ...settings]));
+      leave(store);
     });
     await lose();
     await vi.waitFor(async () => expect(await listeners()).toEqual(before));
