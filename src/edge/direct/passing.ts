@@ -1,5 +1,6 @@
-// What transport direct can pass on as it came. A fetch refuses a body for GET and HEAD, and its URL parser writes some paths in
-// another way: such requests go by tunnel, and no node is blamed for them. Pure.
+// What transport direct can pass on as it came. A fetch refuses a body for GET and HEAD, its URL parser writes some paths in
+// another way, and workerd repeats some requests by itself: all these go by tunnel, and no node is blamed for them. Pure.
+import { isIdempotentMethod } from "../../shared/http/repeat.ts";
 
 export interface DirectTry {
   /** "http://10.0.0.1:30080/path?query" */
@@ -10,11 +11,12 @@ export interface DirectTry {
 }
 
 /**
- * False where a fetch would refuse the request or change it: a GET or HEAD with a body, and a path or query that a URL parser
- * writes in another way, such as /a/../b.
+ * False where a fetch would refuse the request, change it, or send it more often than repeat.ts allows: a GET or HEAD with a
+ * body; a path or query that a URL parser writes in another way, such as /a/../b; a PUT, DELETE, OPTIONS or TRACE without a body.
  */
 export function passesAsItCame(request: Request, target: string): boolean {
-  if (request.body !== null && !mayHaveBody(request) && request.headers.get("content-length") !== "0") return false;
+  const empty = request.body === null || request.headers.get("content-length") === "0";
+  if (mayHaveBody(request) ? empty && isIdempotentMethod(request.method) : !empty) return false;
   // A fetch drops what follows a "#", though its URL has it.
   if (!target.startsWith("/") || target.includes("#")) return false;
   if (!SUSPECT.test(target)) return true;

@@ -16,12 +16,13 @@
 //      may be spent on another cluster that serves the same hostname by direct; one that serves it by tunnel gets it once.
 //      Below that, and not to be switched off, workerd's own fetch sends an idempotent request without a body again where the
 //      connection that broke had been kept from an earlier request, and so on until it breaks on a new one (seen with workerd of
-//      2026-11-17): of such a request a node sees one more for each connection that was kept to it. No rule here bounds that.
+//      2026-11-17). So PUT, DELETE, OPTIONS and TRACE without a body go by tunnel also where a Service asks for direct. GET and
+//      HEAD, which change nothing (RFC 9110 §9.2.1), do not: a node sees one more of them for each connection kept to it.
 //    - the edge's own process was lost (edges of one's own only): the listener proxy, and says so: that repeat is the last
 //      one, and neither the edge nor an agent repeats it.
 // 4. An answer that is not HTTP, that is too large, or that took too long (504) is an answer: it is never repeated.
 //
-// So what backends do by themselves is seen twice at most by tunnel, and three times by direct, apart from what workerd does;
+// So what backends do by themselves is seen twice at most by tunnel, and three times by direct, GET and HEAD there excepted;
 // whatever is lost beside them at the same moment, SIGHTINGS_MAX.
 // A retry budget (src/edge/forward/retry-budget.ts) bounds the sum.
 

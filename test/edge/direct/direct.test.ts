@@ -254,7 +254,8 @@ describe("a slow node", () => {
     "%s is not sent to a second node beside the first",
     async (method) => {
       const isolate = new Isolate(table(1, [1, 2]));
-      void isolate.ask(new Request(`http://${HOST}/`, { method, headers: { "idempotency-key": "1" } }));
+      const headers = { "idempotency-key": "1", "content-length": "1" };
+      void isolate.ask(new Request(`http://${HOST}/`, { method, headers, body: "x" }));
       await isolate.clock.pass(60_000);
       expect(isolate.asked).toEqual([1]);
     },

@@ -183,6 +183,19 @@ describe("a request", () => {
     expect(got).toHaveLength(1);
   });
 
+  test.each(["PUT", "DELETE", "OPTIONS"])(
+    "%s without a body, which workerd would send again and again, goes by tunnel: here nobody is connected",
+    async (method) => {
+      expect(await get()).toContain(" 200 ");
+      [answer, got] = ["", []];
+      for (const lines of [[], ["Content-Length: 0"]]) {
+        const text = await raw([`${method} / HTTP/1.1`, `Host: ${HOST}`, ...lines, "", ""].join("\r\n"), "");
+        expect(text).toMatch(/^HTTP\/1\.1 503 [^]*x-postern-reason: no-available-node/i);
+      }
+      expect(got).toEqual([]);
+    },
+  );
+
   test("what a fetch would change or refuse goes by tunnel: here nobody is connected, and no node is blamed", async () => {
     const answers = await Promise.all([
       get("/a/../b"),
