@@ -18,7 +18,7 @@ export function rulesOf(options: Options): Rules {
     clusterDomain: options["cluster-domain"],
     endpointAlgorithms: userspaceAlgorithms,
     slicesFollow: options.source === "kube",
-    nodePorts: options.proxy !== "none",
+    forwards: options.proxy === "userspace" ? "nodePorts" : "nothing",
   };
 }
 

@@ -1,0 +1,149 @@
+// What the kernel of this node forwards for one Service, as kube-proxy would (pkg/proxy: serviceport, topology): its frontends by
+// address family, and the endpoints that each traffic policy gives them. Pure. The executors of --proxy all share it, so that
+// nftables, iptables and ipvs differ in how they forward and in nothing else.
+import type { EndpointAlgorithm } from "../../src/shared/model/snapshot.ts";
+import { parseAddress, parseRange } from "../../src/shared/net/ranges.ts";
+import type { KubeEndpointSlice, KubeNode, KubeService } from "../source/resources.ts";
+import { isHeadless } from "./eligible.ts";
+import { type Family, mergeSlices, type Policy, type ServiceEndpoint, usable } from "./endpoints.ts";
+import type { KernelEndpoint, KernelNode, KernelPort, KernelService } from "./plan.ts";
+import { servicePorts, type ServicePortPlan } from "./ports.ts";
+import { affinityOf } from "./snapshot.ts";
+
+/** A Service with this label belongs to another service proxy (KEP-2447), and kube-proxy leaves it alone. */
+export const PROXY_NAME_LABEL = "service.kubernetes.io/service-proxy-name";
+const families: readonly Family[] = ["IPv4", "IPv6"];
+
+export interface KernelContext {
+  readonly node: { readonly name: string; readonly zone: string | undefined };
+  readonly weights: ReadonlyMap<string, number>;
+}
+
+export function kernelNode(node: KubeNode | undefined): KernelNode {
+  const of = (type: string) =>
+    (node?.status.addresses ?? []).flatMap((each) => (each.type === type ? canonical([each.address]) : []));
+  const internal = of("InternalIP");
+  return { addresses: internal.length > 0 ? internal : of("ExternalIP"), podCIDRs: node?.spec.podCIDRs ?? [] };
+}
+
+/** Undefined where the Service has no ClusterIP, is another proxy's, or is an ExternalName. */
+export function kernelService(
+  service: KubeService,
+  slices: readonly KubeEndpointSlice[],
+  algorithm: EndpointAlgorithm,
+  context: KernelContext,
+): KernelService | undefined {
+  const { spec, metadata } = service;
+  if (spec.type === "ExternalName" || isHeadless(service) || metadata.labels[PROXY_NAME_LABEL] !== undefined) return;
+  const clusterIPs = canonical(spec.clusterIPs.length > 0 ? spec.clusterIPs : [spec.clusterIP ?? ""]);
+  if (clusterIPs.length === 0) return undefined;
+  const offered = servicePorts(service, []);
+  const byFamily = families.flatMap((family) => {
+    const clusterIP = ofFamily(clusterIPs, family)[0];
+    if (clusterIP === undefined) return [];
+    const own = slices.filter(({ addressType }) => addressType === family);
+    // A slice of IPv6 may hold ::ffff:10.0.0.1, which is an IPv4 address and no endpoint of this family.
+    const endpoints = mergeSlices(service, own, []).flatMap((endpoint) => {
+      const address = ofFamily(canonical([endpoint.address]), family)[0];
+      return address === undefined ? [] : [{ ...endpoint, address }];
+    });
+    return [{ family, clusterIP, endpoints }];
+  });
+  const healthCheck = healthCheckOf(
+    service,
+    byFamily.flatMap(({ endpoints }) => endpoints),
+    context,
+  );
+  return {
+    ports: byFamily.flatMap(({ family, clusterIP, endpoints }) => {
+      const frontend = frontendOf(service, family);
+      return offered.map((port) => ({
+        ...{ family, clusterIP, ...frontend, algorithm, ...affinityOf(service) },
+        ...portOf(port),
+        ...endpointsOf(port, endpoints, frontend, context),
+      }));
+    }),
+    ...(healthCheck === undefined ? {} : { healthCheck }),
+  };
+}
+
+type Frontend = Pick<
+  KernelPort,
+  "externalIPs" | "loadBalancerIPs" | "sourceRanges" | "internalPolicy" | "externalPolicy"
+>;
+
+const portOf = ({ protocol, port, name, nodePort }: ServicePortPlan) => ({
+  ...{ protocol, port, name },
+  ...(nodePort === undefined ? {} : { nodePort }),
+});
+
+/** The rest of what the Service says about one family, the same for all its ports. */
+function frontendOf({ spec, status }: KubeService, family: Family): Frontend {
+  const externalIPs = ofFamily(canonical(spec.externalIPs), family);
+  // An absent ipMode is VIP (KEP-1860).
+  const vips = status.loadBalancer.ingress.filter(({ ipMode }) => ipMode !== "Proxy").map(({ ip }) => ip ?? "");
+  const loadBalancerIPs = spec.type === "LoadBalancer" ? ofFamily(canonical(vips), family) : [];
+  // A Service that nothing outside can reach has no external policy, whatever its field says.
+  const reachable = spec.type !== "ClusterIP" || spec.externalIPs.length > 0;
+  return {
+    ...{ externalIPs, loadBalancerIPs, ...sourceRanges(spec.loadBalancerSourceRanges, family) },
+    internalPolicy: spec.internalTrafficPolicy,
+    externalPolicy: reachable ? spec.externalTrafficPolicy : "Cluster",
+  };
+}
+
+/** Each family is held to its own ranges; one that has none, or a /0, is open to everybody. */
+function sourceRanges(texts: readonly string[], family: Family): { sourceRanges?: readonly string[] } {
+  const kind = family === "IPv4" ? "ipv4" : "ipv6";
+  const ranges = texts.map(parseRange).filter((range) => range?.[0].kind() === kind);
+  if (ranges.length === 0 || ranges.some((range) => range?.[1] === 0)) return {};
+  return {
+    sourceRanges: ranges.flatMap((range) => (range === undefined ? [] : [`${range[0].toString()}/${range[1]}`])),
+  };
+}
+
+function endpointsOf(
+  { key, protocol, nodePort }: ServicePortPlan,
+  endpoints: readonly ServiceEndpoint[],
+  { externalIPs, loadBalancerIPs, internalPolicy, externalPolicy }: Frontend,
+  { node, weights }: KernelContext,
+): Pick<KernelPort, "cluster" | "local" | "serving"> {
+  const external = nodePort !== undefined || externalIPs.length > 0 || loadBalancerIPs.length > 0;
+  const of = (policy: Policy): readonly KernelEndpoint[] =>
+    usable(endpoints, key, policy, node).map((endpoint) => ({
+      address: endpoint.address,
+      port: endpoint.ports.get(key) ?? 0,
+      weight: (endpoint.node === undefined ? undefined : weights.get(endpoint.node)) ?? 1,
+      local: endpoint.node === node.name,
+    }));
+  const having = endpoints.filter(({ ports }) => ports.has(key));
+  return {
+    // Under an external policy of Local, traffic from this node and its pods still goes to all of them.
+    cluster: internalPolicy === "Cluster" || external ? of("Cluster") : [],
+    local: internalPolicy === "Local" || (external && externalPolicy === "Local") ? of("Local") : [],
+    ...(protocol === "UDP"
+      ? { serving: having.filter(({ serving }) => serving).map(({ address, ports }) => `${address} ${ports.get(key)}`) }
+      : {}),
+  };
+}
+
+/** By distinct address, and ready ones only: terminating endpoints still serve, but a balancer must send no more. */
+function healthCheckOf(
+  { spec }: KubeService,
+  endpoints: readonly ServiceEndpoint[],
+  { node }: KernelContext,
+): KernelService["healthCheck"] {
+  const { healthCheckNodePort = 0 } = spec;
+  if (healthCheckNodePort === 0 || spec.type !== "LoadBalancer" || spec.externalTrafficPolicy !== "Local")
+    return undefined;
+  const local = endpoints.filter((endpoint) => endpoint.ready && endpoint.node === node.name);
+  return { nodePort: healthCheckNodePort, localEndpoints: new Set(local.map(({ address }) => address)).size };
+}
+
+/** As the kernel writes them; what is no address is left out. */
+const canonical = (texts: readonly string[]): string[] => [
+  ...new Set(texts.flatMap((text) => parseAddress(text)?.toString() ?? [])),
+];
+
+const ofFamily = (addresses: readonly string[], family: Family): string[] =>
+  addresses.filter((address) => address.includes(":") === (family === "IPv6"));
