@@ -2,7 +2,7 @@
 // address family, and the endpoints that each traffic policy gives them. Pure. The executors of --proxy all share it, so that
 // nftables, iptables and ipvs differ in how they forward and in nothing else.
 import type { EndpointAlgorithm } from "../../src/shared/model/snapshot.ts";
-import { parseAddress, parseRange } from "../../src/shared/net/ranges.ts";
+import { disjointRanges, parseAddress } from "../../src/shared/net/ranges.ts";
 import type { KubeEndpointSlice, KubeNode, KubeService } from "../source/resources.ts";
 import { isHeadless } from "./eligible.ts";
 import { type Family, mergeSlices, type Policy, type ServiceEndpoint, usable } from "./endpoints.ts";
@@ -23,7 +23,7 @@ export function kernelNode(node: KubeNode | undefined): KernelNode {
   const of = (type: string) =>
     (node?.status.addresses ?? []).flatMap((each) => (each.type === type ? canonical([each.address]) : []));
   const internal = of("InternalIP");
-  return { addresses: internal.length > 0 ? internal : of("ExternalIP"), podCIDRs: node?.spec.podCIDRs ?? [] };
+  return { addresses: internal.length > 0 ? internal : of("ExternalIP"), podCIDRs: disjointRanges(node?.spec.podCIDRs ?? []) };
 }
 
 /** Undefined where the Service has no ClusterIP, is another proxy's, or is an ExternalName. */
@@ -94,12 +94,8 @@ function frontendOf({ spec, status }: KubeService, family: Family): Frontend {
 
 /** Each family is held to its own ranges; one that has none, or a /0, is open to everybody. */
 function sourceRanges(texts: readonly string[], family: Family): { sourceRanges?: readonly string[] } {
-  const kind = family === "IPv4" ? "ipv4" : "ipv6";
-  const ranges = texts.map(parseRange).filter((range) => range?.[0].kind() === kind);
-  if (ranges.length === 0 || ranges.some((range) => range?.[1] === 0)) return {};
-  return {
-    sourceRanges: ranges.flatMap((range) => (range === undefined ? [] : [`${range[0].toString()}/${range[1]}`])),
-  };
+  const ranges = ofFamily(disjointRanges(texts), family);
+  return ranges.length === 0 || ranges.some((range) => range.endsWith("/0")) ? {} : { sourceRanges: ranges };
 }
 
 function endpointsOf(
@@ -107,7 +103,7 @@ function endpointsOf(
   endpoints: readonly ServiceEndpoint[],
   { externalIPs, loadBalancerIPs, internalPolicy, externalPolicy }: Frontend,
   { node, weights }: KernelContext,
-): Pick<KernelPort, "cluster" | "local" | "serving"> {
+): Pick<KernelPort, "cluster" | "local" | "anywhere" | "serving"> {
   const external = nodePort !== undefined || externalIPs.length > 0 || loadBalancerIPs.length > 0;
   const of = (policy: Policy): readonly KernelEndpoint[] =>
     usable(endpoints, key, policy, node).map((endpoint) => ({
@@ -116,11 +112,13 @@ function endpointsOf(
       weight: (endpoint.node === undefined ? undefined : weights.get(endpoint.node)) ?? 1,
       local: endpoint.node === node.name,
     }));
+  const all = of("Cluster");
   const having = endpoints.filter(({ ports }) => ports.has(key));
   return {
     // Under an external policy of Local, traffic from this node and its pods still goes to all of them.
-    cluster: internalPolicy === "Cluster" || external ? of("Cluster") : [],
+    cluster: internalPolicy === "Cluster" || external ? all : [],
     local: internalPolicy === "Local" || (external && externalPolicy === "Local") ? of("Local") : [],
+    anywhere: all.length > 0,
     ...(protocol === "UDP"
       ? { serving: having.filter(({ serving }) => serving).map(({ address, ports }) => `${address} ${ports.get(key)}`) }
       : {}),

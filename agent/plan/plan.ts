@@ -58,7 +58,7 @@ export interface KernelPort {
   readonly externalIPs: readonly string[];
   /** Of status.loadBalancer; without those of ipMode Proxy, which the kernel must leave alone. */
   readonly loadBalancerIPs: readonly string[];
-  /** Who may ask the loadBalancerIPs, as CIDRs; absent: everybody. NodePorts and externalIPs are never subject to it. */
+  /** Who may ask the loadBalancerIPs, as CIDRs of which none lies within another; absent: everybody. NodePorts and externalIPs are never subject to it. */
   readonly sourceRanges?: readonly string[];
   readonly internalPolicy: Policy;
   /** "Cluster" for what cannot be reached from outside. */
@@ -67,6 +67,8 @@ export interface KernelPort {
   readonly cluster: readonly KernelEndpoint[];
   /** Usable ones on this node. Empty where no policy asks for them. */
   readonly local: readonly KernelEndpoint[];
+  /** Some endpoint is usable, if not from here: a policy of Local then drops what it would refuse otherwise. */
+  readonly anywhere: boolean;
   /** UDP only: "address port" of each endpoint that is still serving, whatever policy and hints say. Their flows are kept. */
   readonly serving?: readonly string[];
   /** ClientIP affinity in seconds; absent: none. */

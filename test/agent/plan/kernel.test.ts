@@ -43,7 +43,15 @@ describe("a Service", () => {
       slice("web", [endpoint("10.0.1.1", "n1")], v4),
       slice("web", [endpoint("fd01::1", "n2"), endpoint("::ffff:10.0.1.9", "n2")], v6, "web-6"),
     )?.ports;
-    const same = { protocol: "TCP", port: 80, name: "http", loadBalancerIPs: [], local: [], algorithm: "random" };
+    const same = {
+      protocol: "TCP",
+      port: 80,
+      name: "http",
+      loadBalancerIPs: [],
+      local: [],
+      anywhere: true,
+      algorithm: "random",
+    };
     const policies = { internalPolicy: "Cluster", externalPolicy: "Cluster" };
     expect(ports).toEqual([
       {
@@ -113,6 +121,12 @@ describe("endpoints", () => {
     const found = port(service("web", { type: "ClusterIP", internalTrafficPolicy: "Local" }), pods);
     expect(found).toMatchObject({ internalPolicy: "Local", externalPolicy: "Cluster", cluster: [] });
     expect(addresses(found.local)).toEqual(["10.0.1.1"]);
+    const elsewhere = port(
+      service("web", { type: "ClusterIP", internalTrafficPolicy: "Local" }),
+      slice("web", [endpoint("10.0.2.1", "n2")]),
+    );
+    expect(elsewhere).toMatchObject({ local: [], anywhere: true });
+    expect(port(service("web")).anywhere).toBe(false);
   });
 
   it("ETP counts for a ClusterIP with externalIPs, and not without", () => {
