@@ -40,7 +40,7 @@ export class Claims {
   write(script: Script): void {
     for (const [id, before] of this.#touched) {
       const after = this.#claims.get(id)?.[0]?.element;
-      if (before !== undefined && before.value === after?.value) continue;
+      if (before !== undefined && after !== undefined && before.value === after.value) continue;
       // "namespace/name TCP 80" → whose Service it is
       script.owner = this.#claims.get(id)?.[0]?.owner.split(" ")[0] ?? "";
       if (before !== undefined) script.delete(before);

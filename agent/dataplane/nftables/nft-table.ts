@@ -1,8 +1,8 @@
 // One family's table in the kernel: which transactions bring it to what a plan asks for, and what is done where nft refuses one.
 // - Nothing is known of the kernel's table at first, and after a failure: then all is written, over what is there, unless its stamp
 //   says that it holds just that.
-// - A refused transaction changes nothing in the kernel. nft names the line; the Service whose line it is is left out until it
-//   changes, all others are served, and its owner is told. Where no line is named, halving finds the Service.
+// - A refused transaction changes nothing in the kernel. nft names lines; the Service that is refused alone as well is left out until
+//   it changes, all others are served, and its owner is told. Where that finds none, halving does.
 import type { Family } from "../../plan/endpoints.ts";
 import type { KernelNode, PlanService } from "../../plan/plan.ts";
 import { hash32 } from "../../../src/shared/balance/hash.ts";
@@ -24,8 +24,8 @@ export interface NftablesEffects {
 
 /** A transaction that adds more than so many elements holds a processor for tenths of a second. Only a new table is so written. */
 const CHUNK = 20_000;
-/** How often lines that nft names are taken as the only faults; then halving looks at all Services. */
-const NAMED_ROUNDS = 5;
+/** Services whose lines nft names are tried alone, if they are so few. Else one fault had many consequences. */
+const NAMED_MAX = 16;
 
 export class NftTable {
   readonly #settings: KernelSettings;
@@ -88,9 +88,9 @@ export class NftTable {
         return undefined;
       }
       this.#table = undefined;
-      this.#refuseNamed(services, script, ran, "");
+      await this.#refuseNamed(services, node, this.#named(script, ran, ""));
     }
-    for (let round = 0; ; round++) {
+    for (;;) {
       const { table, script } = this.#whole(this.#accepted(services), node);
       const known = await this.#stampInKernel();
       if (known === this.#stampOf(table)) {
@@ -103,9 +103,9 @@ export class NftTable {
         this.#table = table;
         return undefined;
       }
-      if (round < NAMED_ROUNDS && this.#refuseNamed(services, script, ran, this.#skeleton("replace"))) continue;
       const base = await this.#tryOnly(new Map(), node);
       if (base.code !== 0) return whyOf(base);
+      if (await this.#refuseNamed(services, node, this.#named(script, ran, this.#skeleton("replace")))) continue;
       const bad = await this.#halve([...this.#accepted(services).values()], new Map(), node);
       if (bad.size === 0) return whyOf(ran);
       for (const [key, why] of bad) this.#refuse(services, key, why);
@@ -132,13 +132,24 @@ export class NftTable {
     return await this.#nftFile(`${this.#skeleton("replace")}${script.text()}${end}`);
   }
 
-  /** The Services whose lines nft named. False where it named none. */
-  #refuseNamed(services: Services, script: Script, { stderr }: Ran, before: string): boolean {
+  /** Of which Services the lines are that nft named, after those of `before`. */
+  #named(script: Script, { stderr }: Ran, before: string): ReadonlySet<string> {
     const skipped = before.split("\n").length - 1;
+    const lines = [...stderr.matchAll(/^\/dev\/stdin:(\d+):\d+-\d+: Error: /gm)].map(
+      ([, line]) => Number(line) - skipped,
+    );
+    return new Set(script.ownersOf(lines).filter((key) => key !== ""));
+  }
+
+  /** Those of them that nft refuses alone too. False where it refuses none. */
+  async #refuseNamed(services: Services, node: KernelNode, named: ReadonlySet<string>): Promise<boolean> {
+    if (named.size > NAMED_MAX) return false;
     let found = false;
-    for (const [, line, why = ""] of stderr.matchAll(/^\/dev\/stdin:(\d+):\d+-\d+: Error: (.*)$/gm)) {
-      const key = script.ownerOf(Number(line) - skipped);
-      if (key !== undefined && key !== "") found = this.#refuse(services, key, why) || found;
+    for (const key of named) {
+      const service = services.get(key);
+      if (service === undefined) continue;
+      const ran = await this.#tryOnly(new Map([[key, service]]), node);
+      if (ran.code !== 0) found = this.#refuse(services, key, whyOf(ran)) || found;
     }
     return found;
   }

@@ -65,9 +65,10 @@ export class Script {
       .join("");
   }
 
-  /** Whose the line is that nft named, counted from 1 in text(). */
-  ownerOf(line: number): string | undefined {
-    return this.#render()[line - 1]?.[1];
+  /** Whose these lines are, counted from 1 in text(). Lines of nobody are left out. */
+  ownersOf(lines: readonly number[]): readonly string[] {
+    const rendered = this.#render();
+    return lines.flatMap((line) => rendered[line - 1]?.[1] ?? []);
   }
 
   /**
