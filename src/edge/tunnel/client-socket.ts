@@ -19,18 +19,22 @@ const SLOW_CLIENT_MS = 50;
 const CLOSING_MS = 10_000;
 
 export class ClientSocket {
+  /** The end that goes to the client with the 101. */
+  readonly far: WebSocket;
   readonly #link: Link;
   readonly #id: number;
   readonly #memory: Budget;
   readonly #cancel: (reason: string) => void;
-  /** undefined: it has been closed. */
+  /** The end that is kept here; undefined: it has been closed. */
   #client: WebSocket | undefined;
   /** Bytes sent to the client whose credit waits until its buffer has fallen. */
   #unacknowledged = 0;
   #closing: number | undefined;
 
   /** `cancel` ends the exchange: the client broke. */
-  constructor(link: Link, id: number, client: WebSocket, memory: Budget, cancel: (reason: string) => void) {
+  constructor(link: Link, id: number, memory: Budget, cancel: (reason: string) => void) {
+    const { 0: far, 1: client } = new WebSocketPair();
+    this.far = far;
     this.#link = link;
     this.#id = id;
     this.#memory = memory;
@@ -41,6 +45,12 @@ export class ClientSocket {
     client.addEventListener("message", (event) => this.#fromClient(event.data as string | ArrayBuffer));
     client.addEventListener("close", (event) => this.#onClientClosed(event.code, event.reason));
     client.addEventListener("error", () => cancel("the client's socket broke"));
+  }
+
+  /** The 101 is not handed on. Its end must be taken to be closed, or the pair stays in memory. */
+  discard(): void {
+    this.far.accept();
+    this.far.close(1011, "not handed on");
   }
 
   #fromClient(data: string | ArrayBuffer): void {

@@ -1,5 +1,5 @@
 // One exchange over a real link and two real sessions, without sockets or objects: what ends it, and what comes back of a body (L1, B2).
-import { expect, test } from "vitest";
+import { expect, test, vi } from "vitest";
 import type { Attempt } from "../../../src/edge/tunnel/attempt.ts";
 import { clientBody } from "../../../src/edge/tunnel/client-body.ts";
 import { effects } from "../../../src/edge/effects.ts";
@@ -181,6 +181,50 @@ test("a handler that throws ends its stream, not the link", async () => {
   stage.flow();
   expect(await asked).toMatchObject({ ok: false, reason: "endpoint-broke" });
   expect(await other).toMatchObject({ ok: true });
+  expect(stage.link.session.open).toBe(0);
+});
+
+test.each([
+  ["an answer with a body", false, 200, "IdentityTransformStream"],
+  ["a 101", true, 101, "WebSocketPair"],
+] as const)("a client that has gone before %s begins: nothing of it is made, and the node is told", async (...row) => {
+  const [, websocket, status, maker] = row;
+  const made = vi.spyOn(globalThis as unknown as Record<string, () => unknown>, maker);
+  const stage = new Stage();
+  const asked = stage.ask(noBody, { websocket });
+  stage.leaving.abort();
+  stage.node.respond(1, { status, headers: [] }, websocket ? undefined : new Uint8Array(10), false);
+  stage.flow();
+  expect(await asked).toMatchObject({ ok: false, reason: "client-gone" });
+  expect(made).not.toHaveBeenCalled();
+  made.mockRestore();
+  expect(stage.of("reset")).toMatchObject([{ code: Reset.CANCELLED }]);
+  expect([stage.memory.held, stage.link.session.open]).toEqual([0, 0]);
+});
+
+test("a client that leaves when its answer is complete, but not read: what is held for it is given back", async () => {
+  const stage = new Stage();
+  const asked = stage.ask();
+  stage.node.respond(1, { status: 200, headers: [] }, new Uint8Array(10), false);
+  stage.node.write(1, new Uint8Array(10), true);
+  stage.flow();
+  const answered = await asked;
+  const body = answered.ok ? (answered.body as ReadableStream<Uint8Array>) : undefined;
+  expect([stage.memory.held, stage.link.session.open]).toEqual([20, 1]);
+  await body?.cancel();
+  await vi.waitFor(() => expect([stage.memory.held, stage.link.session.open]).toEqual([0, 0]));
+});
+
+test("a 101 that is not handed on: its client's end is closed, and its node is told", async () => {
+  const stage = new Stage();
+  const asked = stage.ask(noBody, { websocket: true });
+  stage.node.respond(1, { status: 101, headers: [] }, undefined, false);
+  stage.flow();
+  const answered = await asked;
+  if (!answered.ok) throw new Error("no 101");
+  answered.exchange.discard("scripted");
+  expect(answered.webSocket?.readyState).not.toBe(WebSocket.OPEN);
+  expect(stage.of("reset")).toMatchObject([{ code: Reset.CANCELLED, reason: "scripted" }]);
   expect(stage.link.session.open).toBe(0);
 });
 
