@@ -20,16 +20,12 @@ export type SessionEvent =
   | { readonly type: "data"; readonly id: number; readonly bytes: Uint8Array; readonly end: boolean }
   | { readonly type: "message"; readonly id: number; readonly data: string | Uint8Array; readonly size: number }
   | { readonly type: "close"; readonly id: number; readonly code: number; readonly reason: string }
-  /**
-   * `local`: this side did it (a stalled reader), the peer did not ask for it. `lost`: the whole connection is over, so nobody
-   * can say any more what became of the stream.
-   */
+  /** `lost`: the whole connection is over, so nobody can say any more what became of the stream. */
   | {
       readonly type: "reset";
       readonly id: number;
       readonly code: Reset;
       readonly reason: string;
-      readonly local: boolean;
       readonly lost?: true;
     }
   /** Nothing more will come. Flush take(), then close the socket with `code`. */

@@ -24,7 +24,7 @@ export function onStreamFrame(streams: Streams, frame: Frame, events: SessionEve
   if (type === Type.RESET) {
     const { code, reason } = parseReset(payload);
     streams.forget(stream);
-    events.push({ type: "reset", id, code, reason, local: false });
+    events.push({ type: "reset", id, code, reason });
     return;
   }
   if (type === Type.CREDIT) {

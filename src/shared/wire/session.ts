@@ -47,8 +47,6 @@ export class Session {
   /** GOAWAYs of the peer, and whether one of them was permanent. */
   #goAways = 0;
   #goneForGood = false;
-  /** Frames that were looked at. The tests of floods read it: a refused flood must not be decoded to its end. */
-  received = 0;
 
   constructor(options: SessionOptions) {
     this.#edge = options.role === "edge";
@@ -241,7 +239,6 @@ export class Session {
     try {
       let useful = false;
       decode(message, (each) => {
-        this.received++;
         if (now !== undefined) {
           const work = this.#workOf(each);
           // The price of a message that has nothing else is paid by its first frame.
@@ -330,7 +327,7 @@ export class Session {
       if (stream.announced) continue;
       this.#streams.forget(stream);
       const reason = "the node goes away";
-      events.push({ type: "reset", id: stream.id, code: Reset.NOT_SENT, reason, local: true });
+      events.push({ type: "reset", id: stream.id, code: Reset.NOT_SENT, reason });
     }
   }
 
@@ -345,7 +342,7 @@ export class Session {
     }
     for (const stream of this.#streams.all()) {
       this.#streams.forget(stream);
-      events.push({ type: "reset", id: stream.id, code: Reset.CANCELLED, reason: "the edge restarted", local: false });
+      events.push({ type: "reset", id: stream.id, code: Reset.CANCELLED, reason: "the edge restarted" });
     }
     this.#streams.accounts.restart();
     this.#outbox.restart(payload);
@@ -359,7 +356,7 @@ export class Session {
       this.#streams.forget(stream);
       const sent = stream.announced || !this.#edge;
       const code = sent ? Reset.BROKE : Reset.NOT_SENT;
-      events.push({ type: "reset", id: stream.id, code, reason, local: true, lost: true });
+      events.push({ type: "reset", id: stream.id, code, reason, lost: true });
     }
     this.abandon();
     events.push({ type: "fatal", code, reason });

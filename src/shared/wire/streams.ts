@@ -73,7 +73,7 @@ export class Streams implements Holder {
   /** A reset that nobody asked for: both sides are told. */
   resetHere(stream: Stream, code: Reset, reason: string, events: SessionEvent[]): void {
     this.reset(stream, code, reason);
-    events.push({ type: "reset", id: stream.id, code, reason, local: true });
+    events.push({ type: "reset", id: stream.id, code, reason });
   }
 
   /**
