@@ -17,13 +17,13 @@ export interface HttpExchangeOptions {
   readonly body: RequestBody;
   /** The object's memory: what a WebSocket's client sends counts in it. */
   readonly memory: Budget;
-  /** The client's connection. Its signal is made when it is first asked for, and most requests are over before. */
+  /** The client's connection. The platform makes its signal when it is first asked for; most requests are over before. */
   readonly request: { readonly signal: AbortSignal };
   readonly now: number;
   readonly mover: Mover;
 }
 
-/** Opens a stream and resolves with its head, or with why there is none. The body streams on afterwards. */
+/** Opens a stream, and resolves with the answer's head, or with why there is none. The body streams on afterwards. */
 export function httpExchange(options: HttpExchangeOptions): Promise<Attempt> {
   return new Promise((resolve) => {
     try {
@@ -113,14 +113,14 @@ class HttpExchange implements Exchange, BodySink {
     const known = end ? bytes : length;
     const { readable, writable } = known === undefined ? new IdentityTransformStream() : new FixedLengthStream(known);
     this.#writer = writable.getWriter();
-    // The reader's end: the client has gone, or did not want the rest.
+    // Rejects when the client has gone, or wants no more of the body.
     this.#writer.closed.catch(this.#onGone);
     if (body !== undefined) this.#forward(this.#writer, body);
     this.#answer(head, readable);
     if (end) this.#finish();
   }
 
-  /** HTTP gives these answers no body, so what a node sends as one is nobody's. Their end may be in a frame of its own. */
+  /** HTTP gives these answers no body, so bytes that a node sends as one are dropped. The end may come in a frame of its own. */
   #bodiless(head: ResponseHead, hasBody: boolean, end: boolean): void {
     this.#answer(head, null);
     if (hasBody) this.onOverdue();
@@ -142,7 +142,7 @@ class HttpExchange implements Exchange, BodySink {
     this.#socket?.broke(code, reason);
   }
 
-  /** It takes longer than most: from now on the client's leaving is noticed at once. */
+  /** The exchange takes longer than most do: from now on it ends as soon as the client leaves. */
   onWait(): void {
     if (this.#signal !== undefined) return;
     this.#signal = this.#request.signal;
@@ -160,7 +160,7 @@ class HttpExchange implements Exchange, BodySink {
     this.#break({ ok: false, sent: "maybe", reason: "no-available-node", detail: "the node fell silent" });
   }
 
-  /** The client has its answer, and the stream goes on for nothing. */
+  /** The client has its whole answer, so the stream is ended: nobody needs what may still come. */
   onOverdue(): void {
     this.#link.release(this.#id, Reset.DONE, "the answer is complete");
     this.#end();
@@ -227,8 +227,8 @@ class HttpExchange implements Exchange, BodySink {
   }
 
   /**
-   * The answer is complete: what is left of the request is unwanted. A client that still sends it has every byte of the
-   * answer at once, and its end when there is nothing left to be lost by.
+   * The answer is complete, so nobody wants what is left of the request. A client that still sends it gets every byte of the answer
+   * at once, but the answer's end only when its own body has been read: an earlier end could lose the answer (request-body.ts).
    */
   #finish(): void {
     if (this.#body.ended) this.#closeAnswer();
@@ -238,7 +238,7 @@ class HttpExchange implements Exchange, BodySink {
     this.#end();
   }
 
-  /** Fewer bytes than Content-Length promised make close() fail, and so break the client's body. */
+  /** If fewer bytes came than Content-Length promised, close() fails, and that breaks the client's body. */
   #closeAnswer(): void {
     this.#writer?.close().catch(() => {});
   }
