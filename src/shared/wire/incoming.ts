@@ -1,5 +1,5 @@
-// What a stream's frame means: checks that it may come now, does the accounts, and tells the owner. Throws Violation for what a
-// peer must not send; never for anything else that it sends.
+// What a stream's frame means: onStreamFrame() checks that it may come now, does the accounts, and tells the owner. It throws
+// Violation for what a peer must not send, and never for anything else that a peer sends.
 import { costOf } from "./accounts.ts";
 import type { SessionEvent } from "./events.ts";
 import { type Frame, Type, Violation } from "./frames.ts";
@@ -17,7 +17,7 @@ export function onStreamFrame(streams: Streams, frame: Frame, events: SessionEve
   const cost = costOf(frame);
   streams.accounts.charge(cost);
   if (stream === undefined) {
-    // It crossed our RESET: forget it, and give its bytes back.
+    // The frame crossed our RESET: it is dropped, and its bytes are given back.
     streams.accounts.release(cost);
     return;
   }

@@ -1,8 +1,9 @@
 // The session: one connection's protocol state, without a socket ("sans-IO"). Bytes in give events; take() gives bytes out.
 // The same class runs at the edge (role "edge": opens streams) and on the node (role "node": serves them).
-// It never waits, never reads a clock, never throws for what a peer did: a violation is one `fatal` event, and then it is deaf.
+// It never waits, never reads a clock, and never throws for what a peer did: a violation becomes one `fatal` event, and whatever
+// comes after it is ignored.
 // The caller owns the socket: it calls take() after every command and every receive() until nothing comes or the socket is full.
-// What survives a lost memory: save(), nothing else.
+// When the object loses its memory, only what save() gave survives.
 import type { SessionEvent, SessionOptions, SessionState } from "./events.ts";
 import { decode, type Frame, readU32, Type, Violation } from "./frames.ts";
 import { onStreamFrame } from "./incoming.ts";
@@ -39,9 +40,9 @@ export class Session {
   #savedId = 0;
   #peer: Hello | undefined;
   #dead = false;
-  /** Restored edge: where its ids start, which its RESUME names. */
+  /** At a restored edge: the first stream id of its new time, which its RESUME names. 0 elsewhere. */
   #epoch = 0;
-  /** Until the echo of our RESUME, stream frames and credit belong to the time before. */
+  /** Until the echo of our RESUME comes, stream frames and credit belong to the time before, and are ignored. */
   #resuming = false;
   #goneAway = false;
   /** GOAWAYs of the peer, and whether one of them was permanent. */
@@ -66,7 +67,7 @@ export class Session {
     } else if (!this.#edge) this.#outbox.send(Type.HELLO, encodeJson(options.hello));
   }
 
-  /** The peer's HELLO, once there. */
+  /** The peer's HELLO, once it has come. */
   get peer(): Hello | undefined {
     return this.#peer;
   }
@@ -113,7 +114,7 @@ export class Session {
     return this.#streams.accounts.held;
   }
 
-  /** True once in so many streams, and after a restore: the owner then stores save(). */
+  /** Edge: true once in STREAM_ID_BLOCK streams, and after a restore. The owner then stores save(). */
   get unsaved(): boolean {
     return this.#edge && this.#streams.nextId >= this.#savedId;
   }
@@ -164,7 +165,7 @@ export class Session {
     return this.#outbox.room(stream);
   }
 
-  /** Queues one WebSocket message, a string or bytes of either type; the result as for write(). */
+  /** Queues one WebSocket message, a string or bytes of either type. The result means what write()'s does. */
   sendMessage(id: number, data: string | Uint8Array, text = typeof data === "string"): boolean {
     const stream = this.#streams.get(id);
     if (stream === undefined || stream.sendClosed) return true;
@@ -230,8 +231,8 @@ export class Session {
   // ---- bytes in --------------------------------------------------------------------------------------------------
 
   /**
-   * What a message means. After a `fatal` event nothing is heard any more. `now`, ms: the peer's work is rationed; without it
-   * (a node, which serves one edge alone) it is not.
+   * Gives the events that a message means. After a `fatal` event there are none any more. With `now`, in ms, the peer's work is
+   * rationed. A node, which serves one edge alone, calls it without, and nothing is rationed.
    */
   receive(message: Uint8Array, now?: number): SessionEvent[] {
     const events: SessionEvent[] = [];
@@ -241,7 +242,7 @@ export class Session {
       decode(message, (each) => {
         if (now !== undefined) {
           const work = this.#workOf(each);
-          // The price of a message that has nothing else is paid by its first frame.
+          // Whether useful frames follow is not known yet, so a message that begins with such work pays for itself.
           if (work === 0) useful = true;
           else if (!this.#ration.take(useful ? work : work + limits.WORK_MESSAGE, now))
             throw new Violation("more small frames than anybody needs");
@@ -260,7 +261,7 @@ export class Session {
     return events;
   }
 
-  /** What a frame costs that no stream of the edge has asked for, or that carries next to nothing; 0: it is an answer's part. */
+  /** The work of a frame that no stream has asked for, or that carries next to nothing. 0: it is a useful part of an answer. */
   #workOf({ stream, type, end, payload }: Frame): number {
     if (stream === 0) return limits.WORK_FRAME + payload.length / limits.WORK_BYTES;
     switch (type) {
@@ -322,7 +323,8 @@ export class Session {
     events.push({ type: "goaway", goAway });
     this.#goneAway = true;
     if (!this.#edge) return;
-    // What was not sent yet is new to the peer: it goes elsewhere. So a PONG behind a GOAWAY proves that no OPEN follows.
+    // A stream whose OPEN was not sent yet is unknown to the peer, and goes elsewhere. So a PONG behind a GOAWAY proves that no OPEN
+    // follows.
     for (const stream of this.#streams.all()) {
       if (stream.announced) continue;
       this.#streams.forget(stream);
@@ -335,7 +337,7 @@ export class Session {
     if (payload.length !== 4) throw new Violation("RESUME is not 4 bytes");
     const epoch = readU32(payload, 0);
     if (this.#edge) {
-      // A lower one answers a memory before this one, which was lost too: 5 → lost → 9, and the echo of 5 arrives first.
+      // A lower number answers an earlier RESUME: the edge said 5, lost its memory again, said 9, and the echo of 5 arrives first.
       if (this.#epoch === 0 || epoch > this.#epoch) throw new Violation("RESUME that answers nothing");
       if (epoch === this.#epoch) this.#resuming = false;
       return;

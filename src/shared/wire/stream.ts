@@ -1,6 +1,6 @@
 // One stream's state: what waits to be sent, what credit either side has, which halves are closed. Knows nothing of sockets
 // or of other streams: outbox.ts sends what it has, incoming.ts says what arrives, accounts.ts knows the connection's credit.
-// Lost with the session: streams never outlive memory (README.md, Hibernation).
+// A stream is lost with its session, and never outlives memory (README.md, Hibernation).
 import { END, MORE, Type } from "./frames.ts";
 import { DATA_MAX, MESSAGE_COST, STREAM_WINDOW, WEBSOCKET_MESSAGE_MAX } from "./limits.ts";
 import { encodeClose, encodeText } from "./messages.ts";
@@ -28,7 +28,7 @@ export class Stream {
   // Sending.
   readonly #queue: Outgoing[] = [];
   #first = 0;
-  /** Bytes queued that cost credit; and those of them that are WebSocket messages. */
+  /** Queued bytes that cost credit, and how many of them are of WebSocket messages. */
   queued = 0;
   queuedMessages = 0;
   credit = STREAM_WINDOW;
@@ -38,7 +38,7 @@ export class Stream {
   announced = false;
   /** The producer was told to pause, and is to be told when there is room again. */
   paused = false;
-  /** Listed in the session's ring of streams with something to send. */
+  /** It is in one of the outbox's lists of streams with something to send. */
   ringed = false;
 
   /** Node: the answer's head is queued or sent; for a WebSocket its messages may come from then on. */
@@ -148,7 +148,7 @@ export class Stream {
     return this.window - (this.held - this.partHeld) - this.peerCredit - this.grant;
   }
 
-  /** Copies: a part is a view that would keep a whole message of the connection in memory, however small it is. */
+  /** Copies the part: it is a view that would keep a whole message of the connection in memory, however small it is. */
   addPart(part: Uint8Array, cost: number): void {
     const bytes = this.partBytes + part.length;
     if (bytes > this.#parts.length) {
