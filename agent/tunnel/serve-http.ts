@@ -11,7 +11,7 @@ import type { ServedStream, Server } from "./connection.ts";
 import type { Pools } from "./pools.ts";
 import { Tries } from "./tries.ts";
 
-/** A request that waits so long for its answer makes sure that the host is there; the next time after twice as long. */
+/** A request without an answer looks after this time whether the host is there; then after twice as long each, up to LOOK_MOST_MS. */
 const LOOK_MS = 2_000;
 const LOOK_MOST_MS = 60_000;
 /** Interim answers (102, 103) to one request. One every 20 s, as WebDAV servers send them, makes more than five hours. */
@@ -26,9 +26,9 @@ export class HttpServer implements Server, Dispatcher.DispatchHandler {
   readonly #tries: Tries;
   readonly #body: Uint8Array | IncomingBody | null;
   #endpoint: EndpointState | undefined;
-  /** Where it goes next: another, as a look has found this one's host gone; or this one once more, which saw nothing. */
+  /** Where it goes next instead of the order's next: away from a host that a look found gone, or to this one, which saw nothing. */
   #refuge: EndpointState | undefined;
-  /** Of the exchange with #endpoint, from the moment when it may see the request. */
+  /** undici's controller of the exchange with #endpoint, from the moment when the endpoint may see the request. */
   #controller: Controller | undefined;
   #timer: NodeJS.Timeout | undefined;
   /** Something of an answer has come, be it an interim one. */
@@ -59,7 +59,7 @@ export class HttpServer implements Server, Dispatcher.DispatchHandler {
       this.#body = body ?? null;
       if (length > 0) stream.consumed(length);
     } else this.#body = new IncomingBody((bytes) => stream.consumed(bytes), body, declared);
-    // undici would write the length that it sees: half an upload would be a whole one.
+    // undici would write the length that it sees, and so make half an upload look whole.
     if (end && declared !== undefined && declared !== length)
       this.#fail(Reset.UNSENDABLE, `the body has ${length} bytes, and Content-Length says ${declared}`);
     else this.#next("no endpoint");
@@ -84,7 +84,7 @@ export class HttpServer implements Server, Dispatcher.DispatchHandler {
         this,
       );
     } catch (error) {
-      // Whatever undici has against a request it tells onResponseError.
+      // What undici has against a request it reports to onResponseError(), so this is a fault of ours.
       this.#release();
       throw error;
     }
@@ -180,7 +180,7 @@ export class HttpServer implements Server, Dispatcher.DispatchHandler {
     // What breaks after the last byte is nobody's loss.
     if (this.#ended) return this.#complete();
     if (error instanceof NothingSent) this.#tries.unseen();
-    // Its server had closed the kept connection: no failure, and a new connection to it shows more.
+    // The server had closed the kept connection. That is no failure, and a new connection to the same endpoint comes next.
     if (error instanceof NothingSent ? error.kept : !started && isOfSocket(error)) this.#refuge = endpoint;
     else {
       const final = finalCode(error, started);
@@ -214,7 +214,7 @@ export class HttpServer implements Server, Dispatcher.DispatchHandler {
     this.#stream.reset(code, reason);
   }
 
-  /** The same, in the midst of an exchange, for which nobody is to blame. */
+  /** Fails, and breaks the exchange with the endpoint off, which is not blamed. */
   #abandon(code: Reset, reason: string): void {
     this.#fail(code, reason);
     this.#controller?.abort(new Error(reason));
@@ -310,7 +310,7 @@ class WrongLength extends Error {
   }
 }
 
-/** What no other endpoint would change. `started`: it may have been sent. */
+/** What an error means that no other endpoint would change; undefined for others. `started`: the request may have been sent. */
 function finalCode(error: Error, started: boolean): { code: Reset; blameless: boolean } | undefined {
   switch ("code" in error ? error.code : undefined) {
     // undici refuses what cannot be sent: an illegal value, name or target.
@@ -320,7 +320,7 @@ function finalCode(error: Error, started: boolean): { code: Reset; blameless: bo
     case "UND_ERR_REQ_CONTENT_LENGTH_MISMATCH":
     case "POSTERN_BODY_LENGTH":
       return { code: started ? Reset.BROKE : Reset.UNSENDABLE, blameless: true };
-    // It answered, more than may be passed on.
+    // The endpoint answered, with a larger head than may be passed on.
     case "UND_ERR_HEADERS_OVERFLOW":
       return { code: Reset.TOO_BIG, blameless: true };
     case "UND_ERR_HEADERS_TIMEOUT":
@@ -330,7 +330,7 @@ function finalCode(error: Error, started: boolean): { code: Reset; blameless: bo
   }
 }
 
-/** Of a connection that there was, not of the attempt to make one. */
+/** Whether the error is one of a connection that existed, and not of the attempt to make one. */
 function isOfSocket(error: Error): boolean {
   const { syscall } = error as NodeJS.ErrnoException;
   return syscall === "read" || syscall === "write";
