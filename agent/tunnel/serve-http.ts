@@ -1,13 +1,13 @@
 // Serves one HTTP stream: sends the request to one endpoint after the other, as far as tries.ts allows, and streams the
 // answer back under credit. A host that lost its power or network, which nothing would tell for minutes, is left for another
 // after a look (#look). Every answer passes once; a broken one resets the stream and never ends it.
-import { Readable } from "node:stream";
 import type { Dispatcher } from "undici";
 import { NothingSent } from "../../src/shared/upstream/connector.ts";
 import { declaredLength } from "../../src/shared/http/declared-length.ts";
 import { type RequestHead, Reset } from "../../src/shared/wire/messages.ts";
 import type { Backend, EndpointState } from "../endpoints/endpoints.ts";
 import type { ServedStream, Server } from "./connection.ts";
+import { IncomingBody, WRONG_LENGTH } from "./incoming-body.ts";
 import type { Pools } from "./pools.ts";
 import { Tries } from "./tries.ts";
 
@@ -243,73 +243,6 @@ export class HttpServer implements Server, Dispatcher.DispatchHandler {
 
 const NOTHING = new Uint8Array(0);
 
-/** A request body that is still arriving. Bytes count as consumed when they are handed to the endpoint's socket. */
-class IncomingBody extends Readable {
-  readonly #consumed: (bytes: number) => void;
-  /** Bytes that Content-Length still promises; NaN: it says nothing. */
-  #owed: number;
-  #waiting: Uint8Array[] = [];
-  #wanted = false;
-  /** All of it has arrived. */
-  complete = false;
-  /** An endpoint has begun to read: it cannot be sent again. */
-  touched = false;
-
-  constructor(consumed: (bytes: number) => void, first: Uint8Array | undefined, declared: number | undefined) {
-    super({ highWaterMark: 0, autoDestroy: false });
-    this.#consumed = consumed;
-    this.#owed = declared ?? Number.NaN;
-    if (first !== undefined) {
-      this.#waiting.push(first);
-      this.#owed -= first.length;
-    }
-    // undici destroys it with the error that it reports anyway.
-    this.on("error", () => {});
-  }
-
-  receive(bytes: Uint8Array, end: boolean): void {
-    this.complete = end;
-    // Nobody reads any more.
-    if (this.destroyed) return this.#consumed(bytes.length);
-    if (bytes.length > 0) this.#waiting.push(bytes);
-    this.#owed -= bytes.length;
-    if (this.#owed < 0 || (end && this.#owed > 0)) return void this.destroy(new WrongLength());
-    if (this.#wanted) this._read();
-  }
-
-  override _read(): void {
-    this.#wanted = true;
-    this.touched = true;
-    while (this.#wanted) {
-      const chunk = this.#waiting.shift();
-      if (chunk === undefined) break;
-      this.#wanted = this.push(chunk);
-      this.#consumed(chunk.length);
-    }
-    if (this.complete && this.#waiting.length === 0) {
-      this.#wanted = false;
-      this.push(null);
-    }
-  }
-
-  /** Nobody will read the rest. */
-  discard(): void {
-    let bytes = 0;
-    for (const chunk of this.#waiting) bytes += chunk.length;
-    this.#waiting = [];
-    this.#consumed(bytes);
-    this.destroy();
-  }
-}
-
-class WrongLength extends Error {
-  readonly code = "POSTERN_BODY_LENGTH";
-
-  constructor() {
-    super("the body is not as long as Content-Length says");
-  }
-}
-
 /** What an error means that no other endpoint would change; undefined for others. `started`: the request may have been sent. */
 function finalCode(error: Error, started: boolean): { code: Reset; blameless: boolean } | undefined {
   switch ("code" in error ? error.code : undefined) {
@@ -318,7 +251,7 @@ function finalCode(error: Error, started: boolean): { code: Reset; blameless: bo
     case "UND_ERR_NOT_SUPPORTED":
       return started ? undefined : { code: Reset.UNSENDABLE, blameless: true };
     case "UND_ERR_REQ_CONTENT_LENGTH_MISMATCH":
-    case "POSTERN_BODY_LENGTH":
+    case WRONG_LENGTH:
       return { code: started ? Reset.BROKE : Reset.UNSENDABLE, blameless: true };
     // The endpoint answered, with a larger head than may be passed on.
     case "UND_ERR_HEADERS_OVERFLOW":
