@@ -72,13 +72,6 @@ export class Outbox {
     (stream.announced ? this.#ring : this.#fresh).push(stream);
   }
 
-  /** False: the stream's producer should pause until it is named by takeDrained(). */
-  room(stream: Stream): boolean {
-    // A paused stream stays so until takeDrained() names it: its producer waits for that, and would wait for ever.
-    if (stream.queued > limits.STREAM_QUEUE_MAX) stream.paused = true;
-    return !stream.paused;
-  }
-
   /** The stream is gone, and with it what it had to send. */
   drop(stream: Stream): void {
     this.#unqueue(stream.queuedMessages);
@@ -132,10 +125,7 @@ export class Outbox {
         continue;
       }
       size += this.#takeTurn(stream, parts);
-      if (stream.paused && stream.queued <= limits.STREAM_QUEUE_MAX / 2) {
-        stream.paused = false;
-        this.#drained.push(stream.id);
-      }
+      if (stream.resumes()) this.#drained.push(stream.id);
       if (stream.empty) this.#onEmpty(stream);
       else this.enter(stream);
     }

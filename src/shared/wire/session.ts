@@ -150,8 +150,7 @@ export class Session {
     if (stream === undefined || stream.sendClosed) return;
     const payload = encodeResponseHead(head);
     if (payload.length > limits.HEAD_MAX) return this.reset(id, Reset.TOO_BIG, "response head too big");
-    if (head.status !== 101) stream.websocket = false;
-    stream.headSent = true;
+    stream.answered(head.status);
     stream.pushHead(Type.HEAD, payload, body, end);
     this.#outbox.enter(stream);
   }
@@ -162,7 +161,7 @@ export class Session {
     if (stream === undefined || stream.sendClosed) return true;
     stream.pushData(bytes, end);
     this.#outbox.enter(stream);
-    return this.#outbox.room(stream);
+    return stream.room();
   }
 
   /** Queues one WebSocket message, a string or bytes of either type. The result means what write()'s does. */
@@ -174,7 +173,7 @@ export class Session {
     // Nothing pauses a client that sends messages, so at the edge what waits for the node counts as held.
     if (this.#edge) this.#streams.accounts.queue(stream.queuedMessages - before);
     this.#outbox.enter(stream);
-    return this.#outbox.room(stream);
+    return stream.room();
   }
 
   /** Closes this side's half of a WebSocket stream. */
@@ -197,7 +196,7 @@ export class Session {
     if (stream === undefined || bytes === 0) return;
     stream.held -= bytes;
     this.#streams.accounts.release(bytes);
-    if (stream.recvClosed) this.#streams.settle(stream);
+    if (stream.received === "end") this.#streams.settle(stream);
     else this.#streams.accounts.refill(stream);
   }
 

@@ -57,7 +57,6 @@ export class Streams implements Holder {
     this.#open.delete(stream.id);
     this.outbox.drop(stream);
     stream.grant = 0;
-    stream.recvClosed = true;
     const held = stream.held;
     stream.held = 0;
     if (held > 0) this.accounts.release(held);
