@@ -1,5 +1,5 @@
-// Transport tunnel: a shard's nodes as the loop (src/edge/forward/loop.ts) sees them, and one
-// try over the best connection of a node.
+// Transport tunnel: a shard's nodes as the loop (src/edge/forward/loop.ts) sees them, and one try over the best connection of a
+// node.
 import { RetryBudget } from "../forward/retry-budget.ts";
 import type { RequestBody } from "../forward/request-body.ts";
 import type { Effects, Mover, Outgoing, Transport } from "../forward/transport.ts";
