@@ -44,7 +44,7 @@ export interface StatusPatch {
 }
 
 export const isMarked = ({ status }: KubeService): boolean => status.conditions.some(({ type }) => type === PROGRAMMED);
-export const isDeleted = ({ metadata }: KubeService): boolean => metadata.deletionTimestamp !== undefined;
+const isDeleted = ({ metadata }: KubeService): boolean => metadata.deletionTimestamp !== undefined;
 
 /** Undefined: all is as it should be, or it is none of ours. `now`: RFC 3339. */
 export function statusPatch(service: KubeService, wanted: Wanted, now: string): StatusPatch | undefined {

@@ -21,12 +21,12 @@ export const ENDPOINTS_MAX = 50_000;
 
 /** How the edge orders nodes: annotation `postern.dev/algorithm`. */
 export const nodeAlgorithms = ["least-request", "round-robin", "source-hash", "weighted"] as const;
-export const nodeAlgorithmSchema = z.enum(nodeAlgorithms);
+const nodeAlgorithmSchema = z.enum(nodeAlgorithms);
 export type NodeAlgorithm = z.infer<typeof nodeAlgorithmSchema>;
 
 /** How the node orders endpoints: annotation `postern.dev/endpoint-algorithm`. */
 export const endpointAlgorithms = ["random", "rr", "wrr", "lc", "wlc", "dh", "sh", "sed", "nq", "maglev"] as const;
-export const endpointAlgorithmSchema = z.enum(endpointAlgorithms);
+const endpointAlgorithmSchema = z.enum(endpointAlgorithms);
 export type EndpointAlgorithm = z.infer<typeof endpointAlgorithmSchema>;
 
 /** A DNS label or subdomain as Kubernetes allows it in names. */
@@ -125,7 +125,7 @@ export type Snapshot = z.infer<typeof snapshotSchema>;
  * Orders snapshots of one cluster: compare epoch, then sequence. The epoch is the Lease's transitions (kube source)
  * or granted by the ClusterObject (file source); the sequence counts within it.
  */
-export const snapshotGenerationSchema = z.object({ epoch: z.int().min(0), sequence: z.int().min(0) });
+const snapshotGenerationSchema = z.object({ epoch: z.int().min(0), sequence: z.int().min(0) });
 export type SnapshotGeneration = z.infer<typeof snapshotGenerationSchema>;
 
 /** Answer to a publish: the conditions are the leader's to write into Service.status. */
