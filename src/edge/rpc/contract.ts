@@ -2,7 +2,8 @@
 // runs the version before (up to 300 s after a deploy): fields are only ever added, and readers tolerate their absence.
 // Expected failures are values with a reason; only the impossible throws.
 import type { RoutingTable } from "../routing/table.ts";
-import type { Condition, PublishResult, SnapshotEndpoint, SnapshotGeneration } from "../../shared/model/snapshot.ts";
+import type { Condition } from "../../shared/model/conditions.ts";
+import type { PublishResult, SnapshotEndpoint, SnapshotGeneration } from "../../shared/model/snapshot.ts";
 
 /** An expected refusal. `status` is the HTTP status that the control API answers with. */
 export interface Refusal {
