@@ -24,6 +24,7 @@ const layers: Record<string, Layer> = {
   "src/shared/http/": { values: [] },
   "src/shared/wire/": { values: ["src/shared/http/"] },
   "src/shared/model/": { values: ["src/shared/net/"] },
+  "src/shared/control/": { values: ["src/shared/model/", "src/shared/net/"] },
   "src/shared/balance/": { values: [], types: ["src/shared/model/"] },
   "src/shared/health/": { values: ["src/shared/net/"] },
   "src/shared/net/": { values: [] },
@@ -67,7 +68,7 @@ const layers: Record<string, Layer> = {
   "agent/endpoints/": { values: ["src/shared/", "agent/plan/"] },
   "agent/dataplane/": { values: ["src/shared/", "agent/plan/", "agent/endpoints/"] },
   "agent/tunnel/": { values: ["src/shared/", "agent/endpoints/", "agent/net/"] },
-  "agent/publish/": { values: ["src/shared/", "agent/kube/"] },
+  "agent/publish/": { values: ["src/shared/"] },
   // The status writer reads the API server's answers with the same schema as the source.
   "agent/controller/": {
     values: ["src/shared/", "agent/kube/", "agent/publish/", "agent/source/resources.ts"],
@@ -108,7 +109,7 @@ const layerRules = Object.entries(layers).flatMap(([from, { values, types = [] }
 });
 
 /** No platform, no package but the two that parse: what lives here runs and is tested anywhere. */
-const pure = "^(src/shared/(wire|http|model|balance|health|net)|src/edge/(routing|http|forward)|agent/plan)/";
+const pure = "^(src/shared/(wire|http|model|control|balance|health|net)|src/edge/(routing|http|forward)|agent/plan)/";
 const edge = { path: "^src/(edge|shared)/", pathNot: "^src/shared/upstream/" };
 
 /** Programs that run as children: one ends before the edge serves, one is the dev server of `npm start`. */

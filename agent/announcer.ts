@@ -1,6 +1,7 @@
 // Tells the edge what this cluster has, as far as this node serves it already: what the edge routes here must not arrive before
 // the node can take it. Adds to the snapshot what only a leader may say, and warns of what the edge answers.
 // Nothing survives a restart.
+import { isTrouble } from "../src/shared/model/conditions.ts";
 import type { PublishResult, Snapshot } from "../src/shared/model/snapshot.ts";
 import type { Controller, ControllerOptions } from "./controller/controller.ts";
 import { Listening } from "./health/listening.ts";
@@ -95,10 +96,6 @@ export function publishWithoutLeader(options: PublisherOptions & Pick<AnnouncerH
 /** What the edge says of each Service, where there is something to do: "Service default/web: no pod matches …". */
 function conditionLines({ services }: PublishResult): string[] {
   return Object.entries(services).flatMap(([service, { conditions }]) =>
-    conditions
-      // HostNotKept is what transport direct means, not a fault; Programmed is good news when it is True.
-      .filter(({ type }) => type !== "postern.dev/HostNotKept")
-      .filter(({ type, status }) => (status === "True") !== (type === "postern.dev/Programmed"))
-      .map(({ message }) => `Service ${service}: ${message}`),
+    conditions.filter(isTrouble).map(({ message }) => `Service ${service}: ${message}`),
   );
 }

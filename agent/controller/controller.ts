@@ -3,6 +3,7 @@
 // The order is promised: a Service is marked (finalizer and condition) before it is published, it is published before its
 // address is written, and it is gone from the edge before its finalizer is removed.
 import type { Logger } from "pino";
+import { conditionType } from "../../src/shared/model/conditions.ts";
 import type { PublishResult, Snapshot } from "../../src/shared/model/snapshot.ts";
 import type { KubeApi } from "../kube/api.ts";
 import type { KubeService } from "../source/resources.ts";
@@ -126,7 +127,7 @@ function isPublishable(service: KubeService, exposed: ExposedKind | undefined): 
 
 const isContended = ({ services }: PublishResult): boolean =>
   Object.values(services).some(({ conditions }) =>
-    conditions.some(({ type, status }) => type === "postern.dev/HostnameConflict" && status === "True"),
+    conditions.some(({ type, status }) => type === conditionType("HostnameConflict") && status === "True"),
   );
 
 /** An upgrade keeps the DaemonSet; so does a drain. Where it cannot be asked any more, the documented commands do it. */

@@ -1,8 +1,8 @@
 // Which Events belong to a change of a Service's status. Pure. Each reason has one fixed message, or the condition's own, which
 // holds no counts and no times. So equal Events can be found and counted instead of repeated.
-import type { Condition } from "../../src/shared/model/snapshot.ts";
+import { type Condition, conditionType, isTrouble, PROGRAMMED } from "../../src/shared/model/conditions.ts";
 import type { KubeService } from "../source/resources.ts";
-import { PROGRAMMED, type StatusPatch } from "./status.ts";
+import type { StatusPatch } from "./status.ts";
 
 export interface ServiceEvent {
   readonly type: "Normal" | "Warning";
@@ -24,9 +24,6 @@ export const refusals = {
   write: warning("UpdateLoadBalancerFailed", "The status could not be written: see the log of the leading agent"),
   release: warning("DeleteLoadBalancerFailed", "The finalizer could not be removed: see the log of the leading agent"),
 } as const;
-
-/** Conditions that are True without anything being wrong: no Event. */
-const QUIET: readonly string[] = ["postern.dev/HostNotKept"];
 
 /** `service` is the Service before the patch. */
 export function eventsFor(service: KubeService, patch: StatusPatch): readonly ServiceEvent[] {
@@ -50,9 +47,9 @@ export function eventsFor(service: KubeService, patch: StatusPatch): readonly Se
   } else if (JSON.stringify(patch.ingress) !== JSON.stringify(service.status.loadBalancer.ingress))
     events.push(updated);
   for (const condition of patch.conditions) {
-    const { type, status, message } = condition;
-    if (type === PROGRAMMED || status !== "True" || QUIET.includes(type) || !isNews(condition)) continue;
-    if (type === "postern.dev/NoEligibleNodes") events.push(unavailable);
+    const { type, message } = condition;
+    if (type === PROGRAMMED || !isTrouble(condition) || !isNews(condition)) continue;
+    if (type === conditionType("NoEligibleNodes")) events.push(unavailable);
     events.push(warning(type.slice(type.indexOf("/") + 1), message));
   }
   return events;

@@ -1,6 +1,7 @@
 // Whether another controller already serves LoadBalancer Services without a class. Pure. With --default-class both would
 // write the same status without end. The agent has no right to read workloads, so it recognises such controllers by what they
 // leave on Services: the label of MetalLB's webhook, and addresses that another field manager has written.
+import { CLASS } from "../../src/shared/model/annotations.ts";
 import type { KubeService } from "../source/resources.ts";
 import { isMarked, MANAGER } from "./status.ts";
 
@@ -30,7 +31,7 @@ export function refusalOfDefaultClass(services: readonly KubeService[]): string 
   const shown = found.slice(0, 5).join(", ");
   return (
     `--default-class: ${shown} already serves LoadBalancer Services without a class here. Give Postern's Services ` +
-    "loadBalancerClass: postern.dev/edge and leave --default-class out, or stop the other controller, " +
+    `loadBalancerClass: ${CLASS} and leave --default-class out, or stop the other controller, ` +
     "or insist with --force-default-class"
   );
 }

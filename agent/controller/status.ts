@@ -2,16 +2,22 @@
 // `services/status` subresource: hostnames, conditions and the finalizer.
 // Ours is what carries our condition postern.dev/Programmed. It is written together with the finalizer, so that neither is
 // ever alone: what lacks it belongs to somebody else, and neither its finalizer nor its status is touched.
-import { type Condition, hostnameSchema } from "../../src/shared/model/snapshot.ts";
+import { DOMAIN } from "../../src/shared/model/annotations.ts";
+import {
+  type Condition,
+  condition,
+  conditionType,
+  PORTS_ERROR,
+  PROGRAMMED,
+} from "../../src/shared/model/conditions.ts";
+import { hostnameSchema } from "../../src/shared/model/snapshot.ts";
 import type { KubeService } from "../source/resources.ts";
 
 /** The name under which our patches appear in managedFields. */
 export const MANAGER = "postern";
 export const FINALIZER = "service.kubernetes.io/load-balancer-cleanup";
-export const PROGRAMMED = "postern.dev/Programmed";
-const PORTS_ERROR = "LoadBalancerPortsError";
 /** Goes with our condition where it is listed, for Kubernetes' own type has no prefix that tells whose it is. */
-const isOurs = (type: string): boolean => type.startsWith("postern.dev/") || type === PORTS_ERROR;
+const isOurs = (type: string): boolean => type.startsWith(DOMAIN) || type === PORTS_ERROR;
 
 export type ExposedKind = "LoadBalancer" | "Headless" | "ExternalName";
 
@@ -44,7 +50,7 @@ export interface StatusPatch {
 }
 
 export const isMarked = ({ status }: KubeService): boolean => status.conditions.some(({ type }) => type === PROGRAMMED);
-export const isDeleted = ({ metadata }: KubeService): boolean => metadata.deletionTimestamp !== undefined;
+const isDeleted = ({ metadata }: KubeService): boolean => metadata.deletionTimestamp !== undefined;
 
 /** Undefined: all is as it should be, or it is none of ours. `now`: RFC 3339. */
 export function statusPatch(service: KubeService, wanted: Wanted, now: string): StatusPatch | undefined {
@@ -87,21 +93,15 @@ export function statusPatch(service: KubeService, wanted: Wanted, now: string): 
 }
 
 /** Before the edge has answered for the first time. */
-const pending: Condition = {
-  type: PROGRAMMED,
-  status: "False",
-  reason: "Pending",
-  message: "The edge has not taken it yet.",
-};
+const pending = condition("Programmed", "Pending", "The edge has not taken it yet.", { status: "False" });
 
-const otherWriterCondition = (otherWriter: string): Condition => ({
-  type: "postern.dev/AnotherStatusWriter",
-  status: "True",
-  reason: "StatusOverwritten",
-  message:
+const otherWriterCondition = (otherWriter: string): Condition =>
+  condition(
+    "AnotherStatusWriter",
+    "StatusOverwritten",
     `${otherWriter} overwrites the status of this Service, and Postern restores it. Let only one of them act on it: ` +
-    "give the Service a loadBalancerClass, or stop the other controller.",
-});
+      "give the Service a loadBalancerClass, or stop the other controller.",
+  );
 
 /**
  * Only what the API server accepts as a host name: one bad name would be a 422 for the whole patch. "10.0.0.1" reads as a name,
@@ -121,10 +121,10 @@ function othersIngress({ spec, status }: KubeService): StatusPatch["ingress"] {
 function ingressOf({ hostnames, conditions, ports }: EdgeAnswer): StatusPatch["ingress"] {
   const refused = new Map<number, string>();
   for (const { type, status, ports: about = [] } of conditions) {
-    if (status === "True" && type.startsWith("postern.dev/")) for (const port of about) refused.set(port, type);
+    if (status === "True" && type.startsWith(DOMAIN)) for (const port of about) refused.set(port, type);
   }
   const named = ports.map(({ port, protocol }) => {
-    const error = protocol === "TCP" ? refused.get(port) : `postern.dev/${protocol}NotSupported`;
+    const error = protocol === "TCP" ? refused.get(port) : unsupported(protocol);
     return { port, protocol, error };
   });
   const troubled = named.some(({ error }) => error !== undefined);
@@ -132,6 +132,9 @@ function ingressOf({ hostnames, conditions, ports }: EdgeAnswer): StatusPatch["i
     .filter(isHostname)
     .map((hostname) => ({ hostname, ip: undefined, ipMode: undefined, ports: troubled ? named : [] }));
 }
+
+const unsupported = (protocol: string): string =>
+  conditionType(protocol === "UDP" ? "UDPNotSupported" : "SCTPNotSupported");
 
 /** What differs, in strategic merge's words: conditions merge by type, `$patch: delete` takes one away. */
 function conditionPatch(

@@ -39,7 +39,7 @@ export function isInPod(environment: Environment, folder = ACCOUNT_FOLDER): bool
 }
 
 /** Throws an error that names what is missing. */
-export function podAccess(environment: Environment, folder = ACCOUNT_FOLDER): Access {
+function podAccess(environment: Environment, folder = ACCOUNT_FOLDER): Access {
   const host = environment["KUBERNETES_SERVICE_HOST"];
   const port = environment["KUBERNETES_SERVICE_PORT"] ?? "443";
   if (host === undefined || host === "") {

@@ -2,6 +2,7 @@
 // verified, tokens and authorities read anew where they are used. Never throws for what an API server may answer: every
 // call ends as an Answer. Retries nothing but expired credentials: when to try again is its callers' decision.
 import { Agent, buildConnector, type Dispatcher, request } from "undici";
+import { parseJson, reasonOf } from "../../src/shared/net/reply.ts";
 import type { Access } from "./access.ts";
 
 export type Answer =
@@ -162,19 +163,4 @@ export function describe(answer: Refused): string {
   return ["answers HTTP", answer.status, answer.reason, answer.message && `(${answer.message})`]
     .filter(Boolean)
     .join(" ");
-}
-
-/** Undefined where it is none. */
-export function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
-}
-
-/** "connect ECONNREFUSED 127.0.0.1:443"; of several addresses the first one's. */
-export function reasonOf(error: unknown): string {
-  if (error instanceof AggregateError && error.errors.length > 0) return reasonOf(error.errors[0]);
-  return error instanceof Error ? error.message : String(error);
 }

@@ -1,6 +1,7 @@
 // The annotations that Postern reads on Services and Nodes. Pure. A bad value never stops a Service: the default is used
 // and a sentence says which annotation, which value and what would be allowed. Source ranges are the exception: where none
 // of them can be read nobody is let in, for the opposite would open what somebody meant to close.
+import { annotation } from "../../src/shared/model/annotations.ts";
 import {
   type EndpointAlgorithm,
   endpointAlgorithms,
@@ -42,7 +43,7 @@ const DEFAULT_OFFERED: readonly OfferedPort[] = [
 
 /** Headless Services and ExternalNames are exposed by this alone; any other value means no. */
 export const wantsExposure = (service: KubeService): boolean =>
-  service.metadata.annotations["postern.dev/expose"] === "true";
+  service.metadata.annotations[annotation.expose] === "true";
 
 export function serviceSettings(service: KubeService): ServiceSettings {
   const { annotations } = service.metadata;
@@ -51,19 +52,19 @@ export function serviceSettings(service: KubeService): ServiceSettings {
     const what = where.startsWith("spec.") ? where : `annotation ${where}`;
     badValues.push(`${what}: ${quote(value)} is not usable: ${allowed}; ${instead}`);
   };
-  const choice = <T extends string>(annotation: string, allowed: readonly T[], fallback: T): T => {
-    const value = annotations[annotation];
+  const choice = <T extends string>(name: string, allowed: readonly T[], fallback: T): T => {
+    const value = annotations[name];
     if (value === undefined) return fallback;
-    const found = allowed.find((name) => name === value.trim());
-    if (found === undefined) bad(annotation, value, `write one of ${allowed.join(", ")}`, `${fallback} is used`);
+    const found = allowed.find((each) => each === value.trim());
+    if (found === undefined) bad(name, value, `write one of ${allowed.join(", ")}`, `${fallback} is used`);
     return found ?? fallback;
   };
   return {
-    hostnames: hostnames(annotations["postern.dev/hostname"], bad),
-    algorithm: choice("postern.dev/algorithm", nodeAlgorithms, "least-request"),
-    endpointAlgorithm: choice("postern.dev/endpoint-algorithm", endpointAlgorithms, "random"),
-    transport: choice("postern.dev/transport", ["tunnel", "direct"], "tunnel"),
-    offeredPorts: offeredPorts(annotations["postern.dev/ports"], bad),
+    hostnames: hostnames(annotations[annotation.hostname], bad),
+    algorithm: choice(annotation.algorithm, nodeAlgorithms, "least-request"),
+    endpointAlgorithm: choice(annotation.endpointAlgorithm, endpointAlgorithms, "random"),
+    transport: choice(annotation.transport, ["tunnel", "direct"], "tunnel"),
+    offeredPorts: offeredPorts(annotations[annotation.ports], bad),
     sourceRanges: sourceRanges(service, bad),
     badValues,
   };
@@ -78,22 +79,22 @@ export interface NodeSettings {
 export function nodeSettings(node: KubeNode): NodeSettings {
   const { annotations } = node.metadata;
   const badValues: string[] = [];
-  const address = annotations["postern.dev/direct-address"]?.trim();
+  const address = annotations[annotation.directAddress]?.trim();
   const goodAddress =
     address !== undefined && (parseAddress(address) !== undefined || hostnameSchema.safeParse(address).success)
       ? address
       : undefined;
   if (address !== undefined && goodAddress === undefined) {
     badValues.push(
-      `annotation postern.dev/direct-address: ${quote(address)} is not usable: write a DNS name or an IP address, without scheme and port; the node gets no direct traffic`,
+      `annotation ${annotation.directAddress}: ${quote(address)} is not usable: write a DNS name or an IP address, without scheme and port; the node gets no direct traffic`,
     );
   }
-  const weight = annotations["postern.dev/weight"]?.trim();
+  const weight = annotations[annotation.weight]?.trim();
   const goodWeight =
     weight !== undefined && /^\d{1,5}$/.test(weight) && Number(weight) <= 65535 ? Number(weight) : undefined;
   if (weight !== undefined && goodWeight === undefined) {
     badValues.push(
-      `annotation postern.dev/weight: ${quote(weight)} is not usable: write a whole number from 0 to 65535; the number of ready endpoints is used`,
+      `annotation ${annotation.weight}: ${quote(weight)} is not usable: write a whole number from 0 to 65535; the number of ready endpoints is used`,
     );
   }
   return {
@@ -112,14 +113,9 @@ function hostnames(value: string | undefined, bad: Bad): string[] {
   for (const word of words(value)) {
     const name = word.toLowerCase().replace(/\.$/, "");
     if (!hostnameSchema.safeParse(name).success) {
-      bad(
-        "postern.dev/hostname",
-        word,
-        "write DNS names such as shop.example.com, separated by commas",
-        "it is left out",
-      );
+      bad(annotation.hostname, word, "write DNS names such as shop.example.com, separated by commas", "it is left out");
     } else if (names.size >= HOSTNAMES_MAX) {
-      bad("postern.dev/hostname", word, `at most ${HOSTNAMES_MAX} names`, "it is left out");
+      bad(annotation.hostname, word, `at most ${HOSTNAMES_MAX} names`, "it is left out");
       break;
     } else names.add(name);
   }
@@ -134,7 +130,7 @@ function offeredPorts(value: string | undefined, bad: Bad): readonly OfferedPort
     const [port = 0, target = port] = /^\d{1,5}(:\d{1,5})?$/.test(word) ? word.split(":").map(Number) : [];
     if (port < 1 || port > 65535 || target < 1 || target > 65535 || ports.has(port) || ports.size >= PORTS_MAX) {
       const allowed = `write up to ${PORTS_MAX} different ports from 1 to 65535 such as 80, 8080:5000, separated by commas`;
-      bad("postern.dev/ports", word, allowed, "it is left out");
+      bad(annotation.ports, word, allowed, "it is left out");
     } else ports.set(port, { port, target });
   }
   return ports.size === 0 ? DEFAULT_OFFERED : [...ports.values()].sort((a, b) => a.port - b.port);
@@ -143,8 +139,8 @@ function offeredPorts(value: string | undefined, bad: Bad): readonly OfferedPort
 /** The field beats the annotation, as in cloud-provider. */
 function sourceRanges(service: KubeService, bad: Bad): string[] {
   const { loadBalancerSourceRanges: field } = service.spec;
-  const annotation = service.metadata.annotations[RANGES_ANNOTATION];
-  const given = field.length > 0 ? field : words(annotation);
+  const annotated = service.metadata.annotations[RANGES_ANNOTATION];
+  const given = field.length > 0 ? field : words(annotated);
   const good: string[] = [];
   for (const text of given) {
     if (parseRange(text) !== undefined && good.length < RANGES_MAX) good.push(text.trim());

@@ -1,12 +1,12 @@
 // What an owner should know about an exposed Service before asking "why 503?": the usual slips between Service, slices and
 // pods, each with the command to run next. Pure. No counts and no times: a condition changes when its cause does.
-import type { Condition, EndpointAlgorithm } from "../../src/shared/model/snapshot.ts";
+import { annotation } from "../../src/shared/model/annotations.ts";
+import { type Condition, condition } from "../../src/shared/model/conditions.ts";
+import type { EndpointAlgorithm } from "../../src/shared/model/snapshot.ts";
 import type { KubeService } from "../source/resources.ts";
 import type { ServiceSettings } from "./annotations.ts";
 import type { ServiceEndpoint } from "./endpoints.ts";
 import type { ServicePortPlan } from "./ports.ts";
-
-const MESSAGE_MAX = 4096;
 
 export function settingsConditions(settings: ServiceSettings, supported: readonly EndpointAlgorithm[]): Condition[] {
   const conditions: Condition[] = [];
@@ -15,7 +15,7 @@ export function settingsConditions(settings: ServiceSettings, supported: readonl
   }
   if (!supported.includes(settings.endpointAlgorithm)) {
     const message =
-      `annotation postern.dev/endpoint-algorithm: ${settings.endpointAlgorithm} is not possible with the way these nodes forward ` +
+      `annotation ${annotation.endpointAlgorithm}: ${settings.endpointAlgorithm} is not possible with the way these nodes forward ` +
       `(possible: ${supported.join(", ")}); endpoints are ordered at random`;
     conditions.push(condition("EndpointAlgorithmNotSupported", "ExecutorCannot", message));
   }
@@ -96,9 +96,3 @@ function named(ports: readonly ServicePortPlan[]): string {
 /** 'port 80 ("http")' */
 export const namedPort = ({ port, name }: ServicePortPlan): string =>
   `port ${port}${name === "" ? "" : ` ("${name}")`}`;
-
-/** `ports`: those that it is about, where it is not about all. */
-export function condition(type: string, reason: string, message: string, ports?: readonly number[]): Condition {
-  const about = ports === undefined ? {} : { ports: [...ports] };
-  return { type: `postern.dev/${type}`, status: "True", reason, message: message.slice(0, MESSAGE_MAX), ...about };
-}

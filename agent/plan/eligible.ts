@@ -1,9 +1,8 @@
 // Which Services are ours to expose, and as what. Pure.
 // What an ExternalName may lead to is external-name.ts's.
 import type { KubeService } from "../source/resources.ts";
+import { CLASS } from "../../src/shared/model/annotations.ts";
 import { wantsExposure } from "./annotations.ts";
-
-export const CLASS = "postern.dev/edge";
 
 export interface EligibilityOptions {
   /** Take Services without a class as well: --default-class. */

@@ -1,9 +1,9 @@
 // What the pods of a Service are said to speak (appProtocol) against what Postern speaks to them: HTTP/1.1 without TLS,
 // WebSockets included. Pure. Nothing is refused for it, because many a server speaks HTTP/1.1 beside what it is said to speak:
 // the owner is told, with the remedy, before a client's 502 asks.
-import type { Condition } from "../../src/shared/model/snapshot.ts";
+import { type Condition, condition } from "../../src/shared/model/conditions.ts";
 import type { KubeEndpointSlice } from "../source/resources.ts";
-import { condition, namedPort } from "./conditions.ts";
+import { namedPort } from "./conditions.ts";
 import type { ServicePortPlan } from "./ports.ts";
 
 /** Lower case, as all words here. "": nobody says. grpc-web is HTTP/1.1. */
@@ -24,7 +24,8 @@ export function protocolConditions(
   });
   if (found.length === 0) return [];
   const message = found.map((each) => each.message).join(". ");
-  return [condition("ProtocolNotSupported", "AppProtocol", message, [...new Set(found.map(({ port }) => port))])];
+  const about = [...new Set(found.map(({ port }) => port))];
+  return [condition("ProtocolNotSupported", "AppProtocol", message, { ports: about })];
 }
 
 function saidBySlices(

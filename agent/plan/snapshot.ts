@@ -1,6 +1,7 @@
 // Observed → the snapshot that the edge gets. Pure and sorted: every agent that observes the same builds the same, whatever
 // node it runs on, and the edge sees at once that nothing changed. Always within the limits of snapshotSchema, so that
 // one odd Service cannot keep the whole cluster's snapshot from being accepted.
+import { condition } from "../../src/shared/model/conditions.ts";
 import type {
   EndpointAlgorithm,
   Snapshot,
@@ -10,7 +11,7 @@ import type {
 import type { KubeService } from "../source/resources.ts";
 import type { Observed } from "../source/source.ts";
 import { serviceSettings } from "./annotations.ts";
-import { condition, endpointConditions, settingsConditions } from "./conditions.ts";
+import { endpointConditions, settingsConditions } from "./conditions.ts";
 import { type EligibilityOptions, exposedAs, type ExposedKind } from "./eligible.ts";
 import { type ServiceEndpoint, slicesByService, tunnelEndpoints } from "./endpoints.ts";
 import { insideCluster, isNameAllowed } from "./external-name.ts";

@@ -121,7 +121,6 @@ export const serviceSchema = z.object({
     ),
     externalTrafficPolicy: policy,
     internalTrafficPolicy: policy,
-    healthCheckNodePort: optional(z.int().min(0).max(65535)),
     loadBalancerSourceRanges: list(text.max(64), 512),
     sessionAffinity: defaulted(["None", "ClientIP"], "None"),
     sessionAffinityConfig: optional(
@@ -146,7 +145,7 @@ const hints = z.object({
   forNodes: list(z.object({ name: text.max(253) }), 8),
 });
 
-export const endpointSliceSchema = z.object({
+const endpointSliceSchema = z.object({
   apiVersion: z.literal("discovery.k8s.io/v1"),
   kind: z.literal("EndpointSlice"),
   metadata,

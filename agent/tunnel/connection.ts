@@ -1,6 +1,6 @@
-// One connection to one shard: session + socket. Hands streams to their servers and their bytes to the socket; decides
-// nothing about endpoints. Lives as long as its socket. What throws in a server's hands ends its stream, what throws
-// elsewhere this connection: never the process, which serves other connections.
+// One connection to one shard: a session and its socket. It hands streams to their servers, and what they answer to the socket. It
+// decides nothing about endpoints, and lives as long as its socket. An exception in a server ends that server's stream, and any
+// other exception ends this connection. Neither ends the process, which serves other connections.
 import { WebSocket } from "ws";
 import {
   CLOSE_REASON_MAX,
@@ -19,7 +19,7 @@ import {
 } from "../../src/shared/wire/messages.ts";
 import { type Budget, Session, type SessionEvent } from "../../src/shared/wire/session.ts";
 
-/** Who serves a stream. After onReset nothing comes any more. */
+/** What serves one stream. After onReset() it is told nothing more. */
 export interface Server {
   onData(bytes: Uint8Array, end: boolean): void;
   onMessage(data: string | Uint8Array, size: number): void;
@@ -41,7 +41,7 @@ export interface ServedStream {
   reset(code: Reset, reason: string): void;
   /** The answer is complete; the server hears nothing more. What may still come of the request is thrown away. */
   finished(requestComplete: boolean): void;
-  /** A call about this stream threw: it is reset as broken, the server hears onReset, and the fault is told. */
+  /** A call about this stream threw: the stream is reset as broken, its server's onReset() is called, and the fault is reported. */
   fault(error: unknown): void;
 }
 
@@ -50,7 +50,7 @@ export interface ConnectionEvents {
   onGoAway(goAway: GoAway): void;
   onEnded(code: number, reason: string): void;
   open(stream: ServedStream, head: RequestHead, body: Uint8Array | undefined, end: boolean): Server;
-  /** Something threw, which cost one stream or this connection. */
+  /** An exception has ended one stream, or this connection. */
   onFault(error: unknown, ended: "stream" | "connection"): void;
 }
 
@@ -61,7 +61,7 @@ export interface ConnectionIdentity {
   readonly software: string;
 }
 
-/** Bytes asked of the session for one message. */
+/** How many bytes the session is asked for at a time; the message may be one frame longer. */
 const TAKE = 64 * 1024;
 /** Chunks of at least this size leave at once; smaller ones wait for the end of the event loop's turn. */
 const LARGE = 16 * 1024;
@@ -78,7 +78,7 @@ export class Connection {
   #patience: NodeJS.Timeout | undefined;
   #onPong: (() => void) | undefined;
   #onIdle: (() => void) | undefined;
-  /** Runs outside any parser's callback: a producer that is told to go on may read its socket at once. */
+  /** Runs in a turn of its own and in no parser's callback, because a producer that is told to go on may read its socket at once. */
   readonly #turn = (): void =>
     this.#guard(() => {
       this.#scheduled = false;
@@ -104,7 +104,7 @@ export class Connection {
     socket.on("close", (code, reason) => this.#onSocketClosed(code, reason.toString()));
   }
 
-  /** Streams that are not finished, and those who serve them: both none when nothing is held. */
+  /** How many streams are not finished, and how many servers are left. Both are 0 when nothing is held. */
   get open(): { readonly streams: number; readonly servers: number } {
     return { streams: this.#session.open, servers: this.#servers.size };
   }
@@ -115,8 +115,8 @@ export class Connection {
   }
 
   /**
-   * No new streams; resolves when all are finished. The edge may have opened one before it saw the GOAWAY: only the PONG
-   * behind it proves that none is on its way.
+   * Asks for no new streams, and resolves when all are finished or the socket is closed. The edge may have opened one before it saw
+   * the GOAWAY: only the PONG that follows proves that none is on its way.
    */
   async drain(reason: string): Promise<void> {
     if (this.#socket.readyState !== WebSocket.OPEN) return;
@@ -147,7 +147,7 @@ export class Connection {
     this.#flush();
   }
 
-  /** Each ping is to be answered in its time: the oldest that is not ends the connection. */
+  /** The connection ends when the oldest unanswered ping has waited for PONG_PATIENCE_SECONDS. */
   #sendPing(): void {
     this.#socket.send("ping");
     this.#patience ??= setTimeout(() => this.terminate(), PONG_PATIENCE_SECONDS * 1000);
@@ -200,7 +200,7 @@ export class Connection {
     }
   }
 
-  /** Whatever a server does with what came, it costs no more than its stream. */
+  /** An exception in a server costs no more than its stream. */
   #call(id: number, call: (server: Server) => void): void {
     const server = this.#servers.get(id);
     if (server === undefined) return;
@@ -239,7 +239,7 @@ export class Connection {
   }
 
   #open(id: number, head: RequestHead, body: Uint8Array | undefined, end: boolean): void {
-    // A server may end its stream before it is known by it.
+    // A server may end its stream before it is in #servers.
     let over = false;
     const stream: ServedStream = {
       id,
@@ -320,7 +320,7 @@ export class Connection {
       if (message === undefined) break;
       if (this.#socket.bufferedAmount + message.length < SOCKET_BUFFER_MAX) this.#socket.send(message);
       else {
-        // Full: go on when this message has been handed to the kernel.
+        // The socket is full: the next message follows when this one has been handed to the kernel.
         this.#blocked = true;
         this.#socket.send(message, () => {
           this.#blocked = false;

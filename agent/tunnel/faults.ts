@@ -1,5 +1,5 @@
-// Faults of this program itself: a call that threw where bytes of a peer became calls. Each ends its stream, or its
-// connection, and no more; here they are counted and told, at most once in TELL_MS.
+// Faults of this program itself: exceptions in what a peer's bytes caused to be called. Each ends one stream or one connection, and
+// no more. They are counted here, and logged at most once in TELL_MS.
 import type { Logger } from "pino";
 
 const TELL_MS = 10_000;
@@ -13,7 +13,7 @@ export class Faults {
     this.#log = log;
   }
 
-  /** `ended`: what it cost. */
+  /** `ended`: what the fault has ended. */
   tell(error: unknown, ended: "stream" | "connection"): void {
     this.count++;
     const now = Date.now();

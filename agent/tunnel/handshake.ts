@@ -10,7 +10,7 @@ import type { RequestHead } from "../../src/shared/wire/messages.ts";
 import { HEAD_BYTES, type Patience } from "./pools.ts";
 
 const KEEP_ALIVE_MS = 60_000;
-/** What `ws` writes itself, or the session carries otherwise; and a handshake has no body. */
+/** Headers that `ws` writes itself, or that are of this hop alone; and those of a body, which a handshake does not have. */
 const OWN: ReadonlySet<string> = new Set([
   "connection",
   "upgrade",
@@ -31,14 +31,14 @@ export interface Outcome {
 }
 
 export interface HandshakeFailure {
-  /** How far it came: no connection; nothing came back; something did, which is no handshake; nothing for too long. */
+  /** Unsent: no connection was made. Silent: nothing came back. Answered: what came is no handshake. Timeout: none came in time. */
   readonly stage: "unsent" | "silent" | "answered" | "timeout";
   readonly reason: string;
 }
 
 export type HandshakeHeaders = Record<string, string | string[]>;
 
-/** What goes into the request of a handshake; a text: why it cannot be sent as it came. */
+/** The headers of a handshake's request; or, as a text, why the request cannot be sent as it came. */
 export function handshakeHeaders({ target, headers }: RequestHead): HandshakeHeaders | string {
   for (let i = 0; i < target.length; i++) {
     const c = target.charCodeAt(i);
@@ -67,7 +67,7 @@ export function handshakeHeaders({ target, headers }: RequestHead): HandshakeHea
   return result;
 }
 
-/** The socket is the caller's from the start; one that it terminates itself has failed, too. Never throws for what a peer says. */
+/** The caller owns the socket from the start. One that it terminates before the end has failed, too. Never throws for what a peer says. */
 export function shakeHands(
   { address, port }: { readonly address: string; readonly port: number },
   target: string,
@@ -106,7 +106,7 @@ export function shakeHands(
       return tcp;
     }) as typeof connect,
     finishRequest: (request: ClientRequest) => {
-      // Not by the URL, which would rewrite it.
+      // The target is not given with the URL, which would rewrite it.
       request.path = target;
       request.end();
     },
@@ -125,7 +125,7 @@ export function shakeHands(
   let accepted: readonly string[] = [];
   socket.once("upgrade", (response) => {
     accepted = response.rawHeaders.filter(notOwn);
-    // The client asked for it, not `ws`, which would refuse it, or its absence.
+    // The client asked for a subprotocol, and `ws` did not: it would refuse one that it sees here, or miss one.
     delete response.headers["sec-websocket-protocol"];
   });
   socket.once("open", () => once(() => outcome.onOpen(socket, accepted)));

@@ -1,5 +1,5 @@
-// The tunnel: one connection to every shard of the cluster, redialled for ever. Owns timers and sockets; when to redial is
-// supervise.ts's decision. Nothing survives a restart of the agent but its name.
+// The tunnel: one connection to every shard of the cluster, redialled for ever. It owns timers and sockets; supervise.ts decides when
+// to redial. Nothing of it survives a restart of the agent.
 import type { Logger } from "pino";
 import type { WebSocket } from "ws";
 import { BUDGET } from "../../src/shared/wire/limits.ts";
@@ -33,11 +33,11 @@ export interface TunnelState {
 }
 
 export interface Tunnel {
-  /** Begins to dial; once the node can serve what its plan says, not before. Further calls do nothing. */
+  /** Begins to dial. Not to be called before the node can serve what its plan says. Further calls do nothing. */
   dial(): void;
   /** The edge has just been reached by another way: shards that wait before they dial again wait no longer. */
   redialNow(): void;
-  /** GoAway, then resolves when open streams are finished, or the connection is. */
+  /** Says GOAWAY, and resolves when all open streams are finished or their connections are closed. */
   drain(): Promise<void>;
   close(): void;
   /** Endpoints that this node finds unavailable; replaces the list before. */
@@ -94,7 +94,7 @@ class Shards implements Tunnel {
     for (const shard of this.#shards) shard.connection?.report(this.#report);
   }
 
-  /** The edge says how many shards there are; each is dialled once. */
+  /** The edge says how many shards there are. One connection is made to each, and made again when it ends. */
   #grow(shards: number): void {
     while (this.#shards.length < shards) {
       const index = this.#shards.length;
@@ -137,7 +137,7 @@ class Shard {
   readonly #events: ShardEvents;
   #failures = 0;
   #timer: NodeJS.Timeout | undefined;
-  /** `#timer` is until the next dial. */
+  /** `#timer` waits for the next dial, and not for another token. */
   #waits = false;
   #closed = false;
 
@@ -202,7 +202,7 @@ class Shard {
         if (this.connection !== undefined) this.#events.ready(this.connection, hello.shards ?? 1);
       },
       onGoAway: (goAway) => {
-        // Once, and once more where it turns permanent: an edge may say it as often as it likes.
+        // An edge may say it often. It is logged once, and once more when it turns permanent.
         if (told && (permanent || !goAway.permanent)) return;
         told = true;
         permanent ||= goAway.permanent;

@@ -15,13 +15,13 @@ import { probeTcp } from "../net/probe-tcp.ts";
 export interface Patience {
   /** For a connection. A LAN answers at once; a host that lost power never does, and the next endpoint is waiting. */
   readonly connect: number;
-  /** For an answer's head, a WebSocket's too: exports, reports, long polls, cold starts. */
+  /** For an answer's head, a WebSocket's too. Exports, reports, long polls and cold starts take minutes. */
   readonly head: number;
-  /** With silence within a body: Server-Sent Events live longer than cloud load balancers' usual minute. */
+  /** For silence within a body. Server-Sent Events need more than the minute that cloud load balancers usually allow. */
   readonly idle: number;
 }
 const PATIENCE: Patience = { connect: 2_000, head: 900_000, idle: 900_000 };
-/** Bytes of an answer's head. What the edge passes on is checked there; this bounds what the agent holds of it. */
+/** The longest head of an answer, in bytes. The edge checks what it passes on; this bounds what the agent holds. */
 export const HEAD_BYTES = 128 * 1024;
 
 export class Pools {
@@ -54,8 +54,8 @@ export class Pools {
   }
 
   /**
-   * Whether the host answers a new connection in time, be it with a refusal: the process may be on its way out, and finish
-   * what it accepted. Those who ask at once share one.
+   * Whether the host answers a new connection in time. A refusal is an answer, too: the process may be ending, and still finish what
+   * it has accepted. Callers that ask at the same time share one connection.
    */
   reaches(address: string, port: number): Promise<boolean> {
     const key = `${address} ${port}`;

@@ -1,17 +1,17 @@
 // Serves one HTTP stream: sends the request to one endpoint after the other, as far as tries.ts allows, and streams the
 // answer back under credit. A host that lost its power or network, which nothing would tell for minutes, is left for another
 // after a look (#look). Every answer passes once; a broken one resets the stream and never ends it.
-import { Readable } from "node:stream";
 import type { Dispatcher } from "undici";
 import { NothingSent } from "../../src/shared/upstream/connector.ts";
 import { declaredLength } from "../../src/shared/http/declared-length.ts";
 import { type RequestHead, Reset } from "../../src/shared/wire/messages.ts";
 import type { Backend, EndpointState } from "../endpoints/endpoints.ts";
 import type { ServedStream, Server } from "./connection.ts";
+import { IncomingBody, WRONG_LENGTH } from "./incoming-body.ts";
 import type { Pools } from "./pools.ts";
 import { Tries } from "./tries.ts";
 
-/** A request that waits so long for its answer makes sure that the host is there; the next time after twice as long. */
+/** A request without an answer looks after this time whether the host is there; then after twice as long each, up to LOOK_MOST_MS. */
 const LOOK_MS = 2_000;
 const LOOK_MOST_MS = 60_000;
 /** Interim answers (102, 103) to one request. One every 20 s, as WebDAV servers send them, makes more than five hours. */
@@ -26,9 +26,9 @@ export class HttpServer implements Server, Dispatcher.DispatchHandler {
   readonly #tries: Tries;
   readonly #body: Uint8Array | IncomingBody | null;
   #endpoint: EndpointState | undefined;
-  /** Where it goes next: another, as a look has found this one's host gone; or this one once more, which saw nothing. */
+  /** Where it goes next instead of the order's next: away from a host that a look found gone, or to this one, which saw nothing. */
   #refuge: EndpointState | undefined;
-  /** Of the exchange with #endpoint, from the moment when it may see the request. */
+  /** undici's controller of the exchange with #endpoint, from the moment when the endpoint may see the request. */
   #controller: Controller | undefined;
   #timer: NodeJS.Timeout | undefined;
   /** Something of an answer has come, be it an interim one. */
@@ -59,7 +59,7 @@ export class HttpServer implements Server, Dispatcher.DispatchHandler {
       this.#body = body ?? null;
       if (length > 0) stream.consumed(length);
     } else this.#body = new IncomingBody((bytes) => stream.consumed(bytes), body, declared);
-    // undici would write the length that it sees: half an upload would be a whole one.
+    // undici would write the length that it sees, and so make half an upload look whole.
     if (end && declared !== undefined && declared !== length)
       this.#fail(Reset.UNSENDABLE, `the body has ${length} bytes, and Content-Length says ${declared}`);
     else this.#next("no endpoint");
@@ -84,7 +84,7 @@ export class HttpServer implements Server, Dispatcher.DispatchHandler {
         this,
       );
     } catch (error) {
-      // Whatever undici has against a request it tells onResponseError.
+      // What undici has against a request it reports to onResponseError(), so this is a fault of ours.
       this.#release();
       throw error;
     }
@@ -180,7 +180,7 @@ export class HttpServer implements Server, Dispatcher.DispatchHandler {
     // What breaks after the last byte is nobody's loss.
     if (this.#ended) return this.#complete();
     if (error instanceof NothingSent) this.#tries.unseen();
-    // Its server had closed the kept connection: no failure, and a new connection to it shows more.
+    // The server had closed the kept connection. That is no failure, and a new connection to the same endpoint comes next.
     if (error instanceof NothingSent ? error.kept : !started && isOfSocket(error)) this.#refuge = endpoint;
     else {
       const final = finalCode(error, started);
@@ -214,7 +214,7 @@ export class HttpServer implements Server, Dispatcher.DispatchHandler {
     this.#stream.reset(code, reason);
   }
 
-  /** The same, in the midst of an exchange, for which nobody is to blame. */
+  /** Fails, and breaks the exchange with the endpoint off, which is not blamed. */
   #abandon(code: Reset, reason: string): void {
     this.#fail(code, reason);
     this.#controller?.abort(new Error(reason));
@@ -243,74 +243,7 @@ export class HttpServer implements Server, Dispatcher.DispatchHandler {
 
 const NOTHING = new Uint8Array(0);
 
-/** A request body that is still arriving. Bytes count as consumed when they are handed to the endpoint's socket. */
-class IncomingBody extends Readable {
-  readonly #consumed: (bytes: number) => void;
-  /** Bytes that Content-Length still promises; NaN: it says nothing. */
-  #owed: number;
-  #waiting: Uint8Array[] = [];
-  #wanted = false;
-  /** All of it has arrived. */
-  complete = false;
-  /** An endpoint has begun to read: it cannot be sent again. */
-  touched = false;
-
-  constructor(consumed: (bytes: number) => void, first: Uint8Array | undefined, declared: number | undefined) {
-    super({ highWaterMark: 0, autoDestroy: false });
-    this.#consumed = consumed;
-    this.#owed = declared ?? Number.NaN;
-    if (first !== undefined) {
-      this.#waiting.push(first);
-      this.#owed -= first.length;
-    }
-    // undici destroys it with the error that it reports anyway.
-    this.on("error", () => {});
-  }
-
-  receive(bytes: Uint8Array, end: boolean): void {
-    this.complete = end;
-    // Nobody reads any more.
-    if (this.destroyed) return this.#consumed(bytes.length);
-    if (bytes.length > 0) this.#waiting.push(bytes);
-    this.#owed -= bytes.length;
-    if (this.#owed < 0 || (end && this.#owed > 0)) return void this.destroy(new WrongLength());
-    if (this.#wanted) this._read();
-  }
-
-  override _read(): void {
-    this.#wanted = true;
-    this.touched = true;
-    while (this.#wanted) {
-      const chunk = this.#waiting.shift();
-      if (chunk === undefined) break;
-      this.#wanted = this.push(chunk);
-      this.#consumed(chunk.length);
-    }
-    if (this.complete && this.#waiting.length === 0) {
-      this.#wanted = false;
-      this.push(null);
-    }
-  }
-
-  /** Nobody will read the rest. */
-  discard(): void {
-    let bytes = 0;
-    for (const chunk of this.#waiting) bytes += chunk.length;
-    this.#waiting = [];
-    this.#consumed(bytes);
-    this.destroy();
-  }
-}
-
-class WrongLength extends Error {
-  readonly code = "POSTERN_BODY_LENGTH";
-
-  constructor() {
-    super("the body is not as long as Content-Length says");
-  }
-}
-
-/** What no other endpoint would change. `started`: it may have been sent. */
+/** What an error means that no other endpoint would change; undefined for others. `started`: the request may have been sent. */
 function finalCode(error: Error, started: boolean): { code: Reset; blameless: boolean } | undefined {
   switch ("code" in error ? error.code : undefined) {
     // undici refuses what cannot be sent: an illegal value, name or target.
@@ -318,9 +251,9 @@ function finalCode(error: Error, started: boolean): { code: Reset; blameless: bo
     case "UND_ERR_NOT_SUPPORTED":
       return started ? undefined : { code: Reset.UNSENDABLE, blameless: true };
     case "UND_ERR_REQ_CONTENT_LENGTH_MISMATCH":
-    case "POSTERN_BODY_LENGTH":
+    case WRONG_LENGTH:
       return { code: started ? Reset.BROKE : Reset.UNSENDABLE, blameless: true };
-    // It answered, more than may be passed on.
+    // The endpoint answered, with a larger head than may be passed on.
     case "UND_ERR_HEADERS_OVERFLOW":
       return { code: Reset.TOO_BIG, blameless: true };
     case "UND_ERR_HEADERS_TIMEOUT":
@@ -330,7 +263,7 @@ function finalCode(error: Error, started: boolean): { code: Reset; blameless: bo
   }
 }
 
-/** Of a connection that there was, not of the attempt to make one. */
+/** Whether the error is one of a connection that existed, and not of the attempt to make one. */
 function isOfSocket(error: Error): boolean {
   const { syscall } = error as NodeJS.ErrnoException;
   return syscall === "read" || syscall === "write";

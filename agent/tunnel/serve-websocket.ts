@@ -63,7 +63,7 @@ export class WebSocketServer implements Server {
     endpoint?.failed(reason);
     if (stage === "timeout") return this.#fail(Reset.TIMEOUT, reason);
     if (stage !== "unsent") this.#tries.seen();
-    // What is no handshake is an answer all the same: nobody is asked again.
+    // Something that is no handshake is an answer all the same, so no other endpoint is asked.
     if (stage === "answered") return this.#fail(Reset.BROKE, reason);
     this.#next(reason);
   }
@@ -97,7 +97,7 @@ export class WebSocketServer implements Server {
     const guard = this.#guard;
     const status = response.statusCode ?? 0;
     this.#refusal = response;
-    // It stays the response's: a reader's error is never nobody's.
+    // This listener stays as long as the response: an error event that nobody hears would end the process.
     response.on("error", (error) => guard(() => this.#onRefusalBroken(error.message)));
     if (status < 200 || status > 599)
       return this.#onRefusalBroken(`the backend answered the handshake with status ${status}`);
@@ -143,7 +143,7 @@ export class WebSocketServer implements Server {
     this.#stream.reset(code, reason);
   }
 
-  /** For what sockets call: what throws ends this stream alone. */
+  /** Wraps what sockets call: an exception ends this stream alone. */
   readonly #guard = (call: () => void): void => {
     try {
       call();
@@ -188,7 +188,7 @@ export class WebSocketServer implements Server {
     this.#refusal?.resume();
   }
 
-  /** Of a refused one. */
+  /** The edge may end its half of a stream whose handshake was refused. */
   onData(_bytes: Uint8Array, end: boolean): void {
     this.#closed = end;
   }

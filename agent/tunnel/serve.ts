@@ -32,7 +32,7 @@ export function serve(
     : new HttpServer(stream, request, body, end, backend, serving.pools);
 }
 
-/** Until the first bytes of the body, or its end; then the one who serves it by the plan of that moment. */
+/** Waits for the first bytes of the body, or its end, and then serves the request by the plan of that moment. */
 class AwaitedBody implements Server {
   readonly #begin: (bytes: Uint8Array, end: boolean) => Server;
   #server: Server | undefined;

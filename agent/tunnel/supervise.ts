@@ -16,22 +16,22 @@ export interface Ended {
 
 export type Redial =
   | { readonly action: "wait"; readonly ms: number; readonly failures: number }
-  /** Until the token changes. */
+  /** The agent dials no more until its token changes. */
   | { readonly action: "refused" };
 
 /** A connection that lived so long counts as a success: the next failure starts from the beginning. */
 const STABLE_MS = 10_000;
 /**
- * One that lived so long was with an edge that serves, and is missed: the next redial comes within 2 s, before requests
- * that wait for this node are given up (5 s). Even where every connection breaks after a second, that is one dial in two.
+ * A connection that lived so long was to an edge that serves, where requests may wait for this node now. The next redial comes
+ * within 2 s, before they are given up after 5 s. Even if every connection breaks after a second, that is one dial in two seconds.
  */
 const SERVED_MS = 1_000;
-/** So many in a row before the range grows: an edge that restarts is back within a second or two. */
+/** How many failures in a row come before the range grows: an edge that restarts is back within a second or two. */
 const QUICK = 3;
 const REDIAL = { firstMs: 500, maxMs: 30_000 };
 
 /**
- * `failures`: consecutive ones before this. The first redials come within 0 to 500 ms each (a deploy of the Worker drops
+ * `failures`: how many came in a row before this one. The first redials come within 0 to 500 ms each (a deploy of the Worker drops
  * every socket at once), then the range doubles up to 30 s.
  */
 export function redial(ended: Ended, failures: number, random: () => number): Redial {

@@ -19,7 +19,7 @@ export class Tries {
     this.#idempotent = isIdempotentMethod(head.method) || hasIdempotencyKey(head.headers);
   }
 
-  /** The next endpoint, or `instead` of it; undefined: there is none, or the rules allow no more. */
+  /** The next endpoint of the order, or `instead` if it is given; undefined: there is none, or the rules allow no more. */
   next(instead?: EndpointState): EndpointState | undefined {
     if (this.#made >= UNSENT_MAX || (this.#sightings > 0 && !this.mayRepeat)) return undefined;
     const endpoint = instead ?? this.#following();
@@ -27,22 +27,22 @@ export class Tries {
     return endpoint;
   }
 
-  /** An endpoint other than those before, kept for a next(instead). */
+  /** Takes the next endpoint of the order without trying it, for a later next(instead). */
   reserve(): EndpointState | undefined {
     return this.#made < UNSENT_MAX ? this.#following() : undefined;
   }
 
-  /** From here on the endpoint may see it. */
+  /** From here on the endpoint may see the request. */
   seen(): void {
     this.#sightings++;
   }
 
-  /** It is proved after all that the last one saw nothing. */
+  /** It turned out that the last endpoint saw nothing of it. */
   unseen(): void {
     this.#sightings--;
   }
 
-  /** Whether one that was seen may be sent to another endpoint, if its body is still whole. */
+  /** Whether a request that may have been seen may go to another endpoint, if its body is still whole. */
   get mayRepeat(): boolean {
     return this.#idempotent && this.#sightings < this.#sightingsMost;
   }

@@ -51,7 +51,7 @@ export class Emulation {
   #proxy: ListenerProxy | undefined;
   #listeners: Listeners | undefined;
   #lock: Lock | undefined;
-  #table: TableListener[] = [];
+  #table: readonly TableListener[] = [];
 
   constructor(base: string, say: (line: string) => void) {
     this.#say = say;

@@ -1,6 +1,7 @@
 // `npm start`: see options.ts for what it accepts, README.md for what it shows. Owns the terminal and the signals:
 // whatever ends this process, nothing that it started is left running.
 import { join } from "node:path";
+import { optionsToRun } from "../host/command-line.ts";
 import { Emulation, type Ready } from "./emulation.ts";
 import { help, parseOptions } from "./options.ts";
 
@@ -29,13 +30,8 @@ Ctrl-C stops everything.
 }
 
 async function main(): Promise<void> {
-  const options = parseOptions(process.argv.slice(2));
-  if (options === "help") return void process.stdout.write(help);
-  if ("wrong" in options) {
-    process.stderr.write(`${options.wrong}\n\n${help}`);
-    process.exitCode = 2;
-    return;
-  }
+  const options = optionsToRun(parseOptions(process.argv.slice(2)), help);
+  if (options === undefined) return;
   const out = options.json ? process.stderr : process.stdout;
   const base = join(process.cwd(), ".postern");
   let emulation: Emulation;

@@ -6,6 +6,7 @@ import { readdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { LineCounter, parseAllDocuments } from "yaml";
 import { z } from "zod";
+import { label } from "../shared/model/annotations.ts";
 
 export interface WantedNode {
   readonly name: string;
@@ -32,7 +33,7 @@ const nodeSchema = z.object({
 });
 const sliceSchema = z.object({
   kind: z.literal("EndpointSlice"),
-  metadata: z.object({ labels: z.object({ "postern.dev/demo-pods": z.literal("true") }) }),
+  metadata: z.object({ labels: z.object({ [label.demoPods]: z.literal("true") }) }),
   ports: z.array(z.object({ port: z.int().min(1).max(65_535) })),
   endpoints: z
     .array(

@@ -1,6 +1,7 @@
 // The command line of `npm start`, parsed once. No decision beyond that.
 import { resolve } from "node:path";
 import { parseArgs } from "node:util";
+import type { Parsed } from "../host/command-line.ts";
 
 export interface Options {
   /** Print one JSON line on stdout, once ready; all else goes to stderr. */
@@ -22,8 +23,7 @@ export const help = `Postern on this machine: an edge, an agent for each node, a
 Ctrl-C stops everything. To begin again with fresh demo files, delete .postern.
 `;
 
-/** Options, or what is wrong with them in words; "help" where help was asked for. */
-export function parseOptions(args: readonly string[]): Options | "help" | { readonly wrong: string } {
+export function parseOptions(args: readonly string[]): Parsed<Options> {
   let values: { json?: boolean; help?: boolean; manifests?: string; port?: string };
   try {
     ({ values } = parseArgs({

@@ -1,4 +1,5 @@
 // What `npm start` still waits for before it says that it is ready, and what will not serve however long it waits. Pure.
+import { CLASS } from "../shared/model/annotations.ts";
 
 export interface Place {
   readonly url: string;
@@ -34,7 +35,7 @@ export function missing({ nodes, connected, places }: Observed): string[] {
     "problem" in connected
       ? [`the edge's API (${connected.problem})`]
       : nodes.filter((name) => !connected.has(name)).map((name) => `node ${name}`);
-  if (places.length === 0) waiting.push("a Service of class postern.dev/edge");
+  if (places.length === 0) waiting.push(`a Service of class ${CLASS}`);
   return waiting.sort();
 }
 

@@ -20,9 +20,9 @@ export interface Env {
   readonly LISTENER_PORTS_MOST?: string;
   /** "none": this edge ends no TLS, so it has no HTTPS listener. Absent: Cloudflare, which does. */
   readonly LISTENER_TLS?: "none";
-  /** Local edges only: the admin host's URL as agents dial it, where that is not ADMIN_HOST's own (behind a TLS proxy). */
+  /** Edges of one's own only: the admin host's URL as agents dial it, where that is not ADMIN_HOST's own (behind a TLS proxy). */
   readonly PUBLIC_URL?: string;
-  /** Local edges only: what the listener forwarder must present so that its client address is believed. */
+  /** Edges of one's own only: what the listener proxy (src/host/proxy) must show, so that what it says of the client is believed. */
   readonly FORWARDER_SECRET?: string;
   /** Seconds between probes of direct nodes; default 60 (the free plan pays for each alarm), local edges 2. */
   readonly PROBE_SECONDS?: string;

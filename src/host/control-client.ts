@@ -1,18 +1,6 @@
-// The control API as the local edges use it. Parses every answer; its errors carry what the API said, never a token.
-import { z } from "zod";
+// The control API as the local edges use it: over fetch, as the admin. Every failure is thrown, in words.
+import { ANSWER_MAX_BYTES, ControlClient, orThrow, type Send } from "../shared/control/client.ts";
 
-const createdSchema = z.object({ token: z.string().min(1) });
-const codeSchema = z.object({ command: z.string() });
-const clustersSchema = z.object({ clusters: z.array(z.object({ name: z.string() })) });
-const tableSchema = z.object({
-  listeners: z.array(
-    z.object({ hostname: z.string(), port: z.int().min(1).max(65_535), tls: z.boolean(), route: z.int().min(0) }),
-  ),
-  routes: z.array(z.object({ unavailable: z.object({ reason: z.string(), message: z.string() }).optional() })),
-});
-const nodesSchema = z.object({
-  nodes: z.array(z.object({ node: z.string(), tunnel: z.array(z.object({ available: z.boolean() })) })),
-});
 export interface TableListener {
   readonly hostname: string;
   readonly port: number;
@@ -28,60 +16,59 @@ export interface Api {
   /** The cluster is made where there is none. */
   installCommand(cluster: string): Promise<string>;
   /** Asks only for what changed since the last call. */
-  listeners(cluster: string): Promise<TableListener[]>;
+  listeners(cluster: string): Promise<readonly TableListener[]>;
   /** Names of the nodes that are connected to every shard. */
   connectedNodes(cluster: string): Promise<Set<string>>;
 }
 
-export function createApi(edge: string, adminToken: string): Api {
-  const tables = new Map<string, { readonly etag: string; readonly listeners: TableListener[] }>();
+const ANSWER_MS = 10_000;
 
-  async function ask(method: string, path: string, etag?: string, body?: object): Promise<Response> {
-    return await fetch(`${edge}/api/v1${path}`, {
-      method,
-      headers: {
-        authorization: `Bearer ${adminToken}`,
-        "content-type": "application/json",
-        ...(etag === undefined ? {} : { "if-none-match": etag }),
-      },
-      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
-      signal: AbortSignal.timeout(10_000),
-    });
+const send: Send = async ({ method, url, headers, body }) => {
+  const signal = AbortSignal.timeout(ANSWER_MS);
+  const response = await fetch(url, { method, headers, body, redirect: "manual", signal });
+  let text = "";
+  let size = 0;
+  const decoder = new TextDecoder();
+  for await (const chunk of response.body ?? []) {
+    size += chunk.length;
+    if (size > ANSWER_MAX_BYTES) throw new Error(`an answer of more than ${ANSWER_MAX_BYTES} bytes`);
+    text += decoder.decode(chunk, { stream: true });
   }
-  async function call<T>(method: string, path: string, schema: z.ZodType<T>, body?: object): Promise<T> {
-    return await read(method, path, schema, await ask(method, path, undefined, body));
-  }
-  async function read<T>(method: string, path: string, schema: z.ZodType<T>, response: Response): Promise<T> {
-    const text = await response.text();
-    if (!response.ok) throw new Error(`${method} ${path} was answered with ${response.status}: ${text.slice(0, 500)}`);
-    return schema.parse(JSON.parse(text));
-  }
-  const names = async () => (await call("GET", "/clusters", clustersSchema)).clusters.map(({ name }) => name);
   return {
-    createCluster: async (name) => (await call("POST", "/clusters", createdSchema, { name })).token,
+    status: response.status,
+    header: (name) => response.headers.get(name) ?? undefined,
+    text: text + decoder.decode(),
+  };
+};
+
+export function createApi(edge: string, adminToken: string): Api {
+  const client = new ControlClient({ edge: new URL(edge), token: () => adminToken }, send);
+  const tables = new Map<string, { readonly generation: number; readonly listeners: readonly TableListener[] }>();
+
+  const createCluster = async (name: string) => orThrow(await client.createCluster({ name })).token;
+  const clusters = async () => orThrow(await client.clusters()).clusters.map(({ name }) => name);
+  return {
+    createCluster,
+    clusters,
     async installCommand(cluster) {
-      if (!(await names()).includes(cluster)) await call("POST", "/clusters", createdSchema, { name: cluster });
-      return (await call("POST", `/clusters/${cluster}/install-code`, codeSchema, {})).command;
+      if (!(await clusters()).includes(cluster)) await createCluster(cluster);
+      return orThrow(await client.createInstallCode(cluster)).command;
     },
-    clusters: names,
     async listeners(cluster) {
-      const path = `/clusters/${cluster}/table`;
       const before = tables.get(cluster);
-      const response = await ask("GET", path, before?.etag);
-      if (response.status === 304 && before !== undefined) return before.listeners;
-      const etag = response.headers.get("etag") ?? "";
-      const table = await read("GET", path, tableSchema, response);
+      const table = orThrow(await client.table(cluster, before?.generation));
+      if (table === undefined) return before?.listeners ?? [];
       const listeners = table.listeners.map(({ route, ...listener }): TableListener => {
         const unavailable = table.routes[route]?.unavailable;
         return unavailable === undefined
           ? listener
           : { ...listener, unavailable: `${unavailable.reason}: ${unavailable.message}` };
       });
-      tables.set(cluster, { etag, listeners });
+      tables.set(cluster, { generation: table.generation, listeners });
       return listeners;
     },
     async connectedNodes(cluster) {
-      const { nodes } = await call("GET", `/clusters/${cluster}/nodes`, nodesSchema);
+      const { nodes } = orThrow(await client.nodes(cluster));
       const connected = nodes.filter(({ tunnel }) => tunnel.length > 0 && tunnel.every(({ available }) => available));
       return new Set(connected.map(({ node }) => node));
     },

@@ -1,5 +1,6 @@
 // `npm run edge`: see options.ts for what it accepts. Owns the terminal and the signals: SIGTERM and Ctrl-C end it, SIGHUP
 // starts workerd anew while requests wait.
+import { optionsToRun } from "./command-line.ts";
 import { Edge } from "./edge.ts";
 import { help, parseOptions } from "./options.ts";
 
@@ -27,13 +28,8 @@ Ctrl-C stops it.
 }
 
 async function main(): Promise<void> {
-  const options = parseOptions(process.argv.slice(2));
-  if (options === "help") return void process.stdout.write(help);
-  if ("wrong" in options) {
-    process.stderr.write(`${options.wrong}\n\n${help}`);
-    process.exitCode = 2;
-    return;
-  }
+  const options = optionsToRun(parseOptions(process.argv.slice(2)), help);
+  if (options === undefined) return;
   const out = options.json ? process.stderr : process.stdout;
   const edge = new Edge(options, (line) => out.write(`${line}\n`));
   // Its terminal, or what read its output, may go: the edge serves on.

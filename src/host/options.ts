@@ -3,6 +3,7 @@ import { isIP } from "node:net";
 import { resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { type PortRanges, parsePortRanges, without } from "../edge/routing/port-ranges.ts";
+import type { Parsed } from "./command-line.ts";
 import { PORTS_MOST, PORTS_MOST_OF_CLUSTER } from "./listeners/listener-choice.ts";
 import { parseNetwork } from "./proxy/trusted-proxies.ts";
 
@@ -62,8 +63,7 @@ Ctrl-C stops it, SIGHUP starts workerd anew while requests wait. It speaks plain
 network, or put a TLS proxy before it.
 `;
 
-/** Options, or what is wrong with them in words; "help" where help was asked for. */
-export function parseOptions(args: readonly string[]): Options | "help" | { readonly wrong: string } {
+export function parseOptions(args: readonly string[]): Parsed<Options> {
   const text = { type: "string" } as const;
   const flag = { type: "boolean" } as const;
   let values;

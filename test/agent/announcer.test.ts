@@ -3,7 +3,8 @@ import { beforeEach, describe, expect, it } from "vitest";
 import { Announcer, type AnnouncerHooks } from "../../agent/announcer.ts";
 import { LogOnce } from "../../agent/log-once.ts";
 import type { Observed } from "../../agent/source/source.ts";
-import type { Condition, PublishResult, SnapshotService } from "../../src/shared/model/snapshot.ts";
+import type { Condition } from "../../src/shared/model/conditions.ts";
+import type { PublishResult, SnapshotService } from "../../src/shared/model/snapshot.ts";
 import { observe } from "./plan/observe.ts";
 import { endpoint, node, service, slice } from "./source/objects.ts";
 

@@ -3,6 +3,7 @@
 // Owns the listeners and their connections; endpoints are Backends'. Nothing survives the process.
 // Not done here: ClusterIPs (they need the kernel), UDP and SCTP (a problem says so).
 import { createServer, type Server, type Socket } from "node:net";
+import { annotation } from "../../../src/shared/model/annotations.ts";
 import type { ForwardingPlan } from "../../plan/plan.ts";
 import type { Applied, Executor } from "../executor.ts";
 import { createEndpointBalancer, userspaceAlgorithms } from "../../endpoints/balance/index.ts";
@@ -134,7 +135,7 @@ function algorithmProblems(plan: ForwardingPlan): Problem[] {
     .map(({ key, algorithm }) => ({
       service: key,
       reason: "EndpointAlgorithmNotSupported",
-      message: `postern.dev/endpoint-algorithm: ${algorithm} cannot be done in userspace (possible: ${userspaceAlgorithms.join(", ")}); endpoints are ordered at random`,
+      message: `${annotation.endpointAlgorithm}: ${algorithm} cannot be done in userspace (possible: ${userspaceAlgorithms.join(", ")}); endpoints are ordered at random`,
     }));
 }
 

@@ -5,7 +5,7 @@ import { connect, type Socket } from "node:net";
 import type { Backend, EndpointState } from "../../endpoints/endpoints.ts";
 
 /** For one endpoint; then the next one is tried. A pod on the LAN answers in milliseconds or not at all. */
-export const CONNECT_TIMEOUT_MS = 2_000;
+const CONNECT_TIMEOUT_MS = 2_000;
 /** Endpoints tried for one connection. */
 const ATTEMPTS_MAX = 4;
 const KEEP_ALIVE_MS = 60_000;

@@ -7,13 +7,8 @@ import type { Env } from "../env.ts";
 import { COMPILE_VERSION } from "../routing/compile.ts";
 import { dialRules } from "../routing/dial.ts";
 import type { ListenerSettings } from "../routing/ports.ts";
-import type {
-  Condition,
-  PublishResult,
-  Snapshot,
-  SnapshotEndpoint,
-  SnapshotGeneration,
-} from "../../shared/model/snapshot.ts";
+import type { Condition } from "../../shared/model/conditions.ts";
+import type { PublishResult, Snapshot, SnapshotEndpoint, SnapshotGeneration } from "../../shared/model/snapshot.ts";
 import { clusterNodes } from "./nodes.ts";
 import { ClusterStore, clusterMigrations, type Compiled } from "./store.ts";
 import type {

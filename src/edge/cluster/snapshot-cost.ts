@@ -1,6 +1,7 @@
 // What a valid snapshot would cost to compile, to keep and to hand out. The table has a row for each pair of port and node,
 // of port and host name, of port and source range: lists that are each within their limit may multiply to more than any
 // memory holds. Pure; looked at before compile().
+import { annotation } from "../../shared/model/annotations.ts";
 import type { Snapshot } from "../../shared/model/snapshot.ts";
 
 /** Each is far above what a cluster of hundreds of nodes has, and keeps the compiled table at some MB. */
@@ -13,7 +14,7 @@ const MOST = {
 } as const;
 
 const words: Readonly<Record<keyof typeof MOST, string>> = {
-  names: "host names (one for each Service, and those of postern.dev/hostname)",
+  names: `host names (one for each Service, and those of ${annotation.hostname})`,
   listeners: "pairs of port and host name",
   routeNodes: "pairs of TCP port and node",
   routeRanges: "pairs of TCP port and source range",

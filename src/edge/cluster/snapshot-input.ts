@@ -33,15 +33,6 @@ type Read = Outcome<{ snapshot: Snapshot; text: string }>;
 const envelopeSchema = snapshotSchema.pick({ version: true });
 const serviceSchema = snapshotServiceSchema.omit({ endpoints: true });
 
-/** Runs all slices at once, for a caller that shares the thread with nobody. */
-export function readSnapshot(body: string): Read {
-  const slices = readInSlices(body);
-  for (;;) {
-    const { done, value } = slices.next();
-    if (done === true) return value;
-  }
-}
-
 /** `text` is canonical: equal content gives equal text. */
 export function* readInSlices(body: string): Slices<Read> {
   const excess = scanJson(body);

@@ -1,7 +1,6 @@
 // Secrets of a cluster, its tokens and install codes: made here, returned once, kept as SHA-256. They have 256 random bits, so a plain hash is enough:
 // nothing can be guessed from it. Comparisons take the same time whatever differs.
 /// <reference lib="esnext.typedarrays" />
-import { TOKEN_PATTERN } from "../rpc/contract.ts";
 
 export interface MintedSecret {
   /** Shown once; never stored or logged. */
@@ -26,6 +25,3 @@ export async function hashSecret(secret: string): Promise<Uint8Array<ArrayBuffer
 export function sameHash(a: ArrayBuffer | Uint8Array, b: ArrayBuffer | Uint8Array): boolean {
   return a.byteLength === b.byteLength && crypto.subtle.timingSafeEqual(a, b);
 }
-
-/** The cluster that a token says it belongs to; undefined where it is no token of ours. */
-export const tokenCluster = (token: string): string | undefined => TOKEN_PATTERN.exec(token)?.[1];

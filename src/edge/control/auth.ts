@@ -9,7 +9,7 @@ import type { Context, MiddlewareHandler } from "hono";
 import { type ClusterRecord, TOKEN_PATTERN } from "../rpc/contract.ts";
 import { Attempts } from "./attempts.ts";
 import type { ControlEnv, Principal } from "./context.ts";
-import { type Problem, problem } from "./problem.ts";
+import { type Finding, problem } from "./problem.ts";
 import { clusterNamed, gatewayOf } from "./stubs.ts";
 
 /**
@@ -21,14 +21,14 @@ export type Who = "admin" | "owner" | "cluster" | "any";
 /** The attempts of all sources at this isolate. */
 export const attempts = new Attempts();
 
-export const tooManyAttempts: Problem = {
+export const tooManyAttempts: Finding = {
   status: 429,
   reason: "too-many-attempts",
   detail: "too many wrong tokens or install codes came from your address",
   remedy: "wait some seconds, then try again with a valid one",
 };
 
-export const agentsToken: Problem = {
+export const agentsToken: Finding = {
   status: 403,
   reason: "not-allowed",
   detail: "this is an agent's token: it publishes, dials and reads, and neither makes nor withdraws anything",
@@ -89,7 +89,7 @@ async function authenticate(c: Context<ControlEnv>): Promise<Principal | Respons
   return problem(c, attempts.take(c.get("from").client, Date.now()) ? unknownToken : tooManyAttempts);
 }
 
-const unknownToken: Problem = {
+const unknownToken: Finding = {
   status: 401,
   reason: "unknown-token",
   detail: "the token is not, or no longer, valid",

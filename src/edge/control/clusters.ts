@@ -1,12 +1,22 @@
 // Clusters: create, list, look at, delete. A token is in the answer that makes it and nowhere else.
-import { createRoute, z } from "@hono/zod-openapi";
+import { createRoute, type z } from "@hono/zod-openapi";
+import {
+  clusterAnswerSchema,
+  clustersSchema,
+  conditionsSchema,
+  createdClusterSchema,
+  endpointsSchema,
+  nodesSchema,
+  tableSchema,
+} from "../../shared/control/answers.ts";
+import { createClusterSchema } from "../../shared/control/requests.ts";
 import type { RoutingTable } from "../routing/table.ts";
 import type { Api } from "./context.ts";
 import { requires } from "./auth.ts";
 import { fewAtOnce } from "./few-at-once.ts";
 import { jsonBody, jsonContent, responses } from "./openapi.ts";
 import { refused } from "./problem.ts";
-import { clusterParams, clusterSchema, createClusterSchema, tokenSchema } from "./schemas.ts";
+import { clusterParams } from "./schemas.ts";
 import { clusterOf, gatewayOf } from "./stubs.ts";
 
 export function clusterRoutes(app: Api): void {
@@ -17,7 +27,7 @@ export function clusterRoutes(app: Api): void {
       summary: "Create a cluster; answers with its first token, once",
       middleware: [requires("admin"), ...jsonBody.middleware],
       request: { body: jsonBody.of(createClusterSchema) },
-      responses: responses({ 201: jsonContent(tokenSchema.extend({ cluster: clusterSchema })) }, 409, 413, 415),
+      responses: responses({ 201: jsonContent(createdClusterSchema) }, 409, 413, 415),
     }),
     async (c) => {
       const created = await gatewayOf(c.env).createCluster(c.req.valid("json"));
@@ -34,9 +44,9 @@ export function clusterRoutes(app: Api): void {
       path: "/api/v1/clusters",
       summary: "List the clusters",
       middleware: [requires("admin")],
-      responses: responses({ 200: jsonContent(z.object({ clusters: z.array(clusterSchema) })) }),
+      responses: responses({ 200: jsonContent(clustersSchema) }),
     }),
-    async (c) => c.json({ clusters: [...(await gatewayOf(c.env).listClusters())] }),
+    async (c) => c.json({ clusters: await gatewayOf(c.env).listClusters() }),
   );
 
   app.openapi(
@@ -46,7 +56,7 @@ export function clusterRoutes(app: Api): void {
       summary: "One cluster",
       middleware: [requires("cluster")],
       request: { params: clusterParams },
-      responses: responses({ 200: jsonContent(z.object({ cluster: clusterSchema })) }, 404),
+      responses: responses({ 200: jsonContent(clusterAnswerSchema) }, 404),
     }),
     (c) => c.json({ cluster: c.get("cluster") }),
   );
@@ -66,18 +76,20 @@ export function clusterRoutes(app: Api): void {
     },
   );
 
-  const view = (path: string, summary: string, more: { 304?: { description: string } } = {}) =>
+  const view = (path: string, summary: string, schema: z.ZodType, more: object = {}) =>
     createRoute({
       method: "get",
       path: `/api/v1/clusters/{cluster}/${path}`,
       summary,
       middleware: [requires("cluster"), fewAtOnce] as const,
       request: { params: clusterParams },
-      responses: responses({ 200: jsonContent(z.looseObject({})), ...more }, 404),
+      responses: responses({ 200: jsonContent(schema), ...more }, 404),
     });
 
   app.openapi(
-    view("table", "The compiled routing table; its generation is the ETag", { 304: { description: "Not modified" } }),
+    view("table", "The compiled routing table; its generation is the ETag", tableSchema, {
+      304: { description: "Not modified" },
+    }),
     async (c) => {
       const { name } = c.get("cluster");
       const known = /^"(\d+)"$/.exec(c.req.header("if-none-match") ?? "")?.[1];
@@ -89,13 +101,13 @@ export function clusterRoutes(app: Api): void {
       return c.json(answer.table ?? nothing, 200);
     },
   );
-  app.openapi(view("nodes", "Nodes, as snapshot, tunnel and probes see them"), async (c) =>
+  app.openapi(view("nodes", "Nodes, as snapshot, tunnel and probes see them", nodesSchema), async (c) =>
     c.json(await clusterOf(c.env, c.get("cluster").name).nodes(), 200),
   );
-  app.openapi(view("endpoints", "Endpoints of the last good snapshot"), async (c) =>
+  app.openapi(view("endpoints", "Endpoints of the last good snapshot", endpointsSchema), async (c) =>
     c.json({ endpoints: await clusterOf(c.env, c.get("cluster").name).endpoints() }, 200),
   );
-  app.openapi(view("conditions", "Conditions by Service"), async (c) =>
+  app.openapi(view("conditions", "Conditions by Service", conditionsSchema), async (c) =>
     c.json({ services: await clusterOf(c.env, c.get("cluster").name).conditions() }, 200),
   );
 }

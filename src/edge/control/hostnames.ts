@@ -1,11 +1,13 @@
 // Which clusters serve a hostname: weights and failover order, listed by the owning cluster or the admin.
 import { createRoute } from "@hono/zod-openapi";
+import { directoryEntrySchema } from "../../shared/control/answers.ts";
+import { setMembersSchema } from "../../shared/control/requests.ts";
 import type { DirectoryEntry } from "../rpc/contract.ts";
 import type { Api, Principal } from "./context.ts";
 import { agentsToken, requires } from "./auth.ts";
 import { jsonBody, jsonContent, responses } from "./openapi.ts";
 import { problem, refused } from "./problem.ts";
-import { entrySchema, hostnameParams, setMembersSchema } from "./schemas.ts";
+import { hostnameParams } from "./schemas.ts";
 import { gatewayOf } from "./stubs.ts";
 
 export function hostnameRoutes(app: Api): void {
@@ -16,14 +18,14 @@ export function hostnameRoutes(app: Api): void {
       summary: "Who owns and who serves a hostname",
       middleware: [requires("any")],
       request: { params: hostnameParams },
-      responses: responses({ 200: jsonContent(entrySchema) }, 404),
+      responses: responses({ 200: jsonContent(directoryEntrySchema) }, 404),
     }),
     async (c) => {
       const { hostname } = c.req.valid("param");
       const entry = await gatewayOf(c.env).getHostname(hostname);
       if (entry === undefined || !maySee(entry, c.get("principal")))
         return problem(c, { status: 404, reason: "no-such-hostname", detail: `${hostname} is not claimed` });
-      return c.json({ ...entry, members: [...entry.members] }, 200);
+      return c.json(entry, 200);
     },
   );
 
@@ -35,7 +37,7 @@ export function hostnameRoutes(app: Api): void {
       description: "By the admin, or the owner's token of the cluster that has the hostname.",
       middleware: [requires("any"), ...jsonBody.middleware],
       request: { params: hostnameParams, body: jsonBody.of(setMembersSchema) },
-      responses: responses({ 200: jsonContent(entrySchema) }, 404, 409, 413, 415),
+      responses: responses({ 200: jsonContent(directoryEntrySchema) }, 404, 409, 413, 415),
     }),
     async (c) => {
       const principal = c.get("principal");
@@ -44,7 +46,7 @@ export function hostnameRoutes(app: Api): void {
       const { hostname } = c.req.valid("param");
       const answer = await gatewayOf(c.env).setMembers(hostname, c.req.valid("json").members, by);
       if (!answer.ok) return refused(c, answer);
-      return c.json({ ...answer.entry, members: [...answer.entry.members] }, 200);
+      return c.json(answer.entry, 200);
     },
   );
 }

@@ -4,6 +4,8 @@
 // one is hopeless, and limited by address besides (attempts.ts).
 import { createRoute, z } from "@hono/zod-openapi";
 import type { Context } from "hono";
+import { installCodeSchema } from "../../shared/control/answers.ts";
+import { installCodeInputSchema } from "../../shared/control/requests.ts";
 import { isNearby } from "../../shared/net/nearby.ts";
 import { INSTALL_CODE_PATTERN } from "../rpc/contract.ts";
 import type { Api, ControlEnv } from "./context.ts";
@@ -11,7 +13,7 @@ import { attempts, requires, tooManyAttempts } from "./auth.ts";
 import { installManifest } from "./install-manifest.ts";
 import { jsonBody, jsonContent, responses } from "./openapi.ts";
 import { problem, refused } from "./problem.ts";
-import { clusterParams, installCodeInputSchema, installCodeSchema } from "./schemas.ts";
+import { clusterParams } from "./schemas.ts";
 import { clusterNamed, clusterOf } from "./stubs.ts";
 
 export const INSTALL_PATH = "/install/";

@@ -2,9 +2,9 @@
 import type { RouteConfig, z } from "@hono/zod-openapi";
 import type { MiddlewareHandler } from "hono";
 import { bodyLimit } from "hono/body-limit";
+import { problemSchema } from "../../shared/control/problem.ts";
 import type { ControlEnv } from "./context.ts";
 import { problem } from "./problem.ts";
-import { problemSchema } from "./schemas.ts";
 
 /** Bytes of a JSON body that is not a snapshot. */
 const BODY_MAX = 32 * 1024;

@@ -2,19 +2,14 @@
 // Must never carry a token, or anything else of the request's headers.
 import type { Context } from "hono";
 import type { ContentfulStatusCode } from "hono/utils/http-status";
+import type { Problem } from "../../shared/control/problem.ts";
 import type { Refusal } from "../rpc/contract.ts";
 import type { ControlEnv } from "./context.ts";
 
-export interface Problem {
+/** What a handler says of it; the rest is the same for all, or the request's. */
+export type Finding = Readonly<Pick<Problem, "reason" | "detail" | "field" | "remedy">> & {
   readonly status: ContentfulStatusCode;
-  /** kebab-case, stable. */
-  readonly reason: string;
-  readonly detail: string;
-  /** Where in the request: "body.members[0].weight", "header.postern-generation". */
-  readonly field?: string;
-  /** What to do about it, where `detail` does not say. */
-  readonly remedy?: string;
-}
+};
 
 const titles: Readonly<Record<number, string>> = {
   400: "Bad request",
@@ -30,14 +25,15 @@ const titles: Readonly<Record<number, string>> = {
   503: "Unavailable",
 };
 
-export function problem(c: Context<ControlEnv>, { status, reason, detail, field, remedy }: Problem): Response {
+export function problem(c: Context<ControlEnv>, { status, reason, detail, field, remedy }: Finding): Response {
   const title = titles[status] ?? "Error";
   const requestId = c.get("requestId");
   const headers: Record<string, string> = { "content-type": "application/problem+json" };
   if (status === 401) headers["www-authenticate"] = 'Bearer realm="postern"';
   if (status === 429 || status === 503) headers["retry-after"] = "2";
   const type = `tag:postern.dev,2026:${reason}`;
-  return c.body(JSON.stringify({ type, title, status, detail, reason, field, remedy, requestId }), status, headers);
+  const whole: Problem = { type, title, status, detail, reason, field, remedy, requestId };
+  return c.body(JSON.stringify(whole), status, headers);
 }
 
 export const refused = (c: Context<ControlEnv>, { status, reason, message }: Refusal): Response =>

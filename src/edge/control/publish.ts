@@ -2,18 +2,23 @@
 // here are only its envelope and its size.
 import { createRoute, z } from "@hono/zod-openapi";
 import type { Context } from "hono";
-import { SNAPSHOT_MAX_BYTES, publishResultSchema, snapshotSchema } from "../../shared/model/snapshot.ts";
+import { epochSchema } from "../../shared/control/answers.ts";
+import { GENERATION, GENERATION_HEADER, parseGeneration } from "../../shared/control/requests.ts";
+import {
+  type SnapshotGeneration,
+  SNAPSHOT_MAX_BYTES,
+  publishResultSchema,
+  snapshotSchema,
+} from "../../shared/model/snapshot.ts";
 import type { Api, ControlEnv } from "./context.ts";
 import { requires } from "./auth.ts";
 import { type BodyText, COMPRESSED_MAX_BYTES, readBody } from "./body.ts";
 import { jsonContent, responses } from "./openapi.ts";
-import { type Problem, problem, refused } from "./problem.ts";
+import { type Finding, problem, refused } from "./problem.ts";
 import { fewAtOnce } from "./few-at-once.ts";
 import { clusterParams } from "./schemas.ts";
 import { clusterOf } from "./stubs.ts";
 
-/** The digits keep both numbers exact in JavaScript. Whether the epoch is too high is for the ClusterObject to say. */
-const GENERATION = /^(\d{1,15})\.(\d{1,12})$/;
 const JSON_TYPE = /^application\/json\s*(;|$)/i;
 
 export function publishRoutes(app: Api): void {
@@ -26,7 +31,7 @@ export function publishRoutes(app: Api): void {
         "reset=true, the admin's alone: epochs start again at 1, as for a cluster that never published. The last snapshot serves until the next.",
       middleware: [requires("cluster")],
       request: { params: clusterParams, query: z.object({ reset: z.enum(["true"]).optional() }) },
-      responses: responses({ 200: jsonContent(z.object({ epoch: z.int() })) }, 404, 409),
+      responses: responses({ 200: jsonContent(epochSchema) }, 404, 409),
     }),
     async (c) => {
       const reset = c.req.valid("query").reset !== undefined;
@@ -50,7 +55,7 @@ export function publishRoutes(app: Api): void {
     request: {
       params: clusterParams,
       headers: z.object({
-        "postern-generation": z
+        [GENERATION_HEADER]: z
           .string()
           .regex(GENERATION)
           .openapi({ example: "3.14", description: "<epoch>.<sequence>" }),
@@ -77,19 +82,19 @@ export function publishRoutes(app: Api): void {
 }
 
 interface Envelope {
-  readonly generation: { readonly epoch: number; readonly sequence: number };
+  readonly generation: SnapshotGeneration;
   readonly encoding: "gzip" | "identity";
 }
 
-function readEnvelope(c: Context<ControlEnv>): Envelope | Problem {
-  const [, epoch, sequence] = GENERATION.exec(c.req.header("postern-generation") ?? "") ?? [];
-  if (epoch === undefined || sequence === undefined)
+function readEnvelope(c: Context<ControlEnv>): Envelope | Finding {
+  const generation = parseGeneration(c.req.header(GENERATION_HEADER) ?? "");
+  if (generation === undefined)
     return {
       status: 400,
       reason: "no-generation",
-      detail: "header postern-generation is missing or not <epoch>.<sequence>",
-      field: "header.postern-generation",
-      remedy: "send for example `postern-generation: 3.14`",
+      detail: `header ${GENERATION_HEADER} is missing or not <epoch>.<sequence>`,
+      field: `header.${GENERATION_HEADER}`,
+      remedy: `send for example \`${GENERATION_HEADER}: 3.14\``,
     };
   const type = c.req.header("content-type");
   if (type !== undefined && !JSON_TYPE.test(type))
@@ -102,12 +107,12 @@ function readEnvelope(c: Context<ControlEnv>): Envelope | Problem {
       detail: "content-encoding must be gzip or identity",
       field: "header.content-encoding",
     };
-  return { generation: { epoch: Number(epoch), sequence: Number(sequence) }, encoding };
+  return { generation, encoding };
 }
 
 const split = "expose fewer Services in one cluster, or split it";
 
-const bodyProblems: Record<Exclude<BodyText, { ok: true }>["why"], Problem> = {
+const bodyProblems: Record<Exclude<BodyText, { ok: true }>["why"], Finding> = {
   "compressed-too-large": {
     status: 413,
     reason: "body-too-large",

@@ -2,11 +2,13 @@
 // others alone, but for those that came of it. A token is in the answer that makes it and nowhere else: here they are named
 // by their ids. An agent's token may rotate itself, and nothing else here.
 import { createRoute, z } from "@hono/zod-openapi";
+import { tokenSchema, tokensSchema } from "../../shared/control/answers.ts";
+import { tokenIdSchema } from "../../shared/control/requests.ts";
 import type { Api } from "./context.ts";
 import { agentsToken, requires } from "./auth.ts";
 import { jsonContent, responses } from "./openapi.ts";
 import { problem, refused } from "./problem.ts";
-import { clusterParams, tokenIdSchema, tokenRecordSchema, tokenSchema } from "./schemas.ts";
+import { clusterParams } from "./schemas.ts";
 import { clusterOf } from "./stubs.ts";
 
 export function tokenRoutes(app: Api): void {
@@ -42,11 +44,11 @@ export function tokenRoutes(app: Api): void {
       summary: "The tokens of a cluster, by id",
       middleware: [requires("owner")],
       request: { params: clusterParams },
-      responses: responses({ 200: jsonContent(z.object({ tokens: z.array(tokenRecordSchema) })) }, 404),
+      responses: responses({ 200: jsonContent(tokensSchema) }, 404),
     }),
     async (c) => {
       const listed = await clusterOf(c.env, c.get("cluster").name).tokens();
-      return listed.ok ? c.json({ tokens: [...listed.tokens] }, 200) : refused(c, listed);
+      return listed.ok ? c.json({ tokens: listed.tokens }, 200) : refused(c, listed);
     },
   );
 

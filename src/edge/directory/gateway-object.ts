@@ -7,6 +7,7 @@ import type { Env } from "../env.ts";
 import type { ClusterRecord, DirectoryEntry, GatewayRpc, Member, Outcome } from "../rpc/contract.ts";
 import { Directory, directoryMigrations, type Errand, ownerAlone } from "./store.ts";
 import { nameVerdict } from "./hostnames.ts";
+import { annotation } from "../../shared/model/annotations.ts";
 import { backoff } from "../../shared/net/backoff.ts";
 import { migrate } from "../storage/schema.ts";
 import { within } from "../rpc/within.ts";
@@ -123,7 +124,7 @@ export class GatewayObject extends DurableObject<Env> implements GatewayRpc {
     const entry = this.#directory.entry(hostname);
     // A cluster must not learn that another one has this hostname: the answer is as for one that nobody has.
     if (entry === undefined || ("cluster" in by && by.cluster !== entry.owner)) {
-      const message = `${hostname} is not claimed${"cluster" in by ? " by this cluster" : ""}: publish a Service that has it in postern.dev/hostname first`;
+      const message = `${hostname} is not claimed${"cluster" in by ? " by this cluster" : ""}: publish a Service that has it in ${annotation.hostname} first`;
       return { ok: false, status: "cluster" in by ? 403 : 404, reason: "hostname-not-claimed", message };
     }
     // A cluster may list what it likes, and so does not learn which other clusters there are; directory() leaves out the rest.

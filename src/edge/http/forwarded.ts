@@ -5,7 +5,7 @@ import { z } from "zod";
 
 /** Set by the listener proxy. Names in lower case. */
 export const FORWARDED = {
-  /** The run's secret. */
+  /** The run's secret; it is named after the setting FORWARDER_SECRET. */
   secret: "x-postern-forwarder",
   /** The client's address. */
   client: "x-postern-client",
@@ -99,9 +99,9 @@ export function targetOf(request: { readonly headers: Headers; readonly url: str
  */
 export function clientAcceptEncoding(
   request: { readonly headers: Headers; readonly cf?: unknown },
-  forwarderSecret?: string,
+  secret?: string,
 ): string | undefined {
-  if (forwarderSecret === undefined) {
+  if (secret === undefined) {
     // Reading `cf` parses all of it, and where there is no such header nothing was put in its place.
     if (!request.headers.has("accept-encoding")) return undefined;
     const cf = request.cf as { readonly clientAcceptEncoding?: unknown } | null | undefined;

@@ -66,8 +66,6 @@ interface Served {
   readonly response: Response;
   /** UNSENT_HEADER of a TunnelObject's answer. */
   readonly unsent?: string | null;
-  /** It has headers of ours, which have to be taken off. */
-  readonly marked?: boolean;
   /**
    * Whether another cluster may have it. "never": no node of this one saw it, and none is there that it could be sent to in
    * any case. "untried": the same, but nodes that are not available are left, as the last resort. A number: so many nodes may
@@ -178,8 +176,7 @@ async function byTunnel(
   const generation = headers.get(GENERATION_HEADER);
   const unsent = headers.get(UNSENT_HEADER);
   if (!tables.confirm(table, generation, askedAt)) ctx.waitUntil(tables.refresh(env, ctx, door.host));
-  const marked = generation !== null || unsent !== null;
-  return { response, unsent, marked, seen: unsent === null ? "final" : "never" };
+  return { response, unsent, seen: unsent === null ? "final" : "never" };
 }
 
 const final = (response: Response): Served => ({ response, seen: "final" });
@@ -215,9 +212,9 @@ async function readBody(arrival: Arrival): Promise<boolean> {
   }
 }
 
-/** Takes our own headers off. Wrapped without `encodeBody`: the platform passes encoded bytes on as they are. */
-function outward({ response, marked = false }: Served): Response {
-  if (!marked) return response;
+/** Takes our own headers off; by direct none is left. Wrapped without `encodeBody`: the platform passes encoded bytes on as they are. */
+function outward({ response }: Served): Response {
+  if (!response.headers.has(GENERATION_HEADER) && !response.headers.has(UNSENT_HEADER)) return response;
   const clean = new Response(response.body, response);
   clean.headers.delete(GENERATION_HEADER);
   clean.headers.delete(UNSENT_HEADER);

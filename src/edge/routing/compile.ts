@@ -2,7 +2,8 @@
 // snapshot in any order gives the same table, so that an unchanged cluster never reloads one. What is wrong with a Service is a
 // condition on it, never a throw, and never another Service's problem.
 // This file puts together; the rules are in names.ts, ports.ts, nodes.ts and transport.ts.
-import type { Condition, Snapshot, SnapshotNode, SnapshotService } from "../../shared/model/snapshot.ts";
+import { type Condition, condition } from "../../shared/model/conditions.ts";
+import type { Snapshot, SnapshotNode, SnapshotService } from "../../shared/model/snapshot.ts";
 import { Conditions } from "./conditions.ts";
 import type { DialRules } from "./dial.ts";
 import { defaultLabels, type NamesContext, serviceHostnames } from "./names.ts";
@@ -157,27 +158,17 @@ function programmed(
   listeners: readonly Listener[],
   conditions: Conditions,
 ): Condition {
-  const type = "postern.dev/Programmed";
   if (listeners.length > 0) {
     const open = [...new Set(listeners.map(({ port }) => port))].join(", ");
-    return { type, status: "True", reason: "Programmed", message: `Served at ${served.join(", ")} on ports ${open}.` };
+    return condition("Programmed", "Programmed", `Served at ${served.join(", ")} on ports ${open}.`);
   }
+  const not = { status: "False" } as const;
   if (ports.length > 0)
-    return {
-      type,
-      status: "False",
-      reason: "NoHostname",
-      message: "No hostname and port is left for it: see HostnameConflict.",
-    };
+    return condition("Programmed", "NoHostname", "No hostname and port is left for it: see HostnameConflict.", not);
   if (conditions.has("PortNotOffered"))
-    return {
-      type,
-      status: "False",
-      reason: "PortNotOffered",
-      message: "The edge opens none of its ports: see PortNotOffered.",
-    };
+    return condition("Programmed", "PortNotOffered", "The edge opens none of its ports: see PortNotOffered.", not);
   const reason = conditions.has("UDPNotSupported") || conditions.has("SCTPNotSupported") ? "NoTCPPort" : "NoPort";
-  return { type, status: "False", reason, message: "It has no TCP port: the edge carries HTTP over TCP only." };
+  return condition("Programmed", reason, "It has no TCP port: the edge carries HTTP over TCP only.", not);
 }
 
 const keyOf = ({ namespace, name }: SnapshotService): string => `${namespace}/${name}`;

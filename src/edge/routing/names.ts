@@ -2,6 +2,7 @@
 // because free certificates cover one level; and it never changes because of another Service that comes or goes: labels once
 // given are passed in (`assigned`) and handed back. Pure; who else in the deployment owns a name is passed in, too (`refused`).
 import { hash32 } from "../../shared/balance/hash.ts";
+import { annotation } from "../../shared/model/annotations.ts";
 import type { SnapshotService } from "../../shared/model/snapshot.ts";
 import type { Conditions } from "./conditions.ts";
 
@@ -73,9 +74,9 @@ export function serviceHostnames(
     const owner = owners.get(hostname);
     if (refusal !== undefined) {
       const type = refusal.reason === "owned" ? "HostnameConflict" : "HostnameNotAllowed";
-      conditions.add(type, `Annotation postern.dev/hostname: ${refusal.message}.`);
+      conditions.add(type, `Annotation ${annotation.hostname}: ${refusal.message}.`);
     } else if (owner !== undefined && owner !== service.uid) {
-      const message = `Annotation postern.dev/hostname: ${hostname} is another Service's default name; choose another.`;
+      const message = `Annotation ${annotation.hostname}: ${hostname} is another Service's default name; choose another.`;
       conditions.add("HostnameConflict", message);
     } else if (!names.includes(hostname)) names.push(hostname);
   }

@@ -1,6 +1,7 @@
 // Which listener ports a Service gets, and what to say of those it does not: the edge carries HTTP over TCP, a production zone
 // accepts a fixed set of ports, an edge of one's own those that its owner lists, and TLS only where it ends there. Each
 // port that is left out is named in a condition, with what works instead. Pure.
+import { mixedProtocols } from "../../shared/model/conditions.ts";
 import type { SnapshotService } from "../../shared/model/snapshot.ts";
 import type { Conditions } from "./conditions.ts";
 import { inRanges, type PortRanges, parsePortRanges } from "./port-ranges.ts";
@@ -124,12 +125,6 @@ function sayWhichProtocols({ ports }: SnapshotService, tcp: number, conditions: 
     if (numbers.length === 0) continue;
     const message = `The edge carries HTTP over TCP only: ${protocol} ${portsOf(numbers.sort((a, b) => a - b))} cannot be reached through it.`;
     conditions.add(`${protocol}NotSupported`, message);
-    if (tcp > 0)
-      conditions.set({
-        type: "LoadBalancerPortsError",
-        status: "True",
-        reason: "LoadBalancerMixedProtocolNotSupported",
-        message,
-      });
+    if (tcp > 0) conditions.set(mixedProtocols(message));
   }
 }

@@ -1,5 +1,6 @@
 // Whether a route that asks for transport direct can have it. Behind edge → NodePort a packet's source is the edge and Host is
 // rewritten: what depends on the client's address goes by tunnel instead, with a condition that names the field. Pure.
+import { annotation } from "../../shared/model/annotations.ts";
 import type { SnapshotNode, SnapshotService } from "../../shared/model/snapshot.ts";
 import { compileRanges } from "../../shared/net/ranges.ts";
 import type { Conditions } from "./conditions.ts";
@@ -33,23 +34,22 @@ export function transportOf(
     obstacles.push(`port ${port} has no spec.ports[].nodePort (see spec.allocateLoadBalancerNodePorts)`);
   const outside = nodePort === undefined ? undefined : portFault(nodePort, dial);
   if (outside !== undefined) obstacles.push(`spec.ports[].nodePort ${nodePort} ${outside}`);
-  if (reachable.length === 0 && faults.length > 0) obstacles.push(`postern.dev/direct-address: ${faults.join("; ")}`);
+  if (reachable.length === 0 && faults.length > 0) obstacles.push(`${annotation.directAddress}: ${faults.join("; ")}`);
   else if (reachable.length === 0 && eligible.length > 0)
     obstacles.push(
-      "no node that may take requests has the annotation postern.dev/direct-address (or agents say --direct-address-type)",
+      `no node that may take requests has the annotation ${annotation.directAddress} (or agents say --direct-address-type)`,
     );
   if (obstacles.length > 0 || nodePort === undefined) {
-    const message = `Annotation postern.dev/transport: direct is not possible, requests go by tunnel: ${obstacles.join("; ")}.`;
+    const message = `Annotation ${annotation.transport}: direct is not possible, requests go by tunnel: ${obstacles.join("; ")}.`;
     conditions.add("DirectNotPossible", message);
     return tunnel;
   }
   if (faults.length > 0)
     conditions.add(
       "DirectAddressRefused",
-      `Nodes get no direct requests because of their annotation postern.dev/direct-address: ${faults.join("; ")}.`,
+      `Nodes get no direct requests because of their annotation ${annotation.directAddress}: ${faults.join("; ")}.`,
     );
-  const message =
-    "Transport direct rewrites the Host header to the node's address; the client's is in X-Forwarded-Host. A Service that needs Host uses postern.dev/transport: tunnel.";
+  const message = `Transport direct rewrites the Host header to the node's address; the client's is in X-Forwarded-Host. A Service that needs Host uses ${annotation.transport}: tunnel.`;
   conditions.add("HostNotKept", message);
   return { transport: "direct", nodePort, nodes: reachable };
 }

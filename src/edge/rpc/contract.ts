@@ -2,7 +2,29 @@
 // runs the version before (up to 300 s after a deploy): fields are only ever added, and readers tolerate their absence.
 // Expected failures are values with a reason; only the impossible throws.
 import type { RoutingTable } from "../routing/table.ts";
-import type { Condition, PublishResult, SnapshotEndpoint, SnapshotGeneration } from "../../shared/model/snapshot.ts";
+import type {
+  ClusterNodes,
+  ClusterRecord,
+  DirectoryEntry,
+  Member,
+  TokenRecord,
+  TokenRole,
+  TunnelNode,
+} from "../../shared/control/answers.ts";
+import type { Condition } from "../../shared/model/conditions.ts";
+import type { PublishResult, SnapshotEndpoint, SnapshotGeneration } from "../../shared/model/snapshot.ts";
+
+/** What the control API answers with is also what the objects tell each other. */
+export type {
+  ClusterNode,
+  ClusterNodes,
+  ClusterRecord,
+  DirectoryEntry,
+  Member,
+  TokenRecord,
+  TokenRole,
+  TunnelNode,
+} from "../../shared/control/answers.ts";
 
 /** An expected refusal. `status` is the HTTP status that the control API answers with. */
 export interface Refusal {
@@ -14,30 +36,6 @@ export interface Refusal {
   readonly message: string;
 }
 export type Outcome<T> = ({ readonly ok: true } & T) | Refusal;
-
-export interface ClusterRecord {
-  /** DNS label, unique in the deployment. */
-  readonly name: string;
-  readonly createdAt: number;
-  /** Hostnames it may claim beside its default ones: exact names, or "*.example.com" (one label or more). */
-  readonly hostnames: readonly string[];
-  /** Number of TunnelObjects, 1 to 8. */
-  readonly shards: number;
-}
-
-/** One cluster that serves a hostname. Lower priority value first; weight shares within one priority. */
-export interface Member {
-  readonly cluster: string;
-  readonly priority: number;
-  readonly weight: number;
-}
-
-export interface DirectoryEntry {
-  readonly hostname: string;
-  readonly owner: string;
-  /** Never empty; the owner alone, unless the owner or the admin listed others. */
-  readonly members: readonly Member[];
-}
 
 /** GatewayObject, one per deployment; its name is in names.ts, as are the others'. */
 export interface GatewayRpc {
@@ -74,22 +72,6 @@ export interface GatewayRpc {
 export interface ProbeState {
   readonly version: number;
   readonly unhealthy: readonly { readonly node: string; readonly reason: string }[];
-}
-
-/**
- * Whose a token is. "owner": of the one who was given it when the cluster was created; manages the cluster's other tokens and
- * makes install codes. "agent": minted by an install code; publishes, dials, reads the cluster's own views, rotates itself.
- */
-export type TokenRole = "owner" | "agent";
-
-/** A cluster's token, without its secret. */
-export interface TokenRecord {
-  /** Names it in logs and sockets. */
-  readonly id: string;
-  readonly createdAt: number;
-  /** Where it came from, in words. */
-  readonly label: string;
-  readonly role: TokenRole;
 }
 
 export interface InstallCodeInput {
@@ -144,42 +126,6 @@ export interface ClusterRpc {
   nodes(): Promise<ClusterNodes>;
   /** Compiles again (a hostname was granted, taken or listed elsewhere). */
   recompile(): Promise<void>;
-}
-
-/** One node as the shard sees it. */
-export interface TunnelNode {
-  readonly node: string;
-  readonly connections: readonly {
-    readonly instance: string;
-    readonly since: number;
-    readonly draining: boolean;
-    readonly inFlight: number;
-    readonly version: string;
-  }[];
-  readonly available: boolean;
-  /** Why not, in words; empty where it is. */
-  readonly reason: string;
-  /** Endpoints that the node's agent itself finds unavailable: "namespace/name address:port" and why. */
-  readonly endpoints: readonly { readonly endpoint: string; readonly reason: string }[];
-}
-
-/** One node as the whole edge sees it. */
-export interface ClusterNode {
-  readonly node: string;
-  /** False: a shard sees it, the snapshot does not know it. */
-  readonly known: boolean;
-  /** Why the snapshot gives it no new streams; absent: it may get them. */
-  readonly excluded?: string;
-  readonly directAddress?: string;
-  /** What probes say; absent: not probed. */
-  readonly probe?: { readonly healthy: boolean; readonly reason: string };
-  readonly tunnel: readonly (TunnelNode & { readonly shard: number })[];
-}
-
-export interface ClusterNodes {
-  readonly nodes: readonly ClusterNode[];
-  /** Shards that did not answer in time: their view is missing above. */
-  readonly silentShards: readonly number[];
 }
 
 /**

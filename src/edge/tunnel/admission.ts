@@ -4,11 +4,11 @@ import { SOCKETS_PER_SHARD, SOCKETS_PER_TOKEN, STRANGERS_PER_TOKEN } from "../..
 /** A socket as far as admission is concerned. */
 export interface Admitted {
   readonly tokenId: string;
-  /** It has not said HELLO. */
+  /** Its agent has not said HELLO yet. */
   readonly stranger: boolean;
 }
 
-/** Why a dial with this token is refused for now, in words for the agent's log; undefined: it is welcome. */
+/** Why a dial with this token is refused for now, in words for the agent's log; undefined: it is accepted. */
 export function refuseDial(tokenId: string, sockets: Iterable<Admitted>): string | undefined {
   let all = 0;
   let own = 0;

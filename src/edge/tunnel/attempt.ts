@@ -7,7 +7,7 @@ export type Attempt = Answered | Failed;
 export interface Answered extends Answer {
   readonly status: number;
   readonly headers: readonly string[];
-  /** null: none. */
+  /** null: the answer has no body. */
   readonly body: Uint8Array | ReadableStream<Uint8Array> | null;
   readonly webSocket?: WebSocket;
   readonly exchange: { discard(reason: string): void };
@@ -22,7 +22,7 @@ export const clientGone = (detail: string): Failed => ({
   detail,
 });
 
-/** The node said something that is no answer: nobody's failure, and not repeated. */
+/** The node sent something that is no answer. The node is not blamed for it, and the request is not repeated. */
 export const badAnswer = (detail: string): Failed => ({
   ok: false,
   sent: "maybe",
@@ -40,7 +40,7 @@ export const headTooLarge: Failed = {
   detail: "the head is longer than any frame",
 };
 
-/** What a stream's RESET means for the request that it carried. `lost`: not the node said it, its connection is over. */
+/** What a stream's RESET means for the request that it carried. `lost`: the connection is over; the node has not said it. */
 export function failedBy(code: Reset, detail: string, lost: boolean): Failed {
   switch (code) {
     case Reset.NOT_SENT:

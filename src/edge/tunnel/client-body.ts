@@ -1,12 +1,12 @@
-// A client's body as workerd hands it over.
+// Reads a client's body as workerd hands it over.
 import { type BodySource, noBody, type RequestBody, requestBody } from "../forward/request-body.ts";
 import type { Effects } from "../forward/transport.ts";
 import type { Budget } from "../../shared/wire/session.ts";
 
-/** Bytes asked of the client's stream at a time; workerd's default reader gives 4 KiB. */
+/** How many bytes the client's stream is asked for at a time; workerd's default reader gives 4 KiB. */
 const CHUNK = 64 * 1024;
 
-/** undefined: the client broke it off. */
+/** Resolves with undefined if the client has broken its body off. */
 export function clientBody(request: Request, memory: Budget, effects: Effects): Promise<RequestBody | undefined> {
   if (request.body === null) return Promise.resolve(noBody);
   return requestBody(new ClientBody(request, request.body), memory, effects);

@@ -1,36 +1,40 @@
-// A client's WebSocket after the backend's 101: the client on one side, a stream on the other. Nothing pauses a client's
-// inbound messages, so a queue that grows past its limit, or an object whose memory is short, ends the socket (1013), as
-// does a message that is too big (1009). What is queued counts in the object's budget (src/shared/wire/session.ts).
-// Uses accept(), not hibernation: an object never sleeps with a stream open.
+// A client's WebSocket after the backend's 101, with the client on one side and a stream on the other. Nothing can pause a client
+// that sends messages. So its socket is closed where too much is queued or the object's memory is short (code 1013), and where a
+// message is too big (code 1009). Queued messages count in the object's budget (src/shared/wire/session.ts).
+// It uses accept() and not hibernation, because an object never hibernates while a stream is open.
 import { STREAM_WINDOW, WEBSOCKET_MESSAGE_MAX } from "../../shared/wire/limits.ts";
 import { isCloseCode, Reset } from "../../shared/wire/messages.ts";
 import type { Budget } from "../../shared/wire/session.ts";
 import type { Link } from "./link.ts";
 
-/** Bytes a client may have queued towards a backend that does not keep up, beside one message of any size. */
+/** A client whose backend does not keep up may have this many bytes queued, and one message more, of any size. */
 const INBOUND_QUEUE_MAX = 1024 * 1024;
-/** Share of the object's budget up to which clients' messages are taken: where readers are judged (src/shared/wire/README.md). */
+/** Clients' messages may fill the object's budget up to this share; past it slow readers lose their streams (src/shared/wire). */
 const MEMORY_SHARE = 0.75;
-/** Bytes buffered towards the client above which its credit waits. */
+/** While more bytes than this are buffered for the client, its backend gets no new credit. */
 const OUTBOUND_BUFFER_MAX = STREAM_WINDOW;
-/** How often a slow client's buffer is looked at, ms: no event tells that it fell. */
+/** How often a slow client's buffer is looked at, ms: no event tells that it has fallen. */
 const SLOW_CLIENT_MS = 50;
 /** How long a backend may take to answer the client's close, ms. */
 const CLOSING_MS = 10_000;
 
 export class ClientSocket {
+  /** The end that goes to the client with the 101. */
+  readonly far: WebSocket;
   readonly #link: Link;
   readonly #id: number;
   readonly #memory: Budget;
   readonly #cancel: (reason: string) => void;
-  /** undefined: it has been closed. */
+  /** The end that is kept here; undefined: it has been closed. */
   #client: WebSocket | undefined;
-  /** Bytes sent to the client whose credit waits until its buffer has fallen. */
+  /** Bytes sent to the client for which the backend gets credit once the client's buffer has fallen. */
   #unacknowledged = 0;
   #closing: number | undefined;
 
-  /** `cancel` ends the exchange: the client broke. */
-  constructor(link: Link, id: number, client: WebSocket, memory: Budget, cancel: (reason: string) => void) {
+  /** `cancel` ends the exchange; it is called where the client's socket breaks, or the backend does not answer its close. */
+  constructor(link: Link, id: number, memory: Budget, cancel: (reason: string) => void) {
+    const { 0: far, 1: client } = new WebSocketPair();
+    this.far = far;
     this.#link = link;
     this.#id = id;
     this.#memory = memory;
@@ -41,6 +45,15 @@ export class ClientSocket {
     client.addEventListener("message", (event) => this.#fromClient(event.data as string | ArrayBuffer));
     client.addEventListener("close", (event) => this.#onClientClosed(event.code, event.reason));
     client.addEventListener("error", () => cancel("the client's socket broke"));
+  }
+
+  /**
+   * The 101 is not handed on to the client. The client's end has to be accepted before it can be closed, and a pair that is not
+   * closed stays in memory.
+   */
+  discard(): void {
+    this.far.accept();
+    this.far.close(1011, "not handed on");
   }
 
   #fromClient(data: string | ArrayBuffer): void {
@@ -56,7 +69,7 @@ export class ClientSocket {
     this.#link.flush();
   }
 
-  /** A message of the backend; `size` is given back as the client takes it, or where nobody does. */
+  /** A message of the backend. Credit for its `size` is given when the client takes it, or at once if the client has gone. */
   onMessage(data: string | Uint8Array, size: number): void {
     const client = this.#client;
     if (client === undefined) return this.#link.consumed(this.#id, size);
@@ -71,7 +84,7 @@ export class ClientSocket {
     } else this.#link.consumed(this.#id, size);
   }
 
-  /** Gives credit only as the client's buffer falls. */
+  /** Gives the credit that waits once the client's buffer has fallen. */
   #watchSlowClient(client: WebSocket): void {
     setTimeout(() => {
       if (client.readyState !== WebSocket.OPEN) return;
@@ -98,7 +111,7 @@ export class ClientSocket {
     this.#link.flush();
   }
 
-  /** The stream is gone. */
+  /** The stream was reset: the client's socket is closed with a code that says why. */
   broke(code: Reset, reason: string): void {
     this.#closeClient(code === Reset.TOO_BIG ? 1009 : code === Reset.STALLED ? 1013 : 1011, reason);
   }
@@ -119,7 +132,10 @@ export class ClientSocket {
   }
 }
 
-/** Codes that only an endpoint itself may report (1006 broken, 1015 TLS) cannot be sent; 1005 means that there was none: 0. */
+/**
+ * A code that can be sent: 1006 (broken) and 1015 (TLS), which an endpoint may only report to itself, become 1011. 1005 means
+ * that there was no code, which is 0 here.
+ */
 function legalCode(code: number): number {
   if (code === 0 || code === 1005) return 0;
   return isCloseCode(code) ? code : 1011;
@@ -135,7 +151,7 @@ function closeSafely(socket: WebSocket, code: number, reason: string): void {
   }
 }
 
-/** A close frame holds 123 bytes of reason; a cut within a character would be refused. */
+/** A close frame has room for 123 bytes of reason. Whole characters are cut off, because half of one would be refused. */
 function cut(reason: string): string {
   let text = reason;
   while (new TextEncoder().encode(text).length > 123) text = text.slice(0, -1);

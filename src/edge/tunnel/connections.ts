@@ -1,6 +1,6 @@
-// The agents' connections of one shard: their sockets and sessions, and the rules by which one ends: no HELLO in time, no sign of
-// life, no stream ids left, a newer connection of the same process, a withdrawn token.
-// Survives an eviction: the sockets, with token id and session state in their attachments. Lost: streams and counts.
+// The agents' connections of one shard: their sockets and sessions, and the rules by which a connection ends: no HELLO in time, no
+// sign of life, no stream ids left, a newer connection of the same process, a withdrawn token.
+// The sockets survive an eviction, with the token's id and the session's state in their attachments. Streams and counts are lost.
 import { Link, type LinkOwner } from "./link.ts";
 import {
   CLOSE_RENEW,
@@ -34,12 +34,12 @@ interface Attachment {
   readonly session?: SessionState;
 }
 
-/** How often waiting requests look for silent nodes, ms; and how often silent sockets are looked for while any stream is open. */
+/** How often links are swept, ms: while a request waits for its answer, and while streams are open but none waits. */
 const SWEEP_MS = 250;
 const SLOW_SWEEP_MS = 5_000;
-/** Before a request, silent sockets are looked for at most so often, ms: it costs a look at each. */
+/** Before a request, silent sockets are looked for at most once in this time, ms, because each of them is looked at. */
 const SILENT_CHECK_MS = 1_000;
-/** How long the streams of a connection without further ids may go on, ms. */
+/** How long streams may go on, ms, on a connection whose stream ids are used up. */
 const RENEW_MS = 30_000;
 
 export interface ConnectionsOptions {
@@ -47,7 +47,7 @@ export interface ConnectionsOptions {
   /** Bytes held for streams, over all connections. */
   readonly memory: Budget;
   readonly effects: Effects;
-  /** When the platform last answered a ping of the agent's by itself, epoch ms. */
+  /** When the platform last answered the agent's ping on this socket, in epoch ms; undefined: it never has. */
   readonly pingedAt: (socket: WebSocket) => number | undefined;
   /** A node may have come, or is well again. */
   readonly onAvailable: () => void;
@@ -61,12 +61,12 @@ export class Connections implements LinkOwner {
   readonly #onAvailable: () => void;
   readonly #links = new Map<WebSocket, Link>();
   readonly #sockets = new Map<Link, { readonly socket: WebSocket; readonly dial: Dial }>();
-  /** Those that have not said HELLO, oldest first. */
+  /** Links whose agents have not said HELLO yet, the oldest first. */
   readonly #strangers = new Set<Link>();
   #stopStrangers: (() => void) | undefined;
-  /** Connections that are to be renewed, and since when, epoch ms. */
+  /** Connections whose stream ids are used up, and since when, in epoch ms. */
   readonly #exhausted = new Map<Link, number>();
-  /** Twice what one connection has: no number of connections makes more of it. */
+  /** Work that all connections may cause together: twice what one may, however many there are. */
   readonly #ration = new Ration(undefined, 2);
   #silentChecked = 0;
   #stopSweep: (() => void) | undefined;
@@ -82,7 +82,7 @@ export class Connections implements LinkOwner {
 
   // ---- sockets ---------------------------------------------------------------------------------------------------
 
-  /** Why a dial with this token is refused for now, in words for the agent's log; undefined: it is welcome. */
+  /** Why a dial with this token is refused for now, in words for the agent's log; undefined: it is accepted. */
   refusal(tokenId: string): string | undefined {
     return refuseDial(tokenId, this.#links.values());
   }
@@ -93,7 +93,7 @@ export class Connections implements LinkOwner {
     this.#connect(socket, attachment);
   }
 
-  /** After an eviction. */
+  /** Takes up a socket that has survived an eviction. */
   restore(socket: WebSocket): void {
     const attachment = socket.deserializeAttachment() as Attachment | null;
     if (attachment === null) return;
@@ -148,7 +148,7 @@ export class Connections implements LinkOwner {
     this.#sockets.delete(link);
     this.#exhausted.delete(link);
     this.#known(link);
-    // First out of the order, so that what moves on does not come back here.
+    // The link leaves the order first, so that requests that move on do not come back to it.
     this.#shard.leave(link, this.effects.now());
     link.close(Reset.BROKE, reason);
   }
@@ -202,7 +202,7 @@ export class Connections implements LinkOwner {
     this.#onAvailable();
   }
 
-  /** Streams finish first; then the agent dials anew, and ids begin at 1 again. */
+  /** Open streams finish first. Then the agent dials anew, and ids begin at 1 again. */
   onExhausted(link: Link): void {
     if (this.#exhausted.has(link)) return;
     this.#exhausted.set(link, this.effects.now());
@@ -224,13 +224,13 @@ export class Connections implements LinkOwner {
     this.#sweepWithin(SWEEP_MS);
   }
 
-  /** Before a request. */
+  /** Called before each request: closes silent sockets, at most once in SILENT_CHECK_MS. */
   lookForSilent(): void {
     const now = this.effects.now();
     if (now - this.#silentChecked >= SILENT_CHECK_MS) this.#dropSilent(now);
   }
 
-  /** Runs only while a stream is open, so that an idle object can hibernate. `ms`: at the latest in so long. */
+  /** Plans a sweep in `ms` at the latest. None is planned while no stream is open, so that an idle object can hibernate. */
   #sweepWithin(ms: number): void {
     const due = this.effects.now() + ms;
     if (this.#sweepDue <= due) return;
@@ -254,7 +254,7 @@ export class Connections implements LinkOwner {
     if (open > 0) this.#sweepWithin(waiting > 0 ? SWEEP_MS : SLOW_SWEEP_MS);
   }
 
-  /** Closes those that had their time to say HELLO. */
+  /** Closes the sockets whose agents have not said HELLO within STRANGER_MS. */
   #dropStrangers(): void {
     this.#stopStrangers = undefined;
     const now = this.effects.now();
@@ -265,7 +265,7 @@ export class Connections implements LinkOwner {
     }
   }
 
-  /** It has said HELLO, or is gone. Without strangers no timer runs, so that an idle object can hibernate. */
+  /** `link` has said HELLO, or is gone. Without strangers no timer runs, so that an idle object can hibernate. */
   #known(link: Link): void {
     this.#strangers.delete(link);
     if (this.#strangers.size > 0) return;
@@ -278,7 +278,7 @@ export class Connections implements LinkOwner {
       if (link.session.open === 0 || now - since > RENEW_MS) this.#hangUp(link, CLOSE_RENEW, "dial again");
   }
 
-  /** A node that lost its power closes nothing: it is skipped before a stream is opened, and its socket closed. */
+  /** A node that lost its power closes nothing, so its socket is closed here, before a request is sent to it. */
   #dropSilent(now: number): void {
     this.#silentChecked = now;
     for (const [socket, link] of this.#links) {

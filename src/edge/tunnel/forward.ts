@@ -62,7 +62,7 @@ export class Forwarder {
 
   #head(request: Request, found: Match, { client, scheme, again, trusted }: Forwarded): RequestHead | Refused {
     const target = targetOf(request, this.#secret);
-    // A node takes any other for a violation of the protocol.
+    // A node would take any other target for a violation of the protocol, and end the connection.
     if (!isTarget(target)) return { reason: "bad-request", detail: "The path has a space or a control character." };
     const headers = requestHeaders(request.headers, {
       client,
@@ -87,7 +87,7 @@ export class Forwarder {
     };
   }
 
-  /** Hands the answer on, or gives it back: what cannot be handed on is the backend's fault, and no node's. */
+  /** Hands the answer on. One that cannot be handed on is discarded: it is the backend's fault, and no node is blamed. */
   #answer(answered: Answered, request: Request): Response {
     const { status, body, webSocket, exchange } = answered;
     const headers = responseHeaders(answered.headers, this.#secret !== undefined);
@@ -107,10 +107,10 @@ export class Forwarder {
   }
 }
 
-/** Nobody reads it. */
+/** The client has gone, so nobody reads this. */
 const clientClosed = (): Response => new Response(null, { status: 499 });
 
-/** Only what is said of the request, or its answer, is safe for strangers: addresses inside are not. */
+/** Strangers are told what is wrong with their own request, and nothing else: other details may name addresses inside. */
 const detailOf = ({ reason, detail }: Failed): { detail?: string } => (reason === "bad-request" ? { detail } : {});
 
 function unsent(reason: FailureReason, request: Request, detail?: string): Response {

@@ -17,13 +17,13 @@ export interface HttpExchangeOptions {
   readonly body: RequestBody;
   /** The object's memory: what a WebSocket's client sends counts in it. */
   readonly memory: Budget;
-  /** The client's connection. Its signal is made when it is first asked for, and most requests are over before. */
+  /** The client's connection. The platform makes its signal when it is first asked for; most requests are over before. */
   readonly request: { readonly signal: AbortSignal };
   readonly now: number;
   readonly mover: Mover;
 }
 
-/** Opens a stream and resolves with its head, or with why there is none. The body streams on afterwards. */
+/** Opens a stream, and resolves with the answer's head, or with why there is none. The body streams on afterwards. */
 export function httpExchange(options: HttpExchangeOptions): Promise<Attempt> {
   return new Promise((resolve) => {
     try {
@@ -36,6 +36,15 @@ export function httpExchange(options: HttpExchangeOptions): Promise<Attempt> {
   });
 }
 
+/**
+ * Where an exchange is; it only ever moves forward, and only this file moves it.
+ * asked: the request goes to the node, and the loop waits for the answer's head.
+ * answering: the loop has the head, and the stream still owes the body or its own end.
+ * upgraded: the loop has the 101, and the stream carries the messages of a ClientSocket.
+ * over: the link tells nothing more. What the client has not read of a complete answer is still on its way to it.
+ */
+type State = "asked" | "answering" | "upgraded" | "over";
+
 class HttpExchange implements Exchange, BodySink {
   waitingSince = Number.NaN;
   readonly #link: Link;
@@ -45,12 +54,15 @@ class HttpExchange implements Exchange, BodySink {
   readonly #mover: Mover;
   readonly #request: { readonly signal: AbortSignal };
   readonly #id: number;
+  #state: State = "asked";
+  /** Let go with the attempt that it was called with: it would keep that in memory as long as the exchange. */
   #resolve: ((attempt: Attempt) => void) | undefined;
+  /** While answering, and until the client has read all: where its body is written. undefined: the answer has no body. */
   #writer: WritableStreamDefaultWriter<Uint8Array> | undefined;
+  /** Since it was upgraded. */
   #socket: ClientSocket | undefined;
-  /** The end that goes to the client with the 101. */
-  #unclaimed: WebSocket | undefined;
-  #watched = false;
+  /** The client's connection, once it is watched. */
+  #signal: AbortSignal | undefined;
   readonly #onGone = (): void => this.#cancel("the client went away");
 
   constructor(options: HttpExchangeOptions, resolve: (attempt: Attempt) => void) {
@@ -96,18 +108,19 @@ class HttpExchange implements Exchange, BodySink {
       this.#answer(head, body ?? null);
       return this.#finish();
     }
+    this.onWait();
+    if (this.#state !== "asked") return;
     const known = end ? bytes : length;
     const { readable, writable } = known === undefined ? new IdentityTransformStream() : new FixedLengthStream(known);
     this.#writer = writable.getWriter();
-    this.onWait();
-    // The reader's end: the client has gone, or did not want the rest.
+    // Rejects when the client has gone, or wants no more of the body.
     this.#writer.closed.catch(this.#onGone);
     if (body !== undefined) this.#forward(this.#writer, body);
     this.#answer(head, readable);
     if (end) this.#finish();
   }
 
-  /** HTTP gives these answers no body, so what a node sends as one is nobody's. Their end may be in a frame of its own. */
+  /** HTTP gives these answers no body, so bytes that a node sends as one are dropped. The end may come in a frame of its own. */
   #bodiless(head: ResponseHead, hasBody: boolean, end: boolean): void {
     this.#answer(head, null);
     if (hasBody) this.onOverdue();
@@ -125,17 +138,16 @@ class HttpExchange implements Exchange, BodySink {
   }
 
   onReset(code: Reset, reason: string, lost: boolean): void {
-    this.#over(failedBy(code, reason, lost));
+    this.#break(failedBy(code, reason, lost));
     this.#socket?.broke(code, reason);
   }
 
-  /** It takes longer than most: from now on the client's leaving is noticed at once. */
+  /** The exchange takes longer than most do: from now on it ends as soon as the client leaves. */
   onWait(): void {
-    if (this.#watched) return;
-    this.#watched = true;
-    const { signal } = this.#request;
-    if (signal.aborted) return this.#onGone();
-    signal.addEventListener("abort", this.#onGone);
+    if (this.#signal !== undefined) return;
+    this.#signal = this.#request.signal;
+    if (this.#signal.aborted) return this.#onGone();
+    this.#signal.addEventListener("abort", this.#onGone);
   }
 
   onDrained(): void {
@@ -143,16 +155,15 @@ class HttpExchange implements Exchange, BodySink {
   }
 
   onSuspect(): void {
-    if (this.#resolve === undefined || !this.#mover.mayMove()) return;
+    if (this.#state !== "asked" || !this.#mover.mayMove()) return;
     this.#link.release(this.#id, Reset.CANCELLED, "moved to another node");
-    this.#over({ ok: false, sent: "maybe", reason: "no-available-node", detail: "the node fell silent" });
+    this.#break({ ok: false, sent: "maybe", reason: "no-available-node", detail: "the node fell silent" });
   }
 
-  /** The client has its answer, and the stream goes on for nothing. */
+  /** The client has its whole answer, so the stream is ended: nobody needs what may still come. */
   onOverdue(): void {
     this.#link.release(this.#id, Reset.DONE, "the answer is complete");
-    this.#body.detach();
-    this.#unwatch();
+    this.#end();
   }
 
   /** The session lets messages through after a 101 only. */
@@ -162,24 +173,21 @@ class HttpExchange implements Exchange, BodySink {
 
   onClose(code: number, reason: string): void {
     this.#socket?.onClose(code, reason);
-    this.#unwatch();
+    this.#end();
   }
 
   /** Nobody will read the answer. */
   discard(reason: string): void {
-    // Its end must be taken to be closed, or the pair stays in memory.
-    this.#unclaimed?.accept();
-    this.#unclaimed?.close(1011, "not handed on");
+    this.#socket?.discard();
     this.#cancel(reason);
   }
 
   #upgrade(head: ResponseHead): void {
     this.onWait();
-    if (this.#resolve === undefined) return;
-    const pair = new WebSocketPair();
-    this.#unclaimed = pair[0];
-    this.#socket = new ClientSocket(this.#link, this.#id, pair[1], this.#memory, (reason) => this.#cancel(reason));
-    this.#settle({ ok: true, status: 101, headers: head.headers, body: null, webSocket: pair[0], exchange: this });
+    if (this.#state !== "asked") return;
+    this.#socket = new ClientSocket(this.#link, this.#id, this.#memory, (reason) => this.#cancel(reason));
+    const webSocket = this.#socket.far;
+    this.#settle({ ok: true, status: 101, headers: head.headers, body: null, webSocket, exchange: this }, "upgraded");
   }
 
   #forward(writer: WritableStreamDefaultWriter<Uint8Array>, bytes: Uint8Array): void {
@@ -189,51 +197,56 @@ class HttpExchange implements Exchange, BodySink {
   /** The client is at fault, or has gone. */
   #cancel(reason: string): void {
     this.#link.release(this.#id, Reset.CANCELLED, reason);
-    this.#over(clientGone(reason));
+    this.#break(clientGone(reason));
     this.#socket?.broke(Reset.CANCELLED, reason);
   }
 
   #fail(failed: Failed): void {
     this.#link.release(this.#id, Reset.CANCELLED, failed.detail);
-    this.#over(failed);
+    this.#break(failed);
   }
 
   /** The stream is gone: nothing more is sent, and whoever waits for the head or for more of the body is told. */
-  #over(failed: Failed): void {
-    this.#body.detach();
-    this.#settle(failed);
+  #break(failed: Failed): void {
+    this.#settle(failed, "over");
     this.#writer?.abort(new Error(failed.detail)).catch(() => {});
-    this.#unwatch();
+    this.#end();
   }
 
   #answer({ status, headers }: ResponseHead, body: Uint8Array | ReadableStream<Uint8Array> | null): void {
-    this.#settle({ ok: true, status, headers, body, exchange: this });
+    this.#settle({ ok: true, status, headers, body, exchange: this }, "answering");
   }
 
-  #settle(attempt: Attempt): void {
+  /** The loop gets this for an answer, if it still waits for one. */
+  #settle(attempt: Attempt, state: State): void {
+    if (this.#state !== "asked") return;
+    this.#state = state;
     if (attempt.ok) this.#body.forget();
     this.#resolve?.(attempt);
     this.#resolve = undefined;
   }
 
   /**
-   * The answer is complete: what is left of the request is unwanted. A client that still sends it has every byte of the
-   * answer at once, and its end when there is nothing left to be lost by.
+   * The answer is complete, so nobody wants what is left of the request. A client that still sends it gets every byte of the answer
+   * at once, but the answer's end only when its own body has been read: an earlier end could lose the answer (request-body.ts).
    */
   #finish(): void {
     if (this.#body.ended) this.#closeAnswer();
     else void this.#body.drain().then(() => this.#closeAnswer());
     if (!this.#body.ended || this.#head.websocket) return this.onOverdue();
     this.#link.done(this.#id);
-    this.#unwatch();
+    this.#end();
   }
 
-  /** Fewer bytes than Content-Length promised make close() fail, and so break the client's body. */
+  /** If fewer bytes came than Content-Length promised, close() fails, and that breaks the client's body. */
   #closeAnswer(): void {
     this.#writer?.close().catch(() => {});
   }
 
-  #unwatch(): void {
-    if (this.#watched) this.#request.signal.removeEventListener("abort", this.#onGone);
+  /** Nothing more is sent, and the client is watched no longer. */
+  #end(): void {
+    this.#state = "over";
+    this.#body.detach();
+    this.#signal?.removeEventListener("abort", this.#onGone);
   }
 }

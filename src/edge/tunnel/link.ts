@@ -1,29 +1,30 @@
-// The edge's end of one agent's connection: session + socket + who is waiting on it. Moves bytes and hands events to the
-// exchanges; decides nothing about nodes or retries.
-// Lost with memory: exchanges. The session's state survives in the socket's attachment, stored by the owner.
+// The edge's end of one agent's connection: the session, the socket, and the exchanges that wait for its events. It moves bytes
+// and hands events on; it decides nothing about nodes or retries.
+// When the object loses its memory, the exchanges are lost. The session's state survives, because the owner stores it in the
+// socket's attachment.
 import { SOCKET_BUFFER_MAX, SUSPECT_MS } from "../../shared/wire/limits.ts";
 import { type Hello, type Report, type RequestHead, Reset, type ResponseHead } from "../../shared/wire/messages.ts";
 import type { Session, SessionEvent } from "../../shared/wire/session.ts";
 import type { Effects } from "../forward/transport.ts";
 
-/** What a stream's owner is told. After onReset nothing comes any more. */
+/** What the owner of a stream is told. After onReset() it is told nothing more. */
 export interface Exchange {
   onHead(head: ResponseHead, body: Uint8Array | undefined, end: boolean): void;
   onData(bytes: Uint8Array, end: boolean): void;
   onMessage(data: string | Uint8Array, size: number): void;
   onClose(code: number, reason: string): void;
-  /** `lost`: the node did not say it; its connection is over. */
+  /** `lost`: the connection is over; the node itself has not reset the stream. */
   onReset(code: Reset, reason: string, lost: boolean): void;
-  /** There is room again after a write returned false. */
+  /** The stream has room again, after a write returned false. */
   onDrained(): void;
-  /** It has been waiting for its head for some time; said at each sweep. */
+  /** The exchange still waits for its head. It is told so at each sweep. */
   onWait(): void;
   /**
-   * The node has been silent for too long; said at each sweep as long as it is and the exchange waits for its head: another
-   * node may have come meanwhile.
+   * The node has been silent for too long, and the exchange still waits for its head. It is told so at each sweep while both are
+   * true, because another node may have come meanwhile.
    */
   onSuspect(): void;
-  /** The end that expectEnd() waited for has not come. */
+  /** The end of the stream, which expectEnd() announced, has not come in time. */
   onOverdue(): void;
   /** When the stream was opened, epoch ms; NaN once its head has come. */
   waitingSince: number;
@@ -32,7 +33,7 @@ export interface Exchange {
 /** What a link needs of its WebSocket. */
 export interface LinkSocket {
   readonly bufferedAmount: number;
-  /** Throws where it is closed. */
+  /** Throws if the socket is closed. */
   send(message: Uint8Array): void;
 }
 
@@ -40,19 +41,19 @@ export interface LinkOwner {
   readonly effects: Effects;
   onHello(link: Link, hello: Hello): void;
   onGoAway(link: Link, reason: string): void;
-  /** Suspect or well again. */
+  /** The link has become suspect, or is well again. */
   onLiveness(link: Link): void;
-  /** The connection is of no use any more; close the socket with this. */
+  /** The connection is of no use any more: the owner closes the socket with this code and reason. */
   onFatal(link: Link, code: number, reason: string): void;
-  /** The session wants its state stored. */
+  /** The owner is to store session.save() now. */
   onUnsaved(link: Link): void;
-  /** No stream will be opened here any more: the connection is to be renewed. */
+  /** The stream ids are used up: the connection has to be renewed. */
   onExhausted(link: Link): void;
 }
 
-/** Bytes asked of the session for one message. */
+/** How many bytes the session is asked for at a time; the message may be one frame longer. */
 const TAKE = 64 * 1024;
-/** How soon a full socket is looked at again, ms: nothing tells when it has drained, though every message that comes in looks too. */
+/** A full socket is looked at again after this time, ms, and at every message that comes in: no event tells that it has drained. */
 const FULL_SOCKET_MS = 2;
 /** How long a stream may take to end after an answer that has no body, ms. */
 const ENDING_MS = 5_000;
@@ -60,17 +61,17 @@ const ENDING_MS = 5_000;
 export class Link {
   readonly session: Session;
   readonly socket: LinkSocket;
-  /** Which token dialled; no secret. */
+  /** The id of the token that the agent dialled with; it is no secret. */
   readonly tokenId: string;
   readonly since: number;
-  /** Latest endpoint report of this node. */
+  /** The node's latest report: the endpoints that it finds unavailable. */
   report: Report = { endpoints: [] };
   suspect = false;
   readonly #owner: LinkOwner;
   readonly #exchanges = new Map<number, Exchange>();
-  /** Those that wait for their head, oldest first. */
+  /** Exchanges that wait for their head, the oldest first. */
   readonly #waiting = new Set<Exchange>();
-  /** Streams whose end is all that is missing, and since when, epoch ms; oldest first. */
+  /** Streams of which only the end is missing, and since when, in epoch ms; the oldest first. */
   readonly #ending = new Map<number, number>();
   #lastReceived: number;
   #pingedAt = 0;
@@ -86,7 +87,7 @@ export class Link {
     this.#lastReceived = since;
   }
 
-  /** It has not said HELLO. */
+  /** The agent has not said HELLO yet. */
   get stranger(): boolean {
     return this.session.peer === undefined;
   }
@@ -110,12 +111,12 @@ export class Link {
     return id;
   }
 
-  /** The stream's end should come now: after a while its exchange is told that it does not. */
+  /** The stream's end should come now. If it has not come after ENDING_MS, the exchange's onOverdue() is called. */
   expectEnd(id: number): void {
     this.#ending.set(id, this.#lastReceived);
   }
 
-  /** The owner of the stream wants no more of it: resets it where it is not over, gives back what it held. */
+  /** The stream's owner wants no more of it: the stream is reset unless it is over, and what it held is given back. */
   release(id: number, code: Reset, reason: string): void {
     this.done(id);
     this.session.reset(id, code, reason);
@@ -138,7 +139,7 @@ export class Link {
     this.flush();
   }
 
-  /** A stream here was given up because another connection needed the memory. */
+  /** `event` resets a stream of this link, because another connection needed the memory that it held. */
   evicted(event: SessionEvent): void {
     this.#on(event);
     this.flush();
@@ -190,7 +191,7 @@ export class Link {
     }
   }
 
-  /** The exchange is over in both directions: nothing more will be told. */
+  /** The exchange is over in both directions, and is told nothing more. */
   done(id: number): void {
     const exchange = this.#exchanges.get(id);
     if (exchange !== undefined) this.#drop(id, exchange);
@@ -202,7 +203,7 @@ export class Link {
     this.#ending.delete(id);
   }
 
-  /** Sends what the session has, as far as the socket takes it. */
+  /** Sends what the session has to send, as far as the socket takes it. */
   flush(): void {
     if (this.#closed) return;
     for (;;) {
@@ -215,7 +216,7 @@ export class Link {
       try {
         this.socket.send(message);
       } catch {
-        // The socket closed under us; its close event does the rest.
+        // The socket has just closed; its close event does the rest.
         return;
       }
     }
@@ -232,8 +233,8 @@ export class Link {
   }
 
   /**
-   * Silence while somebody waits: first PING, then suspicion. README.md of src/shared/wire, Liveness. Called every quarter of
-   * a second while any exchange waits.
+   * A node that is silent while an exchange waits is sent a PING first, and becomes suspect afterwards (src/shared/wire/README.md,
+   * Liveness). The owner calls this every quarter of a second while any exchange waits.
    */
   sweep(now: number): void {
     for (const [id, since] of this.#ending) {
@@ -259,12 +260,12 @@ export class Link {
     for (const exchange of [...this.#waiting]) exchange.onSuspect();
   }
 
-  /** Last moment at which the node was heard, epoch ms, as far as this object's own frames tell. */
+  /** When the last frame came, in epoch ms; at first, when the agent dialled. Its pings do not count: the platform answers them. */
   get lastReceived(): number {
     return this.#lastReceived;
   }
 
-  /** The socket is gone, or goes now. Every exchange is reset with `code`, or as not sent where nothing of it left. */
+  /** The socket is closed, or is about to be. Every exchange is reset: as not sent if no byte of it has left, else with `code`. */
   close(code: Reset, reason: string): void {
     if (this.#closed) return;
     this.#closed = true;

@@ -1,5 +1,5 @@
-// Which nodes a TunnelObject can use now, and in what order: its table joined with its live links. Decides, sends nothing.
-// Memory only: after an eviction links are restored from their sockets, failures are forgotten.
+// Which nodes a TunnelObject can use now, and in what order: its table joined with its live links. It decides and sends nothing.
+// It lives in memory only: after an eviction the links are restored from their sockets, and failures are forgotten.
 import { createBalancer } from "../../shared/balance/index.ts";
 import { combine, type Verdict } from "../../shared/health/combine.ts";
 import { Ejector } from "../../shared/health/ejection.ts";
@@ -66,9 +66,9 @@ class RouteCandidate implements Candidate {
 interface RouteState {
   readonly balancer: Balancer;
   readonly candidates: readonly RouteCandidate[];
-  /** Available ones by preference, and after them those that are connected but not available. */
+  /** Candidates that are available, the preferred ones first; behind them those that are connected but not available. */
   tiers: readonly (readonly RouteCandidate[])[];
-  /** What `tiers` was made from. */
+  /** The shard's #version when `tiers` was made. */
   version: number;
 }
 
@@ -77,13 +77,13 @@ const algorithmOf = (route: Route): NodeAlgorithm => (route.affinity ? "source-h
 const balancerKey = (route: Route): string => `${route.service}:${route.port}:${algorithmOf(route)}`;
 
 export class Shard {
-  /** Those that the table names, and those that are connected. */
+  /** Nodes that the table names, and nodes that are connected. */
   readonly #nodes = new Map<string, ShardNode>();
   #named: ReadonlySet<string> = new Set();
   #routes = new Map<Route, RouteState>();
   readonly ejector: Ejector;
   readonly #effects: Effects;
-  /** Rises when availability changed, so that tiers are built once and not per request. */
+  /** Rises when a node's availability changes, so that tiers are built once a change and not for each request. */
   #version = 0;
   #ejectionsUntil = Number.POSITIVE_INFINITY;
   /** When a connection last went away, or this object woke; epoch ms. */
@@ -95,7 +95,7 @@ export class Shard {
     this.ejector = new Ejector(effects.random);
   }
 
-  /** Balancers of routes that stay the same keep their state. */
+  /** A route that stays (the same Service, port and algorithm) keeps its balancer, with the balancer's state. */
   setTable(table: RoutingTable): void {
     const before = new Map<string, RouteState>();
     for (const [route, state] of this.#routes) before.set(balancerKey(route), state);
@@ -117,7 +117,7 @@ export class Shard {
     this.changed();
   }
 
-  /** A node that is neither in the table nor connected is none: any name may be dialled with. */
+  /** Forgets a node that is neither in the table nor connected. An agent may dial by any name, and names must not pile up. */
   #forgetGhost({ name, links }: ShardNode): void {
     if (links.length === 0 && !this.#named.has(name)) this.#nodes.delete(name);
   }
@@ -131,7 +131,7 @@ export class Shard {
     return node;
   }
 
-  /** Nodes that are connected. */
+  /** How many nodes are connected. */
   get connected(): number {
     let count = 0;
     for (const { links } of this.#nodes.values()) if (links.length > 0) count++;
@@ -143,8 +143,8 @@ export class Shard {
   }
 
   /**
-   * A connection of `name` said hello. Returns those that it replaces: of the same process (it redialled), and the oldest
-   * beyond what a node may have.
+   * A connection of node `name` has said HELLO. Returns the connections that it replaces: those of the same process, which has
+   * redialled, and the oldest ones beyond CONNECTIONS_PER_NODE.
    */
   join(name: string, link: Link): readonly Link[] {
     const node = this.node(name);
@@ -169,7 +169,7 @@ export class Shard {
     this.changed();
   }
 
-  /** Availability of some node changed. */
+  /** The availability of some node may have changed. */
   changed(): void {
     this.#version++;
   }
@@ -190,7 +190,7 @@ export class Shard {
     });
   }
 
-  /** A request may outlive the table that it was matched by: it goes on as the newest one says. */
+  /** A request may outlive the table that it was matched by: it goes on by the newest table's route of that Service and port. */
   #stateOf(route: Route): RouteState | undefined {
     const state = this.#routes.get(route);
     if (state !== undefined) return state;
@@ -199,7 +199,7 @@ export class Shard {
     return undefined;
   }
 
-  /** True where `route` could be tried on some node that was not tried yet. */
+  /** Whether `route` has an available node that is not among `tried`. */
   hasOther(route: Route, tried: readonly ShardNode[], now: number): boolean {
     const state = this.#stateOf(route);
     return (
@@ -210,8 +210,8 @@ export class Shard {
   }
 
   /**
-   * Nodes to try for `route`, best first; those that are not available but connected come last: better than refusing. What
-   * changed after a node was yielded counts for what follows it: the order begins anew.
+   * Nodes to try for `route`, the best first. Nodes that are connected but not available come last, which is better than to refuse.
+   * When availability changes while a yielded node is tried, the order begins anew, so a node may come twice.
    */
   *order(route: Route, client: number, now: number): Iterable<ShardNode> {
     const state = this.#stateOf(route);
@@ -222,7 +222,7 @@ export class Shard {
     const ctx: PickContext = { now, random: this.#effects.random, client };
     for (const tier of state.tiers)
       for (const { node } of state.balancer.order(tier, ctx)) {
-        // One that takes no stream now (all of its ids are in use) is passed over: others may be free.
+        // A node that takes no stream now, because its connections are full or draining, is passed over: others may be free.
         if (node.best === undefined) continue;
         yield node;
         if (this.#version === version) continue;

@@ -1,4 +1,5 @@
-// Transport tunnel: a shard's nodes as the loop (src/edge/forward/loop.ts) sees them, and one try over the best connection of one.
+// Transport tunnel: a shard's nodes as the loop (src/edge/forward/loop.ts) sees them, and one try over the best connection of a
+// node.
 import { RetryBudget } from "../forward/retry-budget.ts";
 import type { RequestBody } from "../forward/request-body.ts";
 import type { Effects, Mover, Outgoing, Transport } from "../forward/transport.ts";
@@ -10,14 +11,14 @@ import type { Answered, Attempt } from "./attempt.ts";
 import { httpExchange } from "./http-exchange.ts";
 import type { Shard, ShardNode } from "./shard.ts";
 
-/** A node that has been gone for longer, ms, is not "reconnecting". */
+/** Once the last node to leave has been gone for this time, ms, no request waits for it to come back. */
 const RECONNECTING_MS = 30_000;
 
 export interface TunnelRequest extends Outgoing {
   readonly route: Route;
   readonly head: RequestHead;
   readonly body: RequestBody;
-  /** Of the client's address. */
+  /** Hash of the client's address. */
   readonly client: number;
   /** The client's connection. */
   readonly connection: { readonly signal: AbortSignal };
@@ -38,7 +39,7 @@ export class TunnelTransport implements Transport<ShardNode, TunnelRequest, Answ
     this.#waiting = new Waiting(effects);
   }
 
-  /** Some node became available: requests in their grace look again. */
+  /** A node may have become available: requests that wait for one look again. */
   wake(): void {
     this.#waiting.wake();
   }

@@ -1,6 +1,6 @@
-// TunnelObject: one shard of one cluster's tunnel. Takes the agents' dials and the Worker's requests, and keeps the cluster's
-// table. Who is connected: connections.ts. Which nodes, in what order: shard.ts. How a request goes: forward.ts.
-// Survives an eviction: the sockets. Lost: streams, ejections, the table (fetched again from the ClusterObject).
+// TunnelObject: one shard of one cluster's tunnel. It takes the agents' dials and the Worker's requests, and keeps the cluster's
+// table. connections.ts knows who is connected, shard.ts which nodes to try in what order, forward.ts how a request goes.
+// The sockets survive an eviction. Streams, ejections and the table are lost; the ClusterObject is asked for the table again.
 import { DurableObject } from "cloudflare:workers";
 import { effects } from "../effects.ts";
 import type { Env } from "../env.ts";
@@ -17,7 +17,7 @@ import { Forwarder } from "./forward.ts";
 import { Shard } from "./shard.ts";
 import { TunnelTransport } from "./transport.ts";
 
-/** After a new table every answer says its generation for so long, ms; afterwards one in so many ms does. */
+/** For this long, ms, after a new table every answer carries its generation; afterwards at most one per ANNOUNCE_MS does. */
 const ANNOUNCE_ALL_MS = 10_000;
 const ANNOUNCE_MS = 250;
 
@@ -57,7 +57,8 @@ export class TunnelObject extends DurableObject<Env> implements TunnelRpc {
     if (this.#table === undefined) await this.#loadTable();
     let found = this.#table === undefined ? undefined : match(this.#table.index, door);
     if (found === undefined) {
-      // The Worker's table has it. This one may be behind, and whoever says no here has begun to read the request's body.
+      // The Worker's table has this door, and the one here may be behind. It is loaded again before the request is refused, because
+      // by then the request's body has begun to be read.
       await this.#loadTable().catch(() => {});
       found = this.#table === undefined ? undefined : match(this.#table.index, door);
     }
@@ -65,7 +66,7 @@ export class TunnelObject extends DurableObject<Env> implements TunnelRpc {
     if (table === undefined || found === undefined) return this.#notHere(request);
     this.#connections.lookForSilent();
     const response = await this.#forward(request, found, from);
-    // A WebSocket's 101 has headers that are its own; all others are made here and may be written to.
+    // Every answer was made here, so its headers may be written to.
     if (this.#announces(Date.now())) response.headers.set(GENERATION_HEADER, table.generation);
     return response;
   }
@@ -81,8 +82,8 @@ export class TunnelObject extends DurableObject<Env> implements TunnelRpc {
   }
 
   /**
-   * Whether this answer says the table's generation. Taking a header off costs the Worker a copy of the answer, so: all
-   * answers after a change, until every isolate must have heard or asked; then as many as keep isolates from asking.
+   * Whether this answer carries the table's generation. The Worker has to copy an answer to take the header off, so not every answer
+   * has it: after a change all do, until every isolate must have heard of it or asked; later as many as keep isolates from asking.
    */
   #announces(now: number): boolean {
     if (now >= this.#announceAllUntil && now - this.#announcedAt < ANNOUNCE_MS) return false;
@@ -90,7 +91,7 @@ export class TunnelObject extends DurableObject<Env> implements TunnelRpc {
     return true;
   }
 
-  /** The Worker's table and this one differ, or there is none: the Worker refreshes and decides. */
+  /** The Worker's table and this one differ, or there is none here. The Worker refreshes its table, and decides. */
   #notHere(request: Request): Response {
     const response = failure("no-such-listener", request);
     response.headers.set(UNSENT_HEADER, "no-such-listener");
@@ -105,7 +106,7 @@ export class TunnelObject extends DurableObject<Env> implements TunnelRpc {
     this.#table = { index: index(table), generation: String(table.generation) };
     this.#announceAllUntil = Date.now() + ANNOUNCE_ALL_MS;
     this.#shard.setTable(table);
-    // It may name other nodes for what waits for one.
+    // The new table may name other nodes for requests that wait for one.
     this.#transport.wake();
   }
 

@@ -2,6 +2,7 @@
 // it enters the edge; inside, its types are trusted. Pure data: no decision is made here.
 // Limits are part of the contract, so that a broken or hostile agent cannot grow the edge's storage.
 import { z } from "zod";
+import { conditionSchema } from "./conditions.ts";
 
 /** Most bytes of one snapshot as JSON, after decompression. */
 export const SNAPSHOT_MAX_BYTES = 8 * 1024 * 1024;
@@ -21,12 +22,12 @@ export const ENDPOINTS_MAX = 50_000;
 
 /** How the edge orders nodes: annotation `postern.dev/algorithm`. */
 export const nodeAlgorithms = ["least-request", "round-robin", "source-hash", "weighted"] as const;
-export const nodeAlgorithmSchema = z.enum(nodeAlgorithms);
+const nodeAlgorithmSchema = z.enum(nodeAlgorithms);
 export type NodeAlgorithm = z.infer<typeof nodeAlgorithmSchema>;
 
 /** How the node orders endpoints: annotation `postern.dev/endpoint-algorithm`. */
 export const endpointAlgorithms = ["random", "rr", "wrr", "lc", "wlc", "dh", "sh", "sed", "nq", "maglev"] as const;
-export const endpointAlgorithmSchema = z.enum(endpointAlgorithms);
+const endpointAlgorithmSchema = z.enum(endpointAlgorithms);
 export type EndpointAlgorithm = z.infer<typeof endpointAlgorithmSchema>;
 
 /** A DNS label or subdomain as Kubernetes allows it in names. */
@@ -39,17 +40,6 @@ export const hostnameSchema = z
     message: "must be a DNS name in lower case, such as shop.example.com",
   });
 const port = z.int().min(1).max(65535);
-
-/** A Kubernetes-style condition. `type` is CamelCase or domain/CamelCase; no counts or times that move with endpoints. */
-export const conditionSchema = z.object({
-  type: z.string().min(1).max(316),
-  status: z.enum(["True", "False"]),
-  reason: z.string().min(1).max(1024),
-  message: z.string().max(4096),
-  /** Service ports that it is about, where it is not about all: they get an error of their own in Service.status. */
-  ports: z.array(z.int().min(1).max(65535)).max(128).optional(),
-});
-export type Condition = z.infer<typeof conditionSchema>;
 
 export const snapshotNodeSchema = z.object({
   name,
@@ -125,7 +115,7 @@ export type Snapshot = z.infer<typeof snapshotSchema>;
  * Orders snapshots of one cluster: compare epoch, then sequence. The epoch is the Lease's transitions (kube source)
  * or granted by the ClusterObject (file source); the sequence counts within it.
  */
-export const snapshotGenerationSchema = z.object({ epoch: z.int().min(0), sequence: z.int().min(0) });
+const snapshotGenerationSchema = z.object({ epoch: z.int().min(0), sequence: z.int().min(0) });
 export type SnapshotGeneration = z.infer<typeof snapshotGenerationSchema>;
 
 /** Answer to a publish: the conditions are the leader's to write into Service.status. */

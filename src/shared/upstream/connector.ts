@@ -1,12 +1,12 @@
 // How the Node.js programs (listener proxy and agent) connect to the server behind them: undici's connector, and what HTTP
-// asks of a client beyond it. Owns nothing: the socket is undici's.
+// asks of a client beyond it. It owns nothing: the socket is undici's.
 import { buildConnector } from "undici";
 import { InterimHeads } from "./interim.ts";
 
 type Connector = buildConnector.connector;
 type Socket = NonNullable<Parameters<buildConnector.Callback>[1]>;
 
-/** undici's own, with each connected socket changed by `changes` in turn. */
+/** undici's own connector, which then applies `changes` to each connected socket, in turn. */
 export function connector(options: buildConnector.BuildOptions, ...changes: ((socket: Socket) => void)[]): Connector {
   const connect = buildConnector(options);
   return (to, callback) =>
@@ -29,7 +29,7 @@ export function answerBeforeWriteError(socket: Socket): void {
     (done: (error?: Error | null) => void) =>
     (error?: Error | null): void => {
       const { code } = (error ?? {}) as NodeJS.ErrnoException;
-      // Never called back: the socket takes no more, and its read side is about to end.
+      // `done` is not called then: the socket takes no more, and its read side is about to end.
       if (code === "EPIPE" || code === "ECONNRESET") return;
       done(error);
     };
@@ -75,7 +75,7 @@ export function tellNothingSent(socket: Socket): void {
 
 type Done = (error?: Error | null) => void;
 
-/** undici writes heads as text; of the rest only a chunk's size and the end of a chunked body are, behind a line's end. */
+/** undici writes heads as text. Its only other texts, a chunk's size and a chunked body's end, begin with a line's end. */
 const isHead = (chunk: unknown): boolean => typeof chunk === "string" && !chunk.startsWith("\r");
 
 /** A "100 Continue" that nobody asked for is left out of what undici reads: interim.ts. */
@@ -111,7 +111,7 @@ export function resetIsNoEnd(socket: Socket): void {
   };
 }
 
-/** Ends with a reset when undici breaks it off: workerd takes an end alone for a half-close. */
+/** Resets the connection when undici breaks it off, because workerd takes a plain end for a half-close. */
 export function resetWhenBroken(socket: Socket): void {
   const destroy = socket.destroy.bind(socket);
   socket.destroy = (reason) => {

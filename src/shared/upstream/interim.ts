@@ -1,10 +1,10 @@
 // Takes "100 Continue" out of the bytes in front of an answer. A client must be able to read a 1xx that it did not ask for
-// (RFC 9110 §15.2), and undici can, but for this one, on which it breaks the connection off. Bytes in, bytes out; holds back
-// at most one head of HEAD_MOST bytes, and only while that head may still become a 100.
+// (RFC 9110 §15.2), and undici can, but for this one, on which it breaks the connection off. Bytes in, bytes out. At most one
+// head, of HEAD_MOST bytes, is held back, and only while it may still become a 100.
 
-/** Bytes of one interim head. */
+/** The longest interim head that is held back, in bytes. */
 const HEAD_MOST = 16 * 1024;
-/** So many are left out of one answer; what a server sends beyond is undici's to judge. */
+/** How many of them are left out of one answer. What a server sends beyond that is undici's to judge. */
 const SKIPPED_MOST = 16;
 
 const NOTHING = Buffer.alloc(0);
@@ -24,7 +24,7 @@ export class InterimHeads {
     this.#skipped = 0;
   }
 
-  /** What of `chunk`, and of what was held back before it, may be read; empty: nothing yet. */
+  /** What may be read of `chunk` and of what was held back before it. Empty: nothing yet. */
   pass(chunk: Buffer): Buffer {
     const all = this.#held.length === 0 ? chunk : Buffer.concat([this.#held, chunk]);
     this.#held = NOTHING;
@@ -68,7 +68,7 @@ function isInterim(bytes: Buffer, at: number): boolean {
   return length < START.length || bytes[at + 10] !== 0x30 || bytes[at + 11] !== 0x31;
 }
 
-/** Where the head that begins `at` is over. "none": it has a bare LF, which undici refuses; "more": it goes on. */
+/** Where the head that begins at `at` ends. "none": it has a bare LF, which undici refuses; "more": its end has not come yet. */
 function endOfHead(bytes: Buffer, at: number): number | "none" | "more" {
   for (let line = at; ; ) {
     const lf = bytes.indexOf(0x0a, line);

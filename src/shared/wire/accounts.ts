@@ -1,11 +1,11 @@
 // The receiver's accounts of one connection: what the peer may still send, what is held here, what credit is due, how large a
-// stream's window may be. Knows nothing of what the bytes mean. README.md, Flow control, has the rules.
-// Lost with the session; `held` of a shared budget is given back by close().
+// stream's window may be. They know nothing of what the bytes mean. README.md, Flow control, has the rules.
+// They are lost with the session; close() gives back what it held of a shared budget.
 import { type Frame, Type, Violation } from "./frames.ts";
 import * as limits from "./limits.ts";
 import type { Stream } from "./stream.ts";
 
-/** Bytes held by all sessions of one owner; they share one object of this kind, and sign themselves in and out. */
+/** Bytes held by all sessions of one owner. The sessions share one such object; each adds and removes itself as a holder. */
 export interface Budget {
   held: number;
   readonly limit: number;
@@ -50,7 +50,7 @@ export class Accounts {
     this.budget.held += bytes;
   }
 
-  /** What was charged is held by a stream, and spends its credit. */
+  /** Bytes that were charged belong to this stream: they spend its credit too, and it holds them. */
   hold(stream: Stream, bytes: number): void {
     stream.peerCredit -= bytes;
     if (stream.peerCredit < 0) throw new Violation(`more data than the credit of stream ${stream.id}`);
@@ -65,7 +65,7 @@ export class Accounts {
     if (owed >= limits.CONNECTION_WINDOW / 8) this.#grant = owed;
   }
 
-  /** So many bytes of messages more (or fewer) wait to be sent. */
+  /** `bytes` more of messages wait to be sent; fewer where it is negative. */
   queue(bytes: number): void {
     this.#queued += bytes;
     this.budget.held += bytes;
@@ -79,7 +79,7 @@ export class Accounts {
     this.#owe(stream);
   }
 
-  /** A message needs its next parts, whoever reads. */
+  /** The next parts of a message may come although nobody has read: a reader gets whole messages only. */
   refillParts(stream: Stream): void {
     if (stream.owed >= stream.window / 2) this.#owe(stream);
   }
@@ -97,7 +97,7 @@ export class Accounts {
     return pressure < 0.5 ? limits.STREAM_WINDOW : limits.STREAM_WINDOW_MIN;
   }
 
-  /** Three quarters are where readers are judged. */
+  /** Past three quarters the stream that holds most is reset. */
   get connectionFull(): boolean {
     return this.held > limits.CONNECTION_WINDOW * 0.75;
   }
@@ -126,7 +126,7 @@ export class Accounts {
     this.#grants.length = 0;
   }
 
-  /** The edge restarted; no stream lives, and the connection's window is whole. */
+  /** The edge lost its memory: no stream is left, and the connection's window is whole. */
   restart(): void {
     this.#peerCredit = limits.CONNECTION_WINDOW;
     this.#grant = 0;

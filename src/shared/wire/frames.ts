@@ -1,5 +1,5 @@
-// The codec: bytes of a message <-> frames. Knows lengths and types, nothing of streams or order: session.ts does.
-// Decoding yields views into the message: whoever keeps one keeps the message's memory.
+// The codec between the bytes of a message and frames. It knows lengths and types; streams and their order are session.ts's.
+// Payloads of decoded frames are views into the message: whoever keeps one keeps the whole message in memory.
 import { CLOSE_REASON_MAX, DATA_MAX, HEAD_MAX, MESSAGE_MAX, REASON_MAX } from "./limits.ts";
 
 export const HEADER = 8;
@@ -57,9 +57,9 @@ const maxPayload: Readonly<Record<number, number>> = {
 const isConnectionType = (type: number): boolean => type <= Type.REPORT;
 
 /**
- * Gives the frames of a message to `take`, each made when its turn has come, until it says false: whoever stops at a frame
- * has not paid for those behind it. Throws Violation at the first one that is truncated, too long, unknown or on the wrong stream. (A generator would
- * say the same, and costs three times as much: this runs for every message.)
+ * Gives the frames of a message to `take`, one after the other, until it returns false. A frame is decoded when its turn has come, so
+ * those behind the last one cost nothing. Throws Violation at the first frame that is truncated, too long, unknown or on the wrong
+ * stream. (A generator would read better, but it costs three times as much, and this runs for every message.)
  */
 export function decode(message: Uint8Array, take: (frame: Frame) => boolean): void {
   if (message.length > MESSAGE_MAX) throw new Violation(`message of ${message.length} bytes exceeds ${MESSAGE_MAX}`);

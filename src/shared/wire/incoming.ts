@@ -1,5 +1,5 @@
-// What a stream's frame means: checks that it may come now, does the accounts, and tells the owner. Throws Violation for what a
-// peer must not send; never for anything else that it sends.
+// What a stream's frame means: onStreamFrame() checks that it may come now, does the accounts, and tells the owner. It throws
+// Violation for what a peer must not send, and never for anything else that a peer sends.
 import { costOf } from "./accounts.ts";
 import type { SessionEvent } from "./events.ts";
 import { type Frame, Type, Violation } from "./frames.ts";
@@ -17,27 +17,27 @@ export function onStreamFrame(streams: Streams, frame: Frame, events: SessionEve
   const cost = costOf(frame);
   streams.accounts.charge(cost);
   if (stream === undefined) {
-    // It crossed our RESET: forget it, and give its bytes back.
+    // The frame crossed our RESET: it is dropped, and its bytes are given back.
     streams.accounts.release(cost);
     return;
   }
   if (type === Type.RESET) {
     const { code, reason } = parseReset(payload);
     streams.forget(stream);
-    events.push({ type: "reset", id, code, reason, local: false });
+    events.push({ type: "reset", id, code, reason });
     return;
   }
   if (type === Type.CREDIT) {
     stream.credit = added(stream.credit, payload);
     return streams.outbox.enter(stream);
   }
-  if (stream.recvClosed) throw new Violation(`frame type 0x${type.toString(16)} after the end of stream ${id}`);
+  if (stream.received === "end") throw new Violation(`frame type 0x${type.toString(16)} after the end of stream ${id}`);
   if (type === Type.HEAD) return onHead(streams, stream, frame, events);
-  if (streams.edge && !stream.headSeen)
+  if (stream.received === "nothing")
     throw new Violation(`frame type 0x${type.toString(16)} before the HEAD of stream ${id}`);
   if (type === Type.DATA) return onData(streams, stream, frame, events);
-  if (!stream.websocket) throw new Violation(`WebSocket frame on stream ${id}, which is none`);
-  if (!streams.edge && !stream.headSent) throw new Violation(`WebSocket frame on stream ${id} before its 101`);
+  if (stream.carries === "body") throw new Violation(`WebSocket frame on stream ${id}, which is none`);
+  if (stream.carries === "handshake") throw new Violation(`WebSocket frame on stream ${id} before its 101`);
   if (type === Type.CLOSE) return onClose(streams, stream, frame, events);
   onMessagePart(streams, stream, frame, cost, events);
 }
@@ -53,31 +53,29 @@ function onOpen(streams: Streams, { stream: id, payload, end }: Frame, events: S
     return streams.outbox.sendReset(id, Reset.OVERLOADED, "too many streams");
   }
   const stream = streams.add(id, head.websocket);
-  stream.recvClosed = end;
-  stream.headSeen = true;
+  stream.gotHead(end);
   events.push({ type: "open", id, head, end });
 }
 
 function onHead(streams: Streams, stream: Stream, { payload, end }: Frame, events: SessionEvent[]): void {
   if (!streams.edge) throw new Violation("HEAD from the edge");
-  if (stream.headSeen) throw new Violation(`a second HEAD on stream ${stream.id}`);
+  if (stream.received !== "nothing") throw new Violation(`a second HEAD on stream ${stream.id}`);
   const head = parseResponseHead(payload);
   // A status is its backend's word, which the node may have passed on unseen: the fault of one stream, not of the connection.
-  if ((head.status < 200 || head.status > 599) && !(head.status === 101 && stream.websocket))
+  if ((head.status < 200 || head.status > 599) && !(head.status === 101 && stream.carries === "handshake"))
     return streams.resetHere(stream, Reset.BROKE, `an answer of status ${head.status}`, events);
   if (head.status === 101 && end) throw new Violation("END on a WebSocket's 101");
-  if (head.status !== 101) stream.websocket = false;
-  stream.headSeen = true;
-  stream.recvClosed = end;
+  stream.answered(head.status);
+  stream.gotHead(end);
   events.push({ type: "head", id: stream.id, head, end });
   if (end) streams.settle(stream);
 }
 
 function onData(streams: Streams, stream: Stream, { payload, end }: Frame, events: SessionEvent[]): void {
-  if (stream.websocket) throw new Violation(`DATA on stream ${stream.id}, which is a WebSocket`);
+  if (stream.carries !== "body") throw new Violation(`DATA on stream ${stream.id}, which is a WebSocket`);
   if (payload.length === 0 && !end) throw new Violation("empty DATA");
   streams.accounts.hold(stream, payload.length);
-  stream.recvClosed = end;
+  if (end) stream.gotEnd();
   // A head and the data right behind it are one event: a small answer costs its consumer one call.
   const last = events.at(-1);
   if (
@@ -96,7 +94,7 @@ function onData(streams: Streams, stream: Stream, { payload, end }: Frame, event
 function onClose(streams: Streams, stream: Stream, { payload }: Frame, events: SessionEvent[]): void {
   if (stream.partBytes > 0) throw new Violation("CLOSE within a WebSocket message");
   const { code, reason } = parseClose(payload);
-  stream.recvClosed = true;
+  stream.gotEnd();
   events.push({ type: "close", id: stream.id, code, reason });
   streams.settle(stream);
 }

@@ -22,7 +22,7 @@ export const STREAM_WINDOW = 64 * 1024;
 export const STREAM_WINDOW_MAX = 512 * 1024;
 /** Least that any stream is granted, however much others hold. */
 export const STREAM_WINDOW_MIN = 16 * 1024;
-/** Credit of a connection, each way. Three quarters of it, where readers are judged, must hold the largest message. */
+/** Credit of a connection, each way. Three quarters of it, past which slow readers lose streams, must hold the largest message. */
 export const CONNECTION_WINDOW = 24 * 1024 * 1024;
 /** Credit that a TEXT or BINARY frame costs beside its payload: about what a small message costs its holder's memory. */
 export const MESSAGE_COST = 64;
@@ -34,7 +34,7 @@ export const STREAMS_MAX = 8192;
 export const CONTROL_MAX = 4 * STREAMS_MAX;
 /** The id space of one connection; past it the connection is renewed. */
 export const STREAM_ID_MAX = 0x7fff_ffff;
-/** Ids reserved with each saved state, so that an attachment is written once in so many streams. */
+/** Ids reserved with each saved state, so that an attachment is written once in that many streams. */
 export const STREAM_ID_BLOCK = 1024;
 
 /** A sender stops taking from its session while its socket has this much buffered. */
@@ -42,7 +42,7 @@ export const SOCKET_BUFFER_MAX = 256 * 1024;
 /** A producer pauses while its stream has this much queued. */
 export const STREAM_QUEUE_MAX = 128 * 1024;
 
-/** Seconds. The agent's text ping, its patience for the pong, and the edge's for the next ping. */
+/** Seconds: between the agent's text pings; until it misses a pong; until the edge misses the next ping. */
 export const PING_SECONDS = 10;
 export const PONG_PATIENCE_SECONDS = 15;
 export const SILENT_SECONDS = 25;
@@ -54,13 +54,16 @@ export const SUSPECT_MS = 500;
  */
 export const WORK_BURST = 50_000;
 export const WORK_PER_SECOND = 400_000;
-/** One frame of that kind, one message of nothing else, and so many bytes of a connection frame's payload. */
+/**
+ * What is such work: each such frame is WORK_FRAME units, a message that begins with one is WORK_MESSAGE more, and each WORK_BYTES
+ * bytes of a connection frame's payload are one more.
+ */
 export const WORK_FRAME = 1;
 export const WORK_MESSAGE = 20;
 export const WORK_BYTES = 16;
 /** Bytes of body or message below which a frame counts as such work, unless it ends its stream. */
 export const TINY = 256;
-/** GOAWAYs that one side may send: it may change its mind about the reason, not for ever. */
+/** How many GOAWAYs one side may send: it may give another reason, but not for ever. */
 export const GOAWAYS_MAX = 8;
 
 /** Sockets of one token at one shard: 5,000 nodes, four connections each; and of all tokens together. */

@@ -31,8 +31,8 @@ export const reportSchema = z.object({
 export type Report = z.infer<typeof reportSchema>;
 
 /**
- * A report that its reader accepts, whatever is in it. What has no room is left out: such endpoints count as available, and
- * requests soon show that they are not.
+ * Encodes a report so that its reader accepts it, whatever is in it. Endpoints for which there is no room are left out: they count as
+ * available, and requests soon show that they are not.
  */
 export function encodeReport({ endpoints }: Report): Uint8Array {
   let said = endpoints.slice(0, 1000).map(({ endpoint, reason }) => ({
@@ -59,7 +59,7 @@ export interface RequestHead {
   readonly target: string;
   /** [name, value, name, value, …]; values are byte strings (bytes.ts). */
   readonly headers: readonly string[];
-  /** Times that backends may see this request through this stream: AGENT_SIGHTINGS, or 1 where it is a repeat of one that must not be repeated again. */
+  /** How often backends may see this request through this stream: AGENT_SIGHTINGS, or 1 for a repeat that is the last one. */
   readonly sightings: number;
 }
 
@@ -123,7 +123,7 @@ export const encodeRequestHead = (head: RequestHead): Uint8Array =>
 export function parseRequestHead(bytes: Uint8Array): RequestHead {
   const value = json("request head", bytes);
   if (!Array.isArray(value) || value.length < 7) throw new Violation("request head is not a list of 7");
-  // An edge of before the eighth item knew no other than this.
+  // Older edges send seven items, and mean AGENT_SIGHTINGS.
   const [kind, service, port, client, method, target, headers, sightings = AGENT_SIGHTINGS] = value as unknown[];
   if (
     (kind !== 0 && kind !== 1) ||
@@ -137,7 +137,7 @@ export function parseRequestHead(bytes: Uint8Array): RequestHead {
   )
     throw new Violation("request head has a field of the wrong type");
   if (!Number.isInteger(port) || port < 1 || port > 65535) throw new Violation("request port is not a port");
-  // What goes on the request line as it is must not be able to end it.
+  // Method and target go on the request line as they are, so they must not be able to end it.
   if (!token.test(method)) throw new Violation("request method is not a token");
   if (!isTarget(target)) throw new Violation("request target is not a path");
   return { websocket: kind === 1, service, port, client, method, target, headers, sightings };
@@ -145,7 +145,7 @@ export function parseRequestHead(bytes: Uint8Array): RequestHead {
 
 export const encodeResponseHead = (head: ResponseHead): Uint8Array => encodeJson([head.status, head.headers]);
 
-/** Of any whole status: whether it is one of an answer is not this parser's question. */
+/** Takes any integer for a status; incoming.ts judges whether an answer can have it. */
 export function parseResponseHead(bytes: Uint8Array): ResponseHead {
   const value = json("response head", bytes);
   if (!Array.isArray(value) || value.length < 2) throw new Violation("response head is not a list of 2");
@@ -161,7 +161,7 @@ export function encodeReset(code: Reset, reason: string): Uint8Array {
   return withReason(payload, 1, reason);
 }
 
-/** An unknown code reads as BROKE: it may have been sent. */
+/** An unknown code reads as BROKE, because the request may have been sent. */
 export function parseReset(payload: Uint8Array): { code: Reset; reason: string } {
   const code = payload[0];
   if (code === undefined) throw new Violation("RESET without a code");
@@ -187,7 +187,7 @@ export function parseClose(payload: Uint8Array): { code: number; reason: string 
 export const isCloseCode = (code: number): boolean =>
   (code >= 1000 && code <= 1003) || (code >= 1007 && code <= 1014) || (code >= 3000 && code <= 4999);
 
-/** Fills `payload` from `at` with as many whole characters as fit. A reason cut within one would be longer once repaired. */
+/** Fills `payload` from `at` with as many whole characters as fit: a reason that is cut within one would be no UTF-8. */
 function withReason(payload: Uint8Array, at: number, reason: string): Uint8Array {
   return payload.subarray(0, at + encoder.encodeInto(reason, payload.subarray(at)).written);
 }

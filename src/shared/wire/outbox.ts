@@ -1,6 +1,6 @@
 // What one connection has to send, and in which order: frames of the connection and RESETs first, then credit, then one frame
-// of each stream in turn, as far as the peer's credit goes. Owns the connection's credit here and the producers' pauses.
-// Lost with the session.
+// of each stream in turn, as far as the peer's credit goes. It owns the connection's credit, and says which producers pause.
+// It is lost with the session.
 import type { Accounts } from "./accounts.ts";
 import { encode, HEADER, readU32, Type, Violation, write, writeU32 } from "./frames.ts";
 import * as limits from "./limits.ts";
@@ -22,7 +22,7 @@ interface Part {
 export class Outbox {
   readonly #edge: boolean;
   readonly #accounts: Accounts;
-  /** A stream has nothing more to send. */
+  /** Called when a stream has nothing more to send. */
   readonly #onEmpty: (stream: Stream) => void;
   /** Frames of the connection, and RESETs, encoded, in order. */
   #control: Uint8Array[] = [];
@@ -30,7 +30,7 @@ export class Outbox {
   #ponging = false;
   /** Streams with something to send, in turn; those that only lack the connection's credit wait in #starved. */
   readonly #ring: Stream[] = [];
-  /** Those of which nothing was sent yet go first, once: a small answer does not wait for a turn of every bulky one. */
+  /** Streams of which nothing was sent yet. They go first, once: a small answer does not wait until every large one had its turn. */
   readonly #fresh: Stream[] = [];
   readonly #starved: Stream[] = [];
   #drained: number[] = [];
@@ -72,13 +72,6 @@ export class Outbox {
     (stream.announced ? this.#ring : this.#fresh).push(stream);
   }
 
-  /** False: the stream's producer should pause until it is named by takeDrained(). */
-  room(stream: Stream): boolean {
-    // Once paused, paused until takeDrained() says so: else a producer could wait for a notice that never comes.
-    if (stream.queued > limits.STREAM_QUEUE_MAX) stream.paused = true;
-    return !stream.paused;
-  }
-
   /** The stream is gone, and with it what it had to send. */
   drop(stream: Stream): void {
     this.#unqueue(stream.queuedMessages);
@@ -86,7 +79,7 @@ export class Outbox {
     if (stream.paused) this.#drained.push(stream.id);
   }
 
-  /** So many bytes of messages wait no more: Session.sendMessage counted them. */
+  /** `bytes` of messages wait no more. Session.sendMessage() had counted them. */
   #unqueue(bytes: number): void {
     if (this.#edge && bytes > 0) this.#accounts.queue(-bytes);
   }
@@ -117,7 +110,7 @@ export class Outbox {
   take(atMost: number): Uint8Array | undefined {
     if (this.#control.length === 1 && this.#ring.length + this.#fresh.length === 0 && this.#accounts.owesNothing)
       return this.#popControl();
-    // Half of what a message may be leaves room for the one frame more, and for credit.
+    // Before its last frame a message is half full at most, so there is room for that frame and for credit.
     const enough = Math.min(atMost, limits.MESSAGE_MAX / 2);
     const parts: Part[] = [];
     let size = this.#takeControl(parts, enough);
@@ -126,16 +119,13 @@ export class Outbox {
       if (stream === undefined) break;
       stream.ringed = false;
       if (!stream.sendable(this.#credit)) {
-        // Still marked as listed: each write() would list it again.
+        // It stays marked as listed, or each write() would list it again.
         stream.ringed = stream.sendable(Infinity);
         if (stream.ringed) this.#starved.push(stream);
         continue;
       }
       size += this.#takeTurn(stream, parts);
-      if (stream.paused && stream.queued <= limits.STREAM_QUEUE_MAX / 2) {
-        stream.paused = false;
-        this.#drained.push(stream.id);
-      }
+      if (stream.resumes()) this.#drained.push(stream.id);
       if (stream.empty) this.#onEmpty(stream);
       else this.enter(stream);
     }

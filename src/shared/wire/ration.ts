@@ -1,4 +1,4 @@
-// How much a peer may make this side work: a bucket that fills with time. Reads no clock. Lost with its owner.
+// How much work a peer may cause here: a bucket that fills with time. It reads no clock, and is lost with its owner.
 import { WORK_BURST, WORK_PER_SECOND } from "./limits.ts";
 
 export class Ration {
@@ -16,7 +16,7 @@ export class Ration {
     this.#left = this.#burst;
   }
 
-  /** False: so much work is not left. `now`: ms; a clock that goes back counts as standing still. */
+  /** False: there is not as much left. `now`: ms; a clock that goes back counts as standing still. */
   take(work: number, now: number): boolean {
     if (now > this.#filledAt) {
       const filled = this.#left + ((now - this.#filledAt) * this.#perSecond) / 1000;

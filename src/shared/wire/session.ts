@@ -1,8 +1,9 @@
 // The session: one connection's protocol state, without a socket ("sans-IO"). Bytes in give events; take() gives bytes out.
 // The same class runs at the edge (role "edge": opens streams) and on the node (role "node": serves them).
-// It never waits, never reads a clock, never throws for what a peer did: a violation is one `fatal` event, and then it is deaf.
+// It never waits, never reads a clock, and never throws for what a peer did: a violation becomes one `fatal` event, and whatever
+// comes after it is ignored.
 // The caller owns the socket: it calls take() after every command and every receive() until nothing comes or the socket is full.
-// What survives a lost memory: save(), nothing else.
+// When the object loses its memory, only what save() gave survives.
 import type { SessionEvent, SessionOptions, SessionState } from "./events.ts";
 import { decode, type Frame, readU32, Type, Violation } from "./frames.ts";
 import { onStreamFrame } from "./incoming.ts";
@@ -39,16 +40,14 @@ export class Session {
   #savedId = 0;
   #peer: Hello | undefined;
   #dead = false;
-  /** Restored edge: where its ids start, which its RESUME names. */
+  /** At a restored edge: the first stream id of its new time, which its RESUME names. 0 elsewhere. */
   #epoch = 0;
-  /** Until the echo of our RESUME, stream frames and credit belong to the time before. */
+  /** Until the echo of our RESUME comes, stream frames and credit belong to the time before, and are ignored. */
   #resuming = false;
   #goneAway = false;
   /** GOAWAYs of the peer, and whether one of them was permanent. */
   #goAways = 0;
   #goneForGood = false;
-  /** Frames that were looked at. The tests of floods read it: a refused flood must not be decoded to its end. */
-  received = 0;
 
   constructor(options: SessionOptions) {
     this.#edge = options.role === "edge";
@@ -68,7 +67,7 @@ export class Session {
     } else if (!this.#edge) this.#outbox.send(Type.HELLO, encodeJson(options.hello));
   }
 
-  /** The peer's HELLO, once there. */
+  /** The peer's HELLO, once it has come. */
   get peer(): Hello | undefined {
     return this.#peer;
   }
@@ -115,7 +114,7 @@ export class Session {
     return this.#streams.accounts.held;
   }
 
-  /** True once in so many streams, and after a restore: the owner then stores save(). */
+  /** Edge: true once in STREAM_ID_BLOCK streams, and after a restore. The owner then stores save(). */
   get unsaved(): boolean {
     return this.#edge && this.#streams.nextId >= this.#savedId;
   }
@@ -151,8 +150,7 @@ export class Session {
     if (stream === undefined || stream.sendClosed) return;
     const payload = encodeResponseHead(head);
     if (payload.length > limits.HEAD_MAX) return this.reset(id, Reset.TOO_BIG, "response head too big");
-    if (head.status !== 101) stream.websocket = false;
-    stream.headSent = true;
+    stream.answered(head.status);
     stream.pushHead(Type.HEAD, payload, body, end);
     this.#outbox.enter(stream);
   }
@@ -163,10 +161,10 @@ export class Session {
     if (stream === undefined || stream.sendClosed) return true;
     stream.pushData(bytes, end);
     this.#outbox.enter(stream);
-    return this.#outbox.room(stream);
+    return stream.room();
   }
 
-  /** Queues one WebSocket message, a string or bytes of either type; the result as for write(). */
+  /** Queues one WebSocket message, a string or bytes of either type. The result means what write()'s does. */
   sendMessage(id: number, data: string | Uint8Array, text = typeof data === "string"): boolean {
     const stream = this.#streams.get(id);
     if (stream === undefined || stream.sendClosed) return true;
@@ -175,7 +173,7 @@ export class Session {
     // Nothing pauses a client that sends messages, so at the edge what waits for the node counts as held.
     if (this.#edge) this.#streams.accounts.queue(stream.queuedMessages - before);
     this.#outbox.enter(stream);
-    return this.#outbox.room(stream);
+    return stream.room();
   }
 
   /** Closes this side's half of a WebSocket stream. */
@@ -198,7 +196,7 @@ export class Session {
     if (stream === undefined || bytes === 0) return;
     stream.held -= bytes;
     this.#streams.accounts.release(bytes);
-    if (stream.recvClosed) this.#streams.settle(stream);
+    if (stream.received === "end") this.#streams.settle(stream);
     else this.#streams.accounts.refill(stream);
   }
 
@@ -232,8 +230,8 @@ export class Session {
   // ---- bytes in --------------------------------------------------------------------------------------------------
 
   /**
-   * What a message means. After a `fatal` event nothing is heard any more. `now`, ms: the peer's work is rationed; without it
-   * (a node, which serves one edge alone) it is not.
+   * Gives the events that a message means. After a `fatal` event there are none any more. With `now`, in ms, the peer's work is
+   * rationed. A node, which serves one edge alone, calls it without, and nothing is rationed.
    */
   receive(message: Uint8Array, now?: number): SessionEvent[] {
     const events: SessionEvent[] = [];
@@ -241,10 +239,9 @@ export class Session {
     try {
       let useful = false;
       decode(message, (each) => {
-        this.received++;
         if (now !== undefined) {
           const work = this.#workOf(each);
-          // The price of a message that has nothing else is paid by its first frame.
+          // Whether useful frames follow is not known yet, so a message that begins with such work pays for itself.
           if (work === 0) useful = true;
           else if (!this.#ration.take(useful ? work : work + limits.WORK_MESSAGE, now))
             throw new Violation("more small frames than anybody needs");
@@ -263,7 +260,7 @@ export class Session {
     return events;
   }
 
-  /** What a frame costs that no stream of the edge has asked for, or that carries next to nothing; 0: it is an answer's part. */
+  /** The work of a frame that no stream has asked for, or that carries next to nothing. 0: it is a useful part of an answer. */
   #workOf({ stream, type, end, payload }: Frame): number {
     if (stream === 0) return limits.WORK_FRAME + payload.length / limits.WORK_BYTES;
     switch (type) {
@@ -325,12 +322,13 @@ export class Session {
     events.push({ type: "goaway", goAway });
     this.#goneAway = true;
     if (!this.#edge) return;
-    // What was not sent yet is new to the peer: it goes elsewhere. So a PONG behind a GOAWAY proves that no OPEN follows.
+    // A stream whose OPEN was not sent yet is unknown to the peer, and goes elsewhere. So a PONG behind a GOAWAY proves that no OPEN
+    // follows.
     for (const stream of this.#streams.all()) {
       if (stream.announced) continue;
       this.#streams.forget(stream);
       const reason = "the node goes away";
-      events.push({ type: "reset", id: stream.id, code: Reset.NOT_SENT, reason, local: true });
+      events.push({ type: "reset", id: stream.id, code: Reset.NOT_SENT, reason });
     }
   }
 
@@ -338,14 +336,14 @@ export class Session {
     if (payload.length !== 4) throw new Violation("RESUME is not 4 bytes");
     const epoch = readU32(payload, 0);
     if (this.#edge) {
-      // A lower one answers a memory before this one, which was lost too: 5 → lost → 9, and the echo of 5 arrives first.
+      // A lower number answers an earlier RESUME: the edge said 5, lost its memory again, said 9, and the echo of 5 arrives first.
       if (this.#epoch === 0 || epoch > this.#epoch) throw new Violation("RESUME that answers nothing");
       if (epoch === this.#epoch) this.#resuming = false;
       return;
     }
     for (const stream of this.#streams.all()) {
       this.#streams.forget(stream);
-      events.push({ type: "reset", id: stream.id, code: Reset.CANCELLED, reason: "the edge restarted", local: false });
+      events.push({ type: "reset", id: stream.id, code: Reset.CANCELLED, reason: "the edge restarted" });
     }
     this.#streams.accounts.restart();
     this.#outbox.restart(payload);
@@ -359,7 +357,7 @@ export class Session {
       this.#streams.forget(stream);
       const sent = stream.announced || !this.#edge;
       const code = sent ? Reset.BROKE : Reset.NOT_SENT;
-      events.push({ type: "reset", id: stream.id, code, reason, local: true, lost: true });
+      events.push({ type: "reset", id: stream.id, code, reason, lost: true });
     }
     this.abandon();
     events.push({ type: "fatal", code, reason });

@@ -1,8 +1,8 @@
 // One stream's state: what waits to be sent, what credit either side has, which halves are closed. Knows nothing of sockets
 // or of other streams: outbox.ts sends what it has, incoming.ts says what arrives, accounts.ts knows the connection's credit.
-// Lost with the session: streams never outlive memory (README.md, Hibernation).
+// A stream is lost with its session, and never outlives memory (README.md, Hibernation).
 import { END, MORE, Type } from "./frames.ts";
-import { DATA_MAX, MESSAGE_COST, STREAM_WINDOW, WEBSOCKET_MESSAGE_MAX } from "./limits.ts";
+import { DATA_MAX, MESSAGE_COST, STREAM_QUEUE_MAX, STREAM_WINDOW, WEBSOCKET_MESSAGE_MAX } from "./limits.ts";
 import { encodeClose, encodeText } from "./messages.ts";
 
 /** Something to send, in order. `costs`: its payload is paid with credit and may be split. */
@@ -18,35 +18,32 @@ interface Outgoing {
   payload: Uint8Array;
 }
 
+/** What a stream carries: a body each way; a WebSocket's handshake, until its answer decides; or its messages. */
+type Carries = "body" | "handshake" | "messages";
+/** What of the peer's half has come: at the node the OPEN makes the stream, at the edge the HEAD comes later. */
+type Received = "nothing" | "head" | "end";
+
 const NOTHING = new Uint8Array(0);
 
 export class Stream {
   readonly id: number;
-  /** Carries messages, not body bytes; false from the moment a handshake is refused. */
-  websocket: boolean;
+  #carries: Carries;
 
   // Sending.
   readonly #queue: Outgoing[] = [];
   #first = 0;
-  /** Bytes queued that cost credit; and those of them that are WebSocket messages. */
+  /** Queued bytes that cost credit, and how many of them are of WebSocket messages. */
   queued = 0;
   queuedMessages = 0;
   credit = STREAM_WINDOW;
-  /** No more may be queued: END, CLOSE or RESET is in the queue or sent. */
-  sendClosed = false;
-  /** The first frame was taken: the peer knows, or will know, of this stream. */
-  announced = false;
-  /** The producer was told to pause, and is to be told when there is room again. */
-  paused = false;
-  /** Listed in the session's ring of streams with something to send. */
+  #sendClosed = false;
+  #announced = false;
+  #paused = false;
+  /** The stream is in one of the lists of the outbox, which alone writes this. */
   ringed = false;
 
-  /** Node: the answer's head is queued or sent; for a WebSocket its messages may come from then on. */
-  headSent = false;
-
   // Receiving.
-  headSeen = false;
-  recvClosed = false;
+  #received: Received = "nothing";
   /** What the peer may still send. */
   peerCredit = STREAM_WINDOW;
   /** How much this stream may hold and have in flight together; grows with a reader that keeps up. */
@@ -63,21 +60,78 @@ export class Stream {
 
   constructor(id: number, websocket: boolean) {
     this.id = id;
-    this.websocket = websocket;
+    this.#carries = websocket ? "handshake" : "body";
   }
+
+  // ---- states ----------------------------------------------------------------------------------------------------
+
+  get carries(): Carries {
+    return this.#carries;
+  }
+
+  get received(): Received {
+    return this.#received;
+  }
+
+  /** No more may be queued: END, CLOSE or RESET is in the queue or sent. */
+  get sendClosed(): boolean {
+    return this.#sendClosed;
+  }
+
+  /** The first frame was taken: the peer knows, or will know, of this stream. */
+  get announced(): boolean {
+    return this.#announced;
+  }
+
+  /** The producer was told to pause, and is to be told when there is room again. */
+  get paused(): boolean {
+    return this.#paused;
+  }
+
+  /** The answer's head was given or has come: a handshake is accepted by a 101, and refused by anything else. */
+  answered(status: number): void {
+    if (status !== 101) this.#carries = "body";
+    else if (this.#carries === "handshake") this.#carries = "messages";
+  }
+
+  /** The peer's OPEN or HEAD has come; `end`: and with it the end of its half. */
+  gotHead(end: boolean): void {
+    this.#received = end ? "end" : "head";
+  }
+
+  /** The peer's END or CLOSE has come. */
+  gotEnd(): void {
+    this.#received = "end";
+  }
+
+  /** False: too much is queued, and the producer should pause until resumes() says otherwise. */
+  room(): boolean {
+    // A paused stream stays so until resumes() ends it: its producer waits for that, and would wait for ever.
+    if (this.queued > STREAM_QUEUE_MAX) this.#paused = true;
+    return !this.#paused;
+  }
+
+  /** True once when a paused producer may go on. */
+  resumes(): boolean {
+    if (!this.#paused || this.queued > STREAM_QUEUE_MAX / 2) return false;
+    this.#paused = false;
+    return true;
+  }
+
+  // ---- sending ---------------------------------------------------------------------------------------------------
 
   /** OPEN or HEAD, with the beginning or the whole of the body. */
   pushHead(type: Type, payload: Uint8Array, body: Uint8Array | undefined, end: boolean): void {
     const alone = body === undefined || body.length === 0;
     this.#push({ flags: type, endFlag: alone && end ? END : 0, moreFlag: 0, costs: false, extra: 0, payload });
-    if (alone) this.sendClosed = end;
+    if (alone) this.#sendClosed = end;
     else this.pushData(body, end);
   }
 
   pushData(payload: Uint8Array, end: boolean): void {
     if (payload.length > 0 || end)
       this.#push({ flags: Type.DATA, endFlag: end ? END : 0, moreFlag: 0, costs: true, extra: 0, payload });
-    this.sendClosed = end;
+    this.#sendClosed = end;
   }
 
   pushMessage(data: string | Uint8Array, text: boolean): void {
@@ -89,7 +143,7 @@ export class Stream {
   pushClose(code: number, reason: string): void {
     const payload = encodeClose(code, reason);
     this.#push({ flags: Type.CLOSE, endFlag: 0, moreFlag: 0, costs: false, extra: 0, payload });
-    this.sendClosed = true;
+    this.#sendClosed = true;
   }
 
   #push(item: Outgoing): void {
@@ -105,7 +159,7 @@ export class Stream {
 
   /** Both halves closed, nothing left to send or to consume: the session forgets it. */
   get finished(): boolean {
-    return this.sendClosed && this.recvClosed && this.held === 0 && this.empty;
+    return this.#sendClosed && this.#received === "end" && this.held === 0 && this.empty;
   }
 
   /** True where the next frame could go now, given what the connection may still send. */
@@ -122,7 +176,7 @@ export class Stream {
    */
   next(connectionCredit: number): { flags: number; payload: Uint8Array; cost: number } {
     const item = this.#queue[this.#first] as Outgoing;
-    this.announced = true;
+    this.#announced = true;
     if (!item.costs) {
       this.#shift();
       return { flags: item.flags | item.endFlag, payload: item.payload, cost: 0 };
@@ -148,7 +202,7 @@ export class Stream {
     return this.window - (this.held - this.partHeld) - this.peerCredit - this.grant;
   }
 
-  /** Copies: a part is a view that would keep a whole message of the connection in memory, however small it is. */
+  /** Copies the part: it is a view that would keep a whole message of the connection in memory, however small it is. */
   addPart(part: Uint8Array, cost: number): void {
     const bytes = this.partBytes + part.length;
     if (bytes > this.#parts.length) {
@@ -182,12 +236,13 @@ export class Stream {
     }
   }
 
-  /** Forgets what was queued, and lets nothing more be queued. */
+  /** Forgets what was queued, and closes both halves. */
   drop(): void {
     this.#queue.length = 0;
     this.#first = 0;
     this.queued = 0;
     this.queuedMessages = 0;
-    this.sendClosed = true;
+    this.#sendClosed = true;
+    this.#received = "end";
   }
 }

@@ -1,6 +1,6 @@
-// The streams of one connection: who is open, how each one goes, and which must go when memory runs short.
+// The streams of one connection: which are open, how each one ends, and which are given up when memory runs short.
 // Promises: a stream that is gone holds nothing, its paused producer is woken, and the peer is told where it knows of it.
-// Lost with the session.
+// They are lost with the session.
 import { Accounts, type Budget, type Holder } from "./accounts.ts";
 import type { SessionEvent } from "./events.ts";
 import { Reset } from "./messages.ts";
@@ -30,7 +30,7 @@ export class Streams implements Holder {
     return this.#open.size;
   }
 
-  /** As they are now: whoever goes through them may reset them. */
+  /** A copy of the list, so that whoever goes through it may reset streams. */
   all(): Stream[] {
     return [...this.#open.values()];
   }
@@ -57,7 +57,6 @@ export class Streams implements Holder {
     this.#open.delete(stream.id);
     this.outbox.drop(stream);
     stream.grant = 0;
-    stream.recvClosed = true;
     const held = stream.held;
     stream.held = 0;
     if (held > 0) this.accounts.release(held);
@@ -73,12 +72,12 @@ export class Streams implements Holder {
   /** A reset that nobody asked for: both sides are told. */
   resetHere(stream: Stream, code: Reset, reason: string, events: SessionEvent[]): void {
     this.reset(stream, code, reason);
-    events.push({ type: "reset", id: stream.id, code, reason, local: true });
+    events.push({ type: "reset", id: stream.id, code, reason });
   }
 
   /**
-   * At three quarters the stream that holds most goes: of this connection, or of all that share the budget. So slow readers
-   * never use up what the others need, and nobody pays for them.
+   * Past three quarters of the connection's window this connection's stream that holds most is reset; past three quarters of the
+   * budget the one that holds most of all that share it. So slow readers never use up what the others need.
    */
   evict(events: SessionEvent[]): void {
     while (this.accounts.connectionFull && this.#giveUp(events));
@@ -130,7 +129,7 @@ export class Streams implements Holder {
     return stream.held + (this.edge ? stream.queuedMessages : 0);
   }
 
-  /** Nothing is held any more, and nobody asks. */
+  /** Gives back all that is held. The other sessions ask this one for memory no more. */
   close(): void {
     this.accounts.budget.holders?.delete(this);
     this.accounts.close();

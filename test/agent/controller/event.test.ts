@@ -4,7 +4,7 @@ import { spend } from "../../../agent/controller/event-recorder.ts";
 import { type StatusPatch } from "../../../agent/controller/status.ts";
 import { eventsFor } from "../../../agent/controller/event.ts";
 import type { KubeService } from "../../../agent/source/resources.ts";
-import type { Condition } from "../../../src/shared/model/snapshot.ts";
+import type { Condition } from "../../../src/shared/model/conditions.ts";
 import { condition, ours, parsed, programmed } from "./services.ts";
 
 const ingress = ours().status.loadBalancer.ingress;

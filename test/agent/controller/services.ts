@@ -1,7 +1,7 @@
 // Services as the agent has parsed them, for tests of what to write to them: ours, marked and served, changed by parts.
 import { FINALIZER, MANAGER } from "../../../agent/controller/status.ts";
 import { type KubeService, serviceSchema } from "../../../agent/source/resources.ts";
-import type { Condition } from "../../../src/shared/model/snapshot.ts";
+import type { Condition } from "../../../src/shared/model/conditions.ts";
 
 export interface Parts {
   readonly spec?: object;

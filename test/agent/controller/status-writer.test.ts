@@ -44,7 +44,11 @@ afterEach(async () => {
 const paths = (method: string) => server.seen.filter((seen) => seen.method === method).map(({ url }) => url.pathname);
 const patches = () => paths("PATCH").length;
 const until = (check: () => void) => vi.waitFor(check, { timeout: 10_000, interval: 5 });
-const idle = () => pause(150);
+/**
+ * Longer than the pause before a refused patch is sent again, which is 250 ms here. Requests go over real sockets, and nothing
+ * tells that none will follow, so the time is real.
+ */
+const idle = () => pause(400);
 const snapshotOf = (...services: KubeService[]) =>
   ({
     version: 1,

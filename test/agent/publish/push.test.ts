@@ -13,6 +13,7 @@ import pino from "pino";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { outcomeOf } from "../../../agent/publish/client.ts";
 import { type Publisher, startPublisher, type Term } from "../../../agent/publish/push.ts";
+import { ControlClient } from "../../../src/shared/control/client.ts";
 import type { Snapshot } from "../../../src/shared/model/snapshot.ts";
 
 interface Call {
@@ -255,7 +256,12 @@ describe("outcomeOf", () => {
       { kind: "refused", why: "HTTP 413 body-too-large: field body" },
     ],
     [503, "{}", { kind: "unreachable", afterMs: 2000 }],
-  ])("HTTP %i %s", (status, text, outcome) => {
-    expect(outcomeOf(status, text, "2")).toMatchObject(outcome);
+    [200, "{}", { kind: "unreachable", why: "edge.test answered, but not as a Postern edge does" }],
+  ])("HTTP %i %s", async (status, text, outcome) => {
+    const target = { edge: new URL("http://edge.test"), token: () => "secret" };
+    const answer = await new ControlClient(target, async () => ({ status, text, header: () => "2" })).claimEpoch(
+      "home",
+    );
+    expect(answer.ok ? answer : outcomeOf(answer)).toMatchObject(outcome);
   });
 });

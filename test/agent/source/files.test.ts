@@ -1,4 +1,5 @@
-// The files source on a real folder: the Source contract, and what is special about files and editors.
+// The files source on a real folder: the Source contract, and what is special about files and editors. The pauses are real, because
+// the operating system says when a file has changed, and it knows no clock that a test can set.
 import { mkdir, mkdtemp, rename, rm, symlink, truncate, unlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";

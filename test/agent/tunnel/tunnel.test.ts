@@ -21,13 +21,11 @@ let edge: TestEdge;
 let url: URL;
 let backends: Backends;
 let tunnel: Tunnel | undefined;
-let states: TunnelState[];
 
 beforeEach(async () => {
   edge = new TestEdge();
   url = await edge.start();
   backends = new Backends();
-  states = [];
 });
 
 afterEach(async () => {
@@ -37,7 +35,9 @@ afterEach(async () => {
   await edge.stop();
 });
 
-function dialEdge(token: () => string = () => "pst_home_secret"): void {
+/** Gives the states of this tunnel alone: one that an earlier test has closed may still say that its connection is gone. */
+function dialEdge(token: () => string = () => "pst_home_secret"): readonly TunnelState[] {
+  const states: TunnelState[] = [];
   tunnel = createTunnel({
     edge: url,
     cluster: "home",
@@ -50,6 +50,7 @@ function dialEdge(token: () => string = () => "pst_home_secret"): void {
     onState: (state) => states.push(state),
   });
   tunnel.dial();
+  return states;
 }
 
 type Listener = (...args: Parameters<RequestListener>) => unknown;
@@ -544,7 +545,7 @@ describe("the connection itself", () => {
   test("a refused token is not used again; a new one is", { timeout: 15_000 }, async () => {
     edge.refuseWith = 401;
     let token = "old";
-    dialEdge(() => token);
+    const states = dialEdge(() => token);
     await edge.until(() => edge.dials.length === 1);
     edge.refuseWith = undefined;
     token = "new";

@@ -121,6 +121,7 @@ async function ask({ headers, ...init }: Ask = {}): Promise<string> {
   });
   const text = await response.text();
   expect(response.headers.get("x-postern-unsent")).toBeNull();
+  expect(response.headers.get("x-postern-generation")).toBeNull();
   return response.ok ? text : `${response.status} ${response.headers.get("x-postern-reason")}`;
 }
 const post = { method: "POST", body: "data" };

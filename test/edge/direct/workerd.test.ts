@@ -108,6 +108,7 @@ async function answering(): Promise<void> {
     socket.destroy();
     if (up) return;
     if (left === 0) throw new Error("workerd does not serve");
+    // The process does not say when it serves, so it is asked until it does.
     await new Promise((resolve) => setTimeout(resolve, 50));
   }
 }

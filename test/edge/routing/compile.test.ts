@@ -4,7 +4,8 @@ import { describe, expect, test } from "vitest";
 import { COMPILE_VERSION, type CompileContext } from "../../../src/edge/routing/compile.ts";
 import { index } from "../../../src/edge/routing/match.ts";
 import { hash32 } from "../../../src/shared/balance/hash.ts";
-import { conditionSchema, hostnameSchema } from "../../../src/shared/model/snapshot.ts";
+import { conditionSchema } from "../../../src/shared/model/conditions.ts";
+import { hostnameSchema } from "../../../src/shared/model/snapshot.ts";
 import { compiled, conditions, listeners, node, ready, service, tcp, threeNodes, udp, unready } from "./snapshots.ts";
 
 test("what compiles to something else than before has another version", () => {

@@ -1,7 +1,8 @@
 // Snapshots for the tests of compile: a Service, an endpoint, a node with what matters given and the rest ordinary.
 import { compile, type CompileContext, type Compiled } from "../../../src/edge/routing/compile.ts";
 import { dialRules } from "../../../src/edge/routing/dial.ts";
-import type { Condition, SnapshotEndpoint, SnapshotNode, SnapshotService } from "../../../src/shared/model/snapshot.ts";
+import type { Condition } from "../../../src/shared/model/conditions.ts";
+import type { SnapshotEndpoint, SnapshotNode, SnapshotService } from "../../../src/shared/model/snapshot.ts";
 
 export function service(name: string, more: Partial<SnapshotService> = {}): SnapshotService {
   const namespace = more.namespace ?? "default";

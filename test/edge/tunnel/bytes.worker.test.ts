@@ -1,6 +1,7 @@
 // Header bytes, loops and new tables through the whole edge: what a node gets of a request, and a client of an answer.
 import { encodeLines } from "../../../src/edge/http/forwarded.ts";
-import { afterEach, beforeEach, expect, test } from "vitest";
+import { Waiting } from "../../../src/edge/forward/waiting.ts";
+import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { forgetAll, published, service } from "../worker/edge.ts";
 import { Cluster, named } from "../worker/cluster.ts";
 
@@ -62,9 +63,11 @@ test("a new table wakes requests in their grace (B11)", async () => {
   const snapshot = { version: 1 as const, nodes: [{ name: "node-a" }, { name: "node-b" }], services: [local] };
   await published("home", home.token, "1.2", snapshot);
   await home.connect("node-b", named);
+  const waits = vi.spyOn(Waiting.prototype, "wait");
   const asked = home.ask();
-  // It waits: the only endpoint is on node-a.
-  await new Promise((resolve) => setTimeout(resolve, 300));
+  // The only endpoint is on node-a, which is not connected.
+  await vi.waitFor(() => expect(waits).toHaveBeenCalled(), { timeout: 10_000 });
+  waits.mockRestore();
   const started = Date.now();
   await published("home", home.token, "1.3", { ...snapshot, services: [service("web")] });
   expect(await asked).toBe("200 node-b");
@@ -77,6 +80,7 @@ test("a node that is in no table and goes is forgotten (S23)", async () => {
   const names = async () => (await home.shard.nodes()).map(({ node }) => node).sort();
   expect(await names()).toEqual(["ghost-1", "ghost-2", "node-a", "node-b"]);
   for (const ghost of ghosts) ghost.leave();
+  // Nothing tells that the object has noticed, so it is asked until it has.
   while ((await names()).length > 2) await new Promise((resolve) => setTimeout(resolve, 20));
   expect(await names()).toEqual(["node-a", "node-b"]);
 });

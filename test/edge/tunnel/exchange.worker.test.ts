@@ -1,5 +1,5 @@
 // One exchange over a real link and two real sessions, without sockets or objects: what ends it, and what comes back of a body (L1, B2).
-import { expect, test } from "vitest";
+import { expect, test, vi } from "vitest";
 import type { Attempt } from "../../../src/edge/tunnel/attempt.ts";
 import { clientBody } from "../../../src/edge/tunnel/client-body.ts";
 import { effects } from "../../../src/edge/effects.ts";
@@ -84,8 +84,8 @@ function body(stage: Stage, headers: Record<string, string> = {}) {
   const request = new Request("http://web/", { method: "POST", body: stream, headers, duplex: "half" } as RequestInit);
   return { client, made: clientBody(request, stage.memory, effects) };
 }
-/** All that was sent has been read. */
-const soon = () => new Promise((resolve) => setTimeout(resolve, 20));
+/** Until it holds: the client's body is read by the platform, which tells nobody when it has. */
+const until = (check: () => void) => vi.waitFor(check, { timeout: 10_000, interval: 1 });
 
 test.each([3, 150_000])("a client that breaks off its body after %d bytes: the exchange ends at once", async (size) => {
   const stage = new Stage();
@@ -93,8 +93,7 @@ test.each([3, 150_000])("a client that breaks off its body after %d bytes: the e
   const request = (await made) as RequestBody;
   const asked = stage.ask(request);
   client.enqueue(new Uint8Array(size));
-  await soon();
-  expect(stage.memory.held).toBe(size);
+  await until(() => expect(stage.memory.held).toBe(size));
   client.error(new Error("gone"));
   expect(await asked).toMatchObject({ ok: false, reason: "client-gone" });
   expect(stage.of("reset")).toMatchObject([{ code: Reset.CANCELLED }]);
@@ -121,7 +120,7 @@ test("where memory is short a small body streams, and none of it is kept", async
   expect(request.streamed).toBe(true);
   void stage.ask(request);
   client.enqueue(new Uint8Array(3));
-  await soon();
+  await until(() => expect(stage.of("data")).toHaveLength(1));
   expect([request.replayable, stage.memory.held]).toEqual([false, BUDGET / 2 + 1]);
 });
 
@@ -131,7 +130,7 @@ test("a body that has been let go is never sent again from its middle", async ()
   const request = (await made) as RequestBody;
   void stage.ask(request);
   client.enqueue(new Uint8Array(10));
-  await soon();
+  await until(() => expect(stage.memory.held).toBe(10));
   request.forget();
   expect(() => request.attach({ write: () => true, flush: () => {}, onBroken: () => {} })).toThrow("not kept");
 });
@@ -143,8 +142,7 @@ test("a body that ended before its first node failed goes to the second with its
   const failed = first.ask(request);
   client.enqueue(new Uint8Array(10).fill(7));
   client.close();
-  await soon();
-  expect(first.of("data").at(-1)?.end).toBe(true);
+  await until(() => expect(first.of("data").at(-1)?.end).toBe(true));
   first.node.reset(1, Reset.NO_ENDPOINT, "");
   first.flow();
   expect(await failed).toMatchObject({ ok: false, sent: "never" });
@@ -184,6 +182,50 @@ test("a handler that throws ends its stream, not the link", async () => {
   expect(stage.link.session.open).toBe(0);
 });
 
+test.each([
+  ["an answer with a body", false, 200, "IdentityTransformStream"],
+  ["a 101", true, 101, "WebSocketPair"],
+] as const)("a client that has gone before %s begins: nothing of it is made, and the node is told", async (...row) => {
+  const [, websocket, status, maker] = row;
+  const made = vi.spyOn(globalThis as unknown as Record<string, () => unknown>, maker);
+  const stage = new Stage();
+  const asked = stage.ask(noBody, { websocket });
+  stage.leaving.abort();
+  stage.node.respond(1, { status, headers: [] }, websocket ? undefined : new Uint8Array(10), false);
+  stage.flow();
+  expect(await asked).toMatchObject({ ok: false, reason: "client-gone" });
+  expect(made).not.toHaveBeenCalled();
+  made.mockRestore();
+  expect(stage.of("reset")).toMatchObject([{ code: Reset.CANCELLED }]);
+  expect([stage.memory.held, stage.link.session.open]).toEqual([0, 0]);
+});
+
+test("a client that leaves when its answer is complete, but not read: what is held for it is given back", async () => {
+  const stage = new Stage();
+  const asked = stage.ask();
+  stage.node.respond(1, { status: 200, headers: [] }, new Uint8Array(10), false);
+  stage.node.write(1, new Uint8Array(10), true);
+  stage.flow();
+  const answered = await asked;
+  const body = answered.ok ? (answered.body as ReadableStream<Uint8Array>) : undefined;
+  expect([stage.memory.held, stage.link.session.open]).toEqual([20, 1]);
+  await body?.cancel();
+  await until(() => expect([stage.memory.held, stage.link.session.open]).toEqual([0, 0]));
+});
+
+test("a 101 that is not handed on: its client's end is closed, and its node is told", async () => {
+  const stage = new Stage();
+  const asked = stage.ask(noBody, { websocket: true });
+  stage.node.respond(1, { status: 101, headers: [] }, undefined, false);
+  stage.flow();
+  const answered = await asked;
+  if (!answered.ok) throw new Error("no 101");
+  answered.exchange.discard("scripted");
+  expect(answered.webSocket?.readyState).not.toBe(WebSocket.OPEN);
+  expect(stage.of("reset")).toMatchObject([{ code: Reset.CANCELLED, reason: "scripted" }]);
+  expect(stage.link.session.open).toBe(0);
+});
+
 test("a silent node: said at each sweep, for another node may have come meanwhile", () => {
   const stage = new Stage();
   void stage.ask();
@@ -210,9 +252,8 @@ test("a client's WebSocket messages count in the object's memory while they wait
   const closed = new Promise<number>((resolve) => client.addEventListener("close", ({ code }) => resolve(code)));
   client.accept();
   client.send(new Uint8Array(1024 * 1024));
-  await soon();
   // The node has given credit for 64 KiB; the rest waits here.
-  expect(stage.memory.held).toBeGreaterThan(900 * 1024);
+  await until(() => expect(stage.memory.held).toBeGreaterThan(900 * 1024));
   const others = BUDGET * 0.75 - stage.memory.held;
   stage.memory.held += others;
   client.send("x");

@@ -28,6 +28,7 @@ afterEach(async () => {
   await forgetAll();
 });
 
+/** Between two looks at what nothing tells: the isolate's table, the object's connections. */
 const soon = () => new Promise((resolve) => setTimeout(resolve, 50));
 
 /** Until the Worker knows it, and a node serves it. */

@@ -126,7 +126,7 @@ export function service(name: string, more: Partial<SnapshotService> = {}): Snap
 }
 
 /** gzip of `text`, as an agent sends it. */
-export async function gzip(text: string): Promise<Uint8Array> {
+export async function gzip(text: string): Promise<Uint8Array<ArrayBuffer>> {
   return await packed(new Blob([text]).stream());
 }
 
@@ -148,5 +148,5 @@ export async function gzipOf(mebibytes: number, piece: () => Uint8Array): Promis
 export const noise = (): Uint8Array =>
   crypto.getRandomValues(new Uint8Array(64 * 1024)).map((byte) => 48 + (byte & 63));
 
-const packed = async (source: ReadableStream<Uint8Array>): Promise<Uint8Array> =>
+const packed = async (source: ReadableStream<Uint8Array>): Promise<Uint8Array<ArrayBuffer>> =>
   new Uint8Array(await new Response(source.pipeThrough(new CompressionStream("gzip"))).arrayBuffer());

@@ -2,6 +2,7 @@
 // answers is the test's business; the protocol is not faked. Keeps all that happened, and lets tests await it.
 import { env, exports } from "cloudflare:workers";
 import type { TunnelNode } from "../../../src/edge/rpc/contract.ts";
+import { decode, Type } from "../../../src/shared/wire/frames.ts";
 import { PROTOCOL_VERSIONS } from "../../../src/shared/wire/limits.ts";
 import type { RequestHead, Reset } from "../../../src/shared/wire/messages.ts";
 import { Session, type SessionEvent } from "../../../src/shared/wire/session.ts";
@@ -125,6 +126,8 @@ export class TestNode {
   left = false;
   /** While true, received messages are not read: as if the process were stopped. */
   frozen = false;
+  /** PINGs that it has read, and answered. */
+  pings = 0;
   /** What came meanwhile. */
   readonly #backlog: Uint8Array[] = [];
   readonly #backend: Backend;
@@ -175,6 +178,10 @@ export class TestNode {
   }
 
   #receive(message: Uint8Array): void {
+    decode(message, ({ type }) => {
+      if (type === Type.PING) this.pings++;
+      return true;
+    });
     for (const event of this.session.receive(message)) {
       this.events.push(event);
       this.#on(event);

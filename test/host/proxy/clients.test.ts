@@ -1,5 +1,6 @@
 // What clients do to the listener proxy with raw sockets: leave, half-close, linger, pipeline, say nothing. An exception that
-// nobody catches fails the run.
+// nobody catches fails the run. Where a backend takes its time, or a limit runs out, the time is real: the kernel's sockets and
+// node:http's own timers know no clock that a test can set.
 import { once } from "node:events";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import { connect, createServer as createTcpServer, type Socket } from "node:net";

@@ -164,7 +164,7 @@ describe("bodies", () => {
       for (; sent < total; sent += chunk.length) {
         if (res.write(chunk)) continue;
         const drained = once(res, "drain");
-        // Full for half a second: nobody reads. (Reading takes milliseconds here.)
+        // Full for half a second: nobody reads. (Reading takes milliseconds here, and no event tells that nobody does.)
         const timer = setTimeout(() => stalled.resolve(), 500);
         await drained;
         clearTimeout(timer);

@@ -210,7 +210,7 @@ describe("a head whose content is wrong is the fault of its stream alone", () =>
   test.each([-1, 0, 99, 100, 103, 199, 600, 999, 1000, 1e9])("status %d", (status) => {
     const session = edgeWithStreams();
     expect(session.receive(concat(answer(1, 0, status), data(1, 5)))).toEqual([
-      { type: "reset", id: 1, code: Reset.BROKE, reason: `an answer of status ${status}`, local: true },
+      { type: "reset", id: 1, code: Reset.BROKE, reason: `an answer of status ${status}` },
     ]);
     expect([session.open, session.held]).toEqual([1, 0]);
     expect(flush(session).flatMap(decodeFrames)).toMatchObject([{ stream: 1, flags: Type.RESET }]);
@@ -227,9 +227,9 @@ describe("streams that end with the connection", () => {
     const session = edgeWithStreams();
     session.openStream(head, undefined, true);
     expect(session.receive(raw(0, Type.PING, new Uint8Array(0)).subarray(0, 3))).toMatchObject([
-      { type: "reset", id: 1, code: Reset.BROKE, local: true },
-      { type: "reset", id: 2, code: Reset.BROKE, local: true },
-      { type: "reset", id: 3, code: Reset.NOT_SENT, local: true },
+      { type: "reset", id: 1, code: Reset.BROKE },
+      { type: "reset", id: 2, code: Reset.BROKE },
+      { type: "reset", id: 3, code: Reset.NOT_SENT },
       { type: "fatal" },
     ]);
   });

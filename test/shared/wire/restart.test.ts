@@ -45,7 +45,7 @@ describe("restart of the edge", () => {
     expect(pair.edge.held).toBe(0);
     pair.flow();
     expect(pair.events.node).toMatchObject([
-      { type: "reset", id: bulk, code: Reset.CANCELLED, local: false },
+      { type: "reset", id: bulk, code: Reset.CANCELLED },
       { type: "resumed" },
       { type: "open", id },
     ]);

@@ -110,8 +110,8 @@ describe("slow readers", () => {
     const [id, neighbour] = [pair.answered(true), pair.answered(true)];
     pair.node.sendMessage(id, new Uint8Array(limits.WEBSOCKET_MESSAGE_MAX + 1));
     pair.flow();
-    expect(pair.of("edge", "reset")).toMatchObject([{ id, code: Reset.TOO_BIG, local: true }]);
-    expect(pair.of("node", "reset")).toMatchObject([{ id, code: Reset.TOO_BIG, local: false }]);
+    expect(pair.of("edge", "reset")).toMatchObject([{ id, code: Reset.TOO_BIG }]);
+    expect(pair.of("node", "reset")).toMatchObject([{ id, code: Reset.TOO_BIG }]);
     expect(pair.edge.held).toBe(0);
     pair.node.sendMessage(neighbour, "alive");
     pair.flow();
@@ -140,8 +140,8 @@ describe("slow readers", () => {
       expect(pair.bytes("edge", quick)).toBe(before + 10);
       pair.edge.consumed(quick, 10);
     }
-    expect(pair.of("edge", "reset")).toMatchObject([{ id: greedy, code: Reset.STALLED, local: true }]);
-    expect(pair.of("node", "reset")).toMatchObject([{ id: greedy, code: Reset.STALLED, local: false }]);
+    expect(pair.of("edge", "reset")).toMatchObject([{ id: greedy, code: Reset.STALLED }]);
+    expect(pair.of("node", "reset")).toMatchObject([{ id: greedy, code: Reset.STALLED }]);
     expect(pair.edge.held).toBeLessThanOrEqual(3 * MIB);
     // Those that are left still come through when they are read.
     for (const id of stalled) pair.edge.consumed(id, pair.bytes("edge", id));
@@ -195,7 +195,7 @@ describe("slow readers", () => {
     }
     expect(modest.of("edge", "reset")).toEqual([]);
     expect(modest.bytes("edge", id)).toBe(1000 * KIB);
-    expect(evicted).toMatchObject([{ type: "reset", code: Reset.STALLED, local: true }]);
+    expect(evicted).toMatchObject([{ type: "reset", code: Reset.STALLED }]);
     // The node hears of it as well.
     greedy.flow([]);
     expect(greedy.of("node", "reset")).toMatchObject([{ id: idOf(evicted[0] as SessionEvent), code: Reset.STALLED }]);

@@ -113,7 +113,7 @@ describe("userspace", () => {
     const client = dial(nodePort);
     await once(client, "connect");
     client.pause();
-    // Until nothing moves any more: the kernel's socket buffers are full on both legs.
+    // Until nothing moves any more: the kernel's socket buffers are full on both legs, which no event tells.
     let before = -1;
     while (sent !== before) {
       before = sent;

@@ -1,0 +1,175 @@
+// The one client of the control API: it builds URLs, carries the token, reads answers, and makes one sentence of what went wrong.
+// The exchange itself is its user's to give: how long it may take, how much it may bring, how certificates are checked.
+// Never throws for what an edge, or whatever else is there, may answer: each call is one try and ends as an Answer.
+// The token is read anew for each call, stands in the Authorization header, and in no URL, error or log.
+import type { z } from "zod";
+import type { PublishResult, SnapshotGeneration } from "../model/snapshot.ts";
+import { publishResultSchema } from "../model/snapshot.ts";
+import { parseJson, reasonOf } from "../net/reply.ts";
+import {
+  clustersSchema,
+  createdClusterSchema,
+  epochSchema,
+  installCodeSchema,
+  nodesSchema,
+  tableSchema,
+} from "./answers.ts";
+import { problemSentence, readProblem } from "./problem.ts";
+import { type CreateCluster, formatGeneration, GENERATION_HEADER, type InstallCodeOptions } from "./requests.ts";
+
+/** Most bytes of an answer: the results of 10,000 Services fit. For whoever writes a Send. */
+export const ANSWER_MAX_BYTES = 32 * 1024 * 1024;
+
+export interface Outgoing {
+  readonly method: "GET" | "POST" | "PUT" | "DELETE";
+  readonly url: URL;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body: string | Uint8Array<ArrayBuffer> | null;
+}
+
+export interface Incoming {
+  readonly status: number;
+  /** By its name in lower case; undefined where there is none. */
+  readonly header: (name: string) => string | undefined;
+  readonly text: string;
+}
+
+/**
+ * One HTTP exchange; rejects where none came about. Must verify certificates, must not follow redirects (the token would travel
+ * on), and must bound the answer's size and time.
+ */
+export type Send = (request: Outgoing) => Promise<Incoming>;
+
+export interface Failure {
+  readonly ok: false;
+  /** "POST /api/v1/clusters" */
+  readonly asked: string;
+  /** What went wrong, and what to do about it where the edge says so. */
+  readonly why: string;
+  /** Absent: nothing answered, or something that is no edge. */
+  readonly status?: number;
+  /** The problem's. */
+  readonly reason?: string;
+  /** The pause that the edge asks for. */
+  readonly afterMs?: number;
+}
+
+export type Answer<T> = { readonly ok: true; readonly value: T } | Failure;
+
+/** For those to whom every failure is one. */
+export function orThrow<T>(answer: Answer<T>): T {
+  if (!answer.ok) throw new Error(`${answer.asked}: ${answer.why}`);
+  return answer.value;
+}
+
+export interface ControlTarget {
+  /** Of the admin host; its path, if any, comes before /api. */
+  readonly edge: URL;
+  /** The admin's, or a cluster's. */
+  readonly token: () => string;
+}
+
+type More = Partial<Pick<Outgoing, "headers" | "body">>;
+
+export class ControlClient {
+  readonly #target: ControlTarget;
+  readonly #send: Send;
+
+  constructor(target: ControlTarget, send: Send) {
+    this.#target = target;
+    this.#send = send;
+  }
+
+  async createCluster(input: CreateCluster): Promise<Answer<z.infer<typeof createdClusterSchema>>> {
+    return await this.#call(createdClusterSchema, "POST", ["clusters"], json(input));
+  }
+
+  async clusters(): Promise<Answer<z.infer<typeof clustersSchema>>> {
+    return await this.#call(clustersSchema, "GET", ["clusters"]);
+  }
+
+  async createInstallCode(
+    cluster: string,
+    input: InstallCodeOptions = {},
+  ): Promise<Answer<z.infer<typeof installCodeSchema>>> {
+    return await this.#call(installCodeSchema, "POST", ["clusters", cluster, "install-code"], json(input));
+  }
+
+  /** Undefined where the edge still has the table of this generation. */
+  async table(cluster: string, known?: number): Promise<Answer<z.infer<typeof tableSchema> | undefined>> {
+    const headers = known === undefined ? {} : { "if-none-match": `"${known}"` };
+    const answer = await this.#call(tableSchema, "GET", ["clusters", cluster, "table"], { headers });
+    return !answer.ok && answer.status === 304 && known !== undefined ? { ok: true, value: undefined } : answer;
+  }
+
+  async nodes(cluster: string): Promise<Answer<z.infer<typeof nodesSchema>>> {
+    return await this.#call(nodesSchema, "GET", ["clusters", cluster, "nodes"]);
+  }
+
+  async claimEpoch(cluster: string): Promise<Answer<z.infer<typeof epochSchema>>> {
+    return await this.#call(epochSchema, "POST", ["clusters", cluster, "epoch"]);
+  }
+
+  /** `body`: JSON text of a snapshot, as gzip. */
+  async putSnapshot(
+    cluster: string,
+    generation: SnapshotGeneration,
+    body: Uint8Array<ArrayBuffer>,
+  ): Promise<Answer<PublishResult>> {
+    const headers = {
+      "content-type": "application/json",
+      "content-encoding": "gzip",
+      [GENERATION_HEADER]: formatGeneration(generation),
+    };
+    return await this.#call(publishResultSchema, "PUT", ["clusters", cluster, "snapshot"], { headers, body });
+  }
+
+  /** `path`: below /api/v1, a name each. */
+  async #call<T>(
+    schema: z.ZodType<T>,
+    method: Outgoing["method"],
+    path: readonly string[],
+    { headers = {}, body = null }: More = {},
+  ): Promise<Answer<T>> {
+    const { edge, token } = this.#target;
+    const base = edge.href.endsWith("/") ? edge.href : `${edge.href}/`;
+    const url = new URL(["api", "v1", ...path.map(encodeURIComponent)].join("/"), base);
+    const asked = `${method} ${url.pathname}`;
+    let secret = "";
+    // An error may quote what it was given, and an answer what it was sent.
+    const failed = (why: string, more: Pick<Failure, "status" | "reason" | "afterMs"> = {}): Failure => ({
+      ok: false,
+      asked,
+      why: secret === "" ? why : why.replaceAll(secret, "<token>"),
+      ...more,
+    });
+    let answer: Incoming;
+    try {
+      secret = token();
+      const authorised = { ...headers, authorization: `Bearer ${secret}`, accept: "application/json" };
+      answer = await this.#send({ method, url, headers: authorised, body });
+    } catch (error) {
+      return failed(`${edge.host} cannot be reached: ${reasonOf(error)}`);
+    }
+    const { status, header, text } = answer;
+    if (status >= 300 && status < 400) return failed(`HTTP ${status}: a redirect`, { status });
+    const said = parseJson(text);
+    if (status < 200 || status >= 300) {
+      const problem = readProblem(said);
+      const seconds = Number(header("retry-after"));
+      return failed(problemSentence(status, problem), {
+        status,
+        ...(problem.reason === undefined ? {} : { reason: problem.reason }),
+        ...(seconds > 0 ? { afterMs: seconds * 1000 } : {}),
+      });
+    }
+    const parsed = schema.safeParse(said);
+    if (parsed.success) return { ok: true, value: parsed.data };
+    return failed(`${edge.host} answered, but not as a Postern edge does`);
+  }
+}
+
+const json = (input: object): More => ({
+  headers: { "content-type": "application/json" },
+  body: JSON.stringify(input),
+});
