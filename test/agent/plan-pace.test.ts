@@ -52,6 +52,10 @@ function bench(parts: Partial<PlanApplierOptions["pace"]> = {}, applyMs = 0): Be
           everyMs: 30_000,
           intact: async () => {
             say("check");
+            if (applyMs > 0) {
+              await new Promise((resolve) => setTimeout(resolve, applyMs));
+              say("checked");
+            }
             return rig.intact;
           },
         },
@@ -155,11 +159,15 @@ describe("whatever happens", () => {
         rig.intact = true;
         rig.outcomes.length = 0;
         // An apply under way, the repetition of one that failed, and the check before it.
-        await pass(2 * (30_000 + 1_000 + applyMs));
+        await pass(2 * (30_000 + 1_000 + 2 * applyMs));
         await rig.applier.stop();
         let [running, ended, last] = [false, Number.NEGATIVE_INFINITY, ""];
         for (const [at, what] of rig.log) {
-          if (what === "check") expect(running).toBe(false);
+          if (what === "check") {
+            expect(running).toBe(false);
+            running = applyMs > 0;
+          }
+          if (what === "checked") running = false;
           if (what === "agreed") expect(running).toBe(false);
           if (what.startsWith("begin")) {
             expect(running).toBe(false);
