@@ -67,6 +67,11 @@ const layers: Record<string, Layer> = {
   "agent/endpoints/": { values: ["src/shared/", "agent/plan/"] },
   "agent/dataplane/": { values: ["src/shared/", "agent/plan/", "agent/endpoints/"] },
   "agent/tunnel/": { values: ["src/shared/", "agent/endpoints/", "agent/net/"] },
+  // kube-proxy's configuration, read and translated.
+  "agent/kube-proxy/": {
+    values: ["src/shared/net/", "agent/dataplane/kernel/settings.ts"],
+    types: ["agent/dataplane/kernel/"],
+  },
   "agent/publish/": { values: ["src/shared/", "agent/kube/"] },
   // The status writer reads the API server's answers with the same schema as the source.
   "agent/controller/": {

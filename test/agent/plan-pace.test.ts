@@ -147,37 +147,41 @@ describe("whatever happens", () => {
       fc.record({ do: fc.constant("touch" as const), intact: fc.boolean() }),
     );
     await fc.assert(
-      fc.asyncProperty(fc.array(step, { maxLength: 40 }), fc.integer({ min: 0, max: 3_000 }), async (steps, applyMs) => {
-        const rig = bench({}, applyMs);
-        let wanted: string | undefined;
-        for (const each of steps) {
-          if (each.do === "want") rig.applier.want(plan((wanted = each.node)));
-          else if (each.do === "pass") await pass(each.ms);
-          else if (each.do === "fail") rig.outcomes.push(new Error("no"));
-          else rig.intact = each.intact;
-        }
-        rig.intact = true;
-        rig.outcomes.length = 0;
-        // An apply under way, the repetition of one that failed, and the check before it.
-        await pass(2 * (30_000 + 1_000 + 2 * applyMs));
-        await rig.applier.stop();
-        let [running, ended, last] = [false, Number.NEGATIVE_INFINITY, ""];
-        for (const [at, what] of rig.log) {
-          if (what === "check") {
-            expect(running).toBe(false);
-            running = applyMs > 0;
+      fc.asyncProperty(
+        fc.array(step, { maxLength: 40 }),
+        fc.integer({ min: 0, max: 3_000 }),
+        async (steps, applyMs) => {
+          const rig = bench({}, applyMs);
+          let wanted: string | undefined;
+          for (const each of steps) {
+            if (each.do === "want") rig.applier.want(plan((wanted = each.node)));
+            else if (each.do === "pass") await pass(each.ms);
+            else if (each.do === "fail") rig.outcomes.push(new Error("no"));
+            else rig.intact = each.intact;
           }
-          if (what === "checked") running = false;
-          if (what === "agreed") expect(running).toBe(false);
-          if (what.startsWith("begin")) {
-            expect(running).toBe(false);
-            expect(at - ended).toBeGreaterThanOrEqual(1_000);
-            [running, last] = [true, what.slice(6)];
-          } else if (what.startsWith("end")) [running, ended] = [false, at];
-        }
-        expect(rig.applier.agrees).toBe(wanted !== undefined);
-        if (wanted !== undefined) expect(last).toBe(wanted);
-      }),
+          rig.intact = true;
+          rig.outcomes.length = 0;
+          // An apply under way, the repetition of one that failed, and the check before it.
+          await pass(2 * (30_000 + 1_000 + 2 * applyMs));
+          await rig.applier.stop();
+          let [running, ended, last] = [false, Number.NEGATIVE_INFINITY, ""];
+          for (const [at, what] of rig.log) {
+            if (what === "check") {
+              expect(running).toBe(false);
+              running = applyMs > 0;
+            }
+            if (what === "checked") running = false;
+            if (what === "agreed") expect(running).toBe(false);
+            if (what.startsWith("begin")) {
+              expect(running).toBe(false);
+              expect(at - ended).toBeGreaterThanOrEqual(1_000);
+              [running, last] = [true, what.slice(6)];
+            } else if (what.startsWith("end")) [running, ended] = [false, at];
+          }
+          expect(rig.applier.agrees).toBe(wanted !== undefined);
+          if (wanted !== undefined) expect(last).toBe(wanted);
+        },
+      ),
       { numRuns: 200 },
     );
   });

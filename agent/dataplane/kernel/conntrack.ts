@@ -15,7 +15,9 @@ export interface Flow {
   readonly answeredPort: number;
 }
 
+/** One for each family that was looked at. */
 export interface Cleaned {
+  readonly family: Family;
   readonly deleted: number;
   /** What went wrong, in words; entries may be left then. */
   readonly problem?: string;
@@ -37,26 +39,26 @@ export async function cleanFlows(
   before: readonly KernelPort[] | undefined,
   now: readonly KernelPort[],
   nodeAddresses: readonly string[],
-): Promise<Cleaned> {
-  let deleted = 0;
-  const problems: string[] = [];
+): Promise<readonly Cleaned[]> {
+  const cleaned: Cleaned[] = [];
   for (const family of changedFamilies(before ?? [], now)) {
     const ofFamily = ["-f", family === "IPv4" ? "ipv4" : "ipv6", "-p", "udp"];
     // A list that was interrupted has a part of the entries, and that part counts.
     const listed = await run("conntrack", ["-L", ...ofFamily]);
-    if (listed.code !== 0) problems.push(listed.stderr.trim());
+    let problem = listed.code === 0 ? undefined : listed.stderr.trim();
+    let deleted = 0;
     for (const flow of staleFlows(parseFlows(listed.stdout), before ?? [], now, nodeAddresses)) {
       const { address, port, answeredBy, answeredPort } = flow;
       const asked = ["--orig-dst", address, "--orig-port-dst", String(port)];
       const answered = ["--reply-src", answeredBy, "--reply-port-src", String(answeredPort)];
       const { code, stdout, stderr } = await run("conntrack", ["-D", ...ofFamily, ...asked, ...answered]);
-      deleted += lines(stdout).length;
+      deleted += parseFlows(stdout).length;
       // It also fails where the entries have ended by themselves meanwhile.
-      if (code !== 0 && !stderr.includes("0 flow entries")) problems.push(stderr.trim());
+      if (code !== 0 && !stderr.includes("0 flow entries")) problem ??= stderr.trim();
     }
+    cleaned.push({ family, deleted, ...(problem === undefined ? {} : { problem }) });
   }
-  const [problem] = problems;
-  return { deleted, ...(problem === undefined ? {} : { problem }) };
+  return cleaned;
 }
 
 /** Of `conntrack -L -p udp`: "udp 17 59 src=… dst=… sport=… dport=… [UNREPLIED] src=… dst=… sport=… dport=… mark=0 use=1". */
@@ -126,4 +128,3 @@ const nodePortsOf = ({ nodePort, family }: KernelPort, nodeAddresses: readonly s
 
 /** There is one way to write an address of IPv4, and there may be a million entries. */
 const canonical = (text: string): string => (text.includes(":") ? (parseAddress(text)?.toString() ?? text) : text);
-const lines = (text: string): string[] => text.split("\n").filter((line) => line.trim() !== "");

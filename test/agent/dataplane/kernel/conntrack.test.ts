@@ -50,7 +50,13 @@ describe("an entry goes", () => {
     ["of a balancer's", flow("203.0.113.2 53", two), [], [dns([one], { loadBalancerIPs: ["203.0.113.2"] })], true],
     ["of a NodePort", flow("192.168.1.10 30053", two), [], [dns([one], { nodePort: 30053 })], true],
     ["of a NodePort, no endpoint", flow("192.168.1.10 30053", two), [], [dns([], { nodePort: 30053 })], true],
-    ["of a NodePort that is gone", flow("192.168.1.10 30053", one), [dns([one], { nodePort: 30053 })], [dns([one])], true],
+    [
+      "of a NodePort that is gone",
+      flow("192.168.1.10 30053", one),
+      [dns([one], { nodePort: 30053 })],
+      [dns([one])],
+      true,
+    ],
     [
       "not: of the node itself, at a port that was a NodePort",
       flow("192.168.1.10 30053", "192.168.1.10 30053"),
@@ -65,7 +71,13 @@ describe("an entry goes", () => {
       [dns([], { nodePort: 30053 })],
       false,
     ],
-    ["not: a foreign host's port", flow("8.8.8.8 30053", "8.8.8.8 30053"), [], [dns([one], { nodePort: 30053 })], false],
+    [
+      "not: a foreign host's port",
+      flow("8.8.8.8 30053", "8.8.8.8 30053"),
+      [],
+      [dns([one], { nodePort: 30053 })],
+      false,
+    ],
     [
       "of IPv6",
       flow("fd00::10 30053", "fd00:1::2 53"),
@@ -81,11 +93,21 @@ describe("an entry goes", () => {
 
 describe("when entries are listed", () => {
   it.each<[string, readonly KernelPort[], readonly KernelPort[], readonly string[]]>([
-    ["not for equal ports in another order", [dns([one, two]), dns([], { port: 54 })], [dns([], { port: 54 }), dns([two, one])], []],
+    [
+      "not for equal ports in another order",
+      [dns([one, two]), dns([], { port: 54 })],
+      [dns([], { port: 54 }), dns([two, one])],
+      [],
+    ],
     ["not for another policy", [dns([one])], [dns([one], { internalPolicy: "Local" })], []],
     ["for another endpoint", [dns([one])], [dns([two])], ["IPv4"]],
     ["for another frontend", [dns([one])], [dns([one], { externalIPs: ["203.0.113.1"] })], ["IPv4"]],
-    ["for a Service that went", [dns([one]), dns([one], { family: "IPv6", clusterIP: "fd00::a" })], [dns([one])], ["IPv6"]],
+    [
+      "for a Service that went",
+      [dns([one]), dns([one], { family: "IPv6", clusterIP: "fd00::a" })],
+      [dns([one])],
+      ["IPv6"],
+    ],
   ])("%s", (_what, before, now, families) => {
     expect(changedFamilies(before, now)).toEqual(families);
   });
@@ -100,9 +122,13 @@ describe("when entries are listed", () => {
     const half = "udp 17 9 src=10.0.0.2 dst=10.96.0.10 sport=1 dport=53 src=10.1.0.2 dst=10.0.0.2 sport=53 dport=1\n";
     const run: Run = async (_program, args) => {
       calls.push(args[0] ?? "");
-      return args[0] === "-L" ? { code: 1, stdout: half, stderr: "interrupted\n" } : { code: 0, stdout: half, stderr: "" };
+      return args[0] === "-L"
+        ? { code: 1, stdout: half, stderr: "interrupted\n" }
+        : { code: 0, stdout: half, stderr: "" };
     };
-    expect(await cleanFlows(run, undefined, [dns([one])], node)).toEqual({ deleted: 1, problem: "interrupted" });
+    expect(await cleanFlows(run, undefined, [dns([one])], node)).toEqual([
+      { family: "IPv4", deleted: 1, problem: "interrupted" },
+    ]);
     expect(calls).toEqual(["-L", "-D"]);
   });
 });
@@ -133,8 +159,10 @@ describe.skipIf(!conntrack)("with conntrack itself", () => {
       "conntrack -L -f ipv6 2>/dev/null",
     ].join("\n");
     const output = execFileSync("unshare", ["--net", "bash", "-c", script], { encoding: "utf8" });
-    expect(output.split("\n")[0]).toBe('{"deleted":4}');
-    const left = [...output.matchAll(/^(tcp|udp) .*? src=(\S+)/gm)].map(([, protocol, client]) => `${protocol} ${client}`);
+    expect(output.split("\n")[0]).toBe('[{"family":"IPv4","deleted":3},{"family":"IPv6","deleted":1}]');
+    const left = [...output.matchAll(/^(tcp|udp) .*? src=(\S+)/gm)].map(
+      ([, protocol, client]) => `${protocol} ${client}`,
+    );
     expect(left.sort()).toEqual(["tcp 10.0.0.5", "udp 10.0.0.2", "udp 10.0.0.7", "udp fd00::3"]);
   });
 });
