@@ -41,6 +41,7 @@ export class KernelProxy implements Executor {
   readonly #health: ProxyHealth;
   readonly #serviceHealth: ServiceHealth;
   readonly #ports: Closable[] = [];
+  #yielded = false;
 
   /** Throws where this agent has no executor for the mode. */
   constructor(options: KernelProxyOptions) {
@@ -108,6 +109,7 @@ export class KernelProxy implements Executor {
 
   async apply(plan: ForwardingPlan): Promise<Applied> {
     const streams = await this.#options.streams.apply(plan);
+    if (this.#yielded) return streams;
     const kernel = await this.#dataplane.apply(plan);
     this.#counts.applied(plan);
     // After the rules: a balancer that hears of an endpoint here sends at once.
@@ -116,6 +118,7 @@ export class KernelProxy implements Executor {
         service?.healthCheck === undefined ? [] : [[key, service.healthCheck] as const],
       ),
     );
+    if (this.#yielded) return streams;
     const unchecked = await this.#serviceHealth.serve(checks, this.#dataplane.nodePortAddresses(plan));
     return { problems: [...streams.problems, ...kernel.problems, ...unchecked] };
   }
@@ -127,6 +130,7 @@ export class KernelProxy implements Executor {
 
   /** Leaves kernel and ports to the agent that takes over; the tunnel's streams still follow the plan. */
   yield(): void {
+    this.#yielded = true;
     this.#dataplane.retire();
     this.#serviceHealth.close();
     for (const port of this.#ports.splice(0)) port.close();

@@ -2,7 +2,7 @@
 // The first SIGTERM or SIGINT lets open requests finish; the second ends at once.
 import pino from "pino";
 import manifest from "../package.json" with { type: "json" };
-import { startAgent } from "./agent.ts";
+import { type RunningAgent, startAgent } from "./agent.ts";
 import { cleanup } from "./cleanup.ts";
 import { chooseMode } from "./dataplane/kernel/mode.ts";
 import { run } from "./dataplane/kernel/run.ts";
@@ -58,11 +58,7 @@ const healthPort =
   );
 for (const warning of warnings) log.warn(warning);
 const proxy = options.proxy === "all" ? await inItsPlace() : undefined;
-const refuse = (why: string): never => {
-  log.fatal(why);
-  process.exit(2);
-};
-const agent = startAgent({ options, proxy, software, log, health, onRefusal: refuse });
+const agent = started();
 const { cluster, source, manifests } = options;
 const edge = edgeOf(options)?.edge;
 log.info({ edge, cluster, source, ...(manifests === undefined ? {} : { manifests }) }, `${software} started`);
@@ -72,21 +68,6 @@ if (httpProxy !== undefined)
   log.warn(
     `${httpProxy} is set, but the agent uses no proxy: this node must reach ${edge?.href} directly (docs/limits.md)`,
   );
-
-/** How it does kube-proxy's work; ends the process where a kube-proxy does it already. */
-async function inItsPlace(): Promise<ProxySettings> {
-  const given = options["proxy-mode"] ?? kubeProxy.mode;
-  const { mode, because } = given === undefined ? await chooseMode(run) : { mode: given, because: "as configured" };
-  log.info(`in kube-proxy's place, by ${mode}: ${because}`);
-  const settings = proxySettings(mode, kubeProxy, {
-    clusterCIDRs: options["cluster-cidr"],
-    healthAddress: options["proxy-health-address"],
-    metricsAddress: options["proxy-metrics-address"],
-  });
-  const other = await otherProxy(settings.healthAddress);
-  if (other !== undefined) refuse(other);
-  return settings;
-}
 
 let asked = false;
 const stop = (signal: NodeJS.Signals) => {
@@ -105,3 +86,37 @@ const stop = (signal: NodeJS.Signals) => {
 };
 process.on("SIGTERM", stop);
 process.on("SIGINT", stop);
+
+function refuse(why: string): never {
+  log.fatal(why);
+  process.exit(2);
+}
+
+function started(): RunningAgent {
+  try {
+    return startAgent({ options, proxy, software, log, health, onRefusal: refuse });
+  } catch (error) {
+    // Such as a mode that cannot be.
+    return refuse((error as Error).message);
+  }
+}
+
+/** How it does kube-proxy's work; ends the process where a kube-proxy does it already. */
+async function inItsPlace(): Promise<ProxySettings> {
+  const given = options["proxy-mode"] ?? kubeProxy.mode;
+  const { mode, because } = given === undefined ? await chooseMode(run) : { mode: given, because: "as configured" };
+  log.info(`in kube-proxy's place, by ${mode}: ${because}`);
+  const settings = proxySettings(mode, kubeProxy, {
+    clusterCIDRs: options["cluster-cidr"],
+    healthAddress: options["proxy-health-address"],
+    metricsAddress: options["proxy-metrics-address"],
+  });
+  if (options.source === "kube" && options.kubeconfig === undefined && options["kube-api"] === undefined)
+    log.warn(
+      "without --kube-api the API server is asked at the address in the pod's environment. If that is its ClusterIP, nothing " +
+        "answers there before the first rules are made; give the control plane's own address",
+    );
+  const other = await otherProxy(settings.healthAddress);
+  if (other !== undefined) refuse(other);
+  return settings;
+}

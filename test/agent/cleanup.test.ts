@@ -9,7 +9,12 @@ const outcomes: readonly ModeCleanup[] = [
   { mode: "nftables", outcome: "cleaned" },
   { mode: "ipvs", outcome: "left out: ipvsadm is not installed" },
 ];
-const printed = async (args: readonly string[], calls: readonly Parameters<Run>[], result = outcomes, ran: Awaited<ReturnType<Run>> = fine) => {
+const printed = async (
+  args: readonly string[],
+  calls: readonly Parameters<Run>[],
+  result = outcomes,
+  ran: Awaited<ReturnType<Run>> = fine,
+) => {
   let text = "";
   const code = await cleanup(
     args,
@@ -52,6 +57,12 @@ it("counts no change that did not work, and fails where a mode did", async () =>
 });
 
 it("explains itself, and takes nothing else", async () => {
-  expect(await printed(["--help"], [])).toMatchObject({ code: 0, text: expect.stringContaining("Usage: node agent/main.ts cleanup") });
-  expect(await printed(["--mode", "ipvs"], [])).toMatchObject({ code: 2, text: expect.stringContaining("Unknown option") });
+  expect(await printed(["--help"], [])).toMatchObject({
+    code: 0,
+    text: expect.stringContaining("Usage: node agent/main.ts cleanup"),
+  });
+  expect(await printed(["--mode", "ipvs"], [])).toMatchObject({
+    code: 2,
+    text: expect.stringContaining("Unknown option"),
+  });
 });

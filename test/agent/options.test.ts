@@ -19,7 +19,14 @@ const good = [
   "n1",
 ];
 const parse = (args: readonly string[], environment: Record<string, string> = {}) => parseOptions(args, environment);
-const ofProxy = ["proxy-mode", "kube-proxy-config", "cluster-cidr", "kube-api", "proxy-health-address", "proxy-metrics-address"];
+const ofProxy = [
+  "proxy-mode",
+  "kube-proxy-config",
+  "cluster-cidr",
+  "kube-api",
+  "proxy-health-address",
+  "proxy-metrics-address",
+];
 /** Later flags win, as everywhere. */
 const withFlags = (...more: string[]) => parse([...good, ...more]);
 
@@ -87,7 +94,11 @@ describe("options", () => {
     ["the kernel, by a mode", ["--proxy", "all", "--proxy-mode", "iptables", "--cluster-cidr", "10.244.0.0/16"], true],
     ["an unknown mode", ["--proxy", "all", "--proxy-mode", "ebpf"], /^--proxy-mode must be one of nftables/],
     ["a mode without the kernel", ["--proxy-mode", "nftables"], /^--proxy-mode is for --proxy all only/],
-    ["a port of kube-proxy's without the kernel", ["--proxy-health-address", ":1"], /^--proxy-health-address is for --proxy all/],
+    [
+      "a port of kube-proxy's without the kernel",
+      ["--proxy-health-address", ":1"],
+      /^--proxy-health-address is for --proxy all/,
+    ],
     ["pods at no CIDR", ["--proxy", "all", "--cluster-cidr", "10.244"], /^--cluster-cidr must be a CIDR/],
     ["an API server for files", ["--kube-api", "https://10.0.0.1:6443"], /^--kube-api is for --source kube only/],
     ["health on a port", ["--health-address", ":10256"], true],
@@ -119,7 +130,11 @@ describe("options", () => {
       problems: [expect.stringMatching(/^--edge is needed/), expect.stringMatching(/^--token-file is needed/)],
     });
     const beside = parse(["--proxy", "all", ...good]);
-    expect(beside.ok && edgeOf(beside.options)).toEqual({ edge: new URL("https://edge.test"), cluster: "home", tokenFile: "t" });
+    expect(beside.ok && edgeOf(beside.options)).toEqual({
+      edge: new URL("https://edge.test"),
+      cluster: "home",
+      tokenFile: "t",
+    });
   });
 
   it("takes several API servers, by TLS, instead of a kubeconfig", () => {
@@ -143,7 +158,17 @@ describe("options", () => {
 
   it("explains each option, with examples", () => {
     expect(parse(["--help"])).toEqual({ ok: false, help: true });
-    for (const flag of ["edge", "cluster", "token-file", "manifests", "node", "address", "proxy", "health-address", ...ofProxy]) {
+    for (const flag of [
+      "edge",
+      "cluster",
+      "token-file",
+      "manifests",
+      "node",
+      "address",
+      "proxy",
+      "health-address",
+      ...ofProxy,
+    ]) {
       expect(help).toContain(`--${flag} `);
     }
     expect(help).toContain("Examples:");
@@ -165,7 +190,8 @@ describe("--kube-proxy-config", () => {
   };
 
   it("says what flags do not, and flags win", async () => {
-    const content = "hostnameOverride: node-a\nclientConnection: {kubeconfig: /etc/kube.conf}\nmode: iptables\nfoo: 1\n";
+    const content =
+      "hostnameOverride: node-a\nclientConnection: {kubeconfig: /etc/kube.conf}\nmode: iptables\nfoo: 1\n";
     expect(await read(content)).toMatchObject({
       ok: true,
       options: { node: "node-a", kubeconfig: "/etc/kube.conf" },
@@ -180,7 +206,9 @@ describe("--kube-proxy-config", () => {
   });
 
   it("is named with what is wrong in it", async () => {
-    const wrong = expect.stringMatching(/^--kube-proxy-config .*config\.conf: mode must be one of nftables, iptables, ipvs$/);
+    const wrong = expect.stringMatching(
+      /^--kube-proxy-config .*config\.conf: mode must be one of nftables, iptables, ipvs$/,
+    );
     expect(await read("mode: winkernel\n")).toMatchObject({ ok: false, problems: [wrong] });
     expect(parse(["--proxy", "all", "--kube-proxy-config", "/nowhere"])).toMatchObject({
       problems: ["--kube-proxy-config /nowhere: cannot be read: ENOENT"],

@@ -14,14 +14,19 @@ describe("a KubeProxyConfiguration", () => {
     expect(parseKubeProxyConfig(kubeadm)).toMatchObject({
       ok: true,
       warnings: [],
-      config: { clusterCIDR: ["10.244.0.0/16"], clientConnection: { kubeconfig: "/var/lib/kube-proxy/kubeconfig.conf" } },
+      config: {
+        clusterCIDR: ["10.244.0.0/16"],
+        clientConnection: { kubeconfig: "/var/lib/kube-proxy/kubeconfig.conf" },
+      },
     });
   });
 
   it("of nothing says nothing", () => {
     const parsed = parse({});
     expect(parsed).toMatchObject({ ok: true, warnings: [] });
-    expect(Object.values(parsed.ok ? parsed.config : { no: "config" }).filter((each) => each !== undefined)).toEqual([]);
+    expect(Object.values(parsed.ok ? parsed.config : { no: "config" }).filter((each) => each !== undefined)).toEqual(
+      [],
+    );
   });
 
   it("is read field by field", () => {
@@ -35,7 +40,13 @@ describe("a KubeProxyConfiguration", () => {
         healthzBindAddress: "127.0.0.1:1234",
         metricsBindAddress: "[::1]:1235",
         hostnameOverride: "node-a",
-        iptables: { masqueradeBit: 15, masqueradeAll: true, localhostNodePorts: false, syncPeriod: "1m", minSyncPeriod: "2s" },
+        iptables: {
+          masqueradeBit: 15,
+          masqueradeAll: true,
+          localhostNodePorts: false,
+          syncPeriod: "1m",
+          minSyncPeriod: "2s",
+        },
         ipvs: { scheduler: "lc", excludeCIDRs: ["10.0.0.0/8"], strictARP: true, tcpTimeout: "15m0s", udpTimeout: "5m" },
         conntrack: { maxPerCore: 0, min: 1000, tcpEstablishedTimeout: "1h", tcpBeLiberal: true, udpTimeout: "30s" },
       }),
@@ -52,10 +63,28 @@ describe("a KubeProxyConfiguration", () => {
         metricsBindAddress: { host: "::1", port: 1235 },
         hostnameOverride: "node-a",
         iptables: {
-          ...{ masqueradeBit: 15, masqueradeAll: true, localhostNodePorts: false, syncPeriod: 60_000, minSyncPeriod: 2_000 },
+          ...{
+            masqueradeBit: 15,
+            masqueradeAll: true,
+            localhostNodePorts: false,
+            syncPeriod: 60_000,
+            minSyncPeriod: 2_000,
+          },
         },
-        ipvs: { scheduler: "lc", excludeCIDRs: ["10.0.0.0/8"], strictARP: true, tcpTimeout: 900_000, udpTimeout: 300_000 },
-        conntrack: { maxPerCore: 0, min: 1000, tcpEstablishedTimeout: 3_600_000, tcpBeLiberal: true, udpTimeout: 30_000 },
+        ipvs: {
+          scheduler: "lc",
+          excludeCIDRs: ["10.0.0.0/8"],
+          strictARP: true,
+          tcpTimeout: 900_000,
+          udpTimeout: 300_000,
+        },
+        conntrack: {
+          maxPerCore: 0,
+          min: 1000,
+          tcpEstablishedTimeout: 3_600_000,
+          tcpBeLiberal: true,
+          udpTimeout: 30_000,
+        },
       },
     });
   });
@@ -86,8 +115,16 @@ describe("a KubeProxyConfiguration", () => {
     ["no duration", { iptables: { syncPeriod: "30" } }, "iptables.syncPeriod must be a duration such as 30s or 1h30m"],
     ["a number as one", { ipvs: { udpTimeout: 30 } }, "ipvs.udpTimeout must be a duration such as 30s"],
     ["a bit out of the mark", { nftables: { masqueradeBit: 32 } }, "nftables.masqueradeBit must be a bit from 0 to 31"],
-    ["no CIDR", { clusterCIDR: "10.244.0.0" }, "clusterCIDR must be a CIDR, or one a family: 10.244.0.0/16,fd00:10:244::/48"],
-    ["NodePorts at a name", { nodePortAddresses: ["eth0"] }, "nodePortAddresses.0 must be primary, localhost, all or a CIDR"],
+    [
+      "no CIDR",
+      { clusterCIDR: "10.244.0.0" },
+      "clusterCIDR must be a CIDR, or one a family: 10.244.0.0/16,fd00:10:244::/48",
+    ],
+    [
+      "NodePorts at a name",
+      { nodePortAddresses: ["eth0"] },
+      "nodePortAddresses.0 must be primary, localhost, all or a CIDR",
+    ],
     [
       "a bridge without a name",
       { detectLocalMode: "BridgeInterface" },

@@ -31,8 +31,18 @@ describe("settings", () => {
       iptables: { masqueradeBit: 2, masqueradeAll: true, syncPeriod: 20_000, localhostNodePorts: false },
       ipvs: { syncPeriod: 40_000, scheduler: "sh", tcpTimeout: 900_000 },
     };
-    expect(kernel("nftables", config)).toMatchObject({ masqueradeBit: 1, masqueradeAll: false, syncPeriodMs: 10_000, minSyncPeriodMs: 3_000 });
-    expect(kernel("iptables", config)).toMatchObject({ masqueradeBit: 2, syncPeriodMs: 20_000, minSyncPeriodMs: 1_000, localhostNodePorts: false });
+    expect(kernel("nftables", config)).toMatchObject({
+      masqueradeBit: 1,
+      masqueradeAll: false,
+      syncPeriodMs: 10_000,
+      minSyncPeriodMs: 3_000,
+    });
+    expect(kernel("iptables", config)).toMatchObject({
+      masqueradeBit: 2,
+      syncPeriodMs: 20_000,
+      minSyncPeriodMs: 1_000,
+      localhostNodePorts: false,
+    });
     expect(kernel("ipvs", config)).toMatchObject({
       ...{ masqueradeBit: 2, masqueradeAll: true, syncPeriodMs: 40_000, minSyncPeriodMs: 0 },
       ipvs: { scheduler: "sh", tcpTimeout: 900 },
@@ -40,7 +50,10 @@ describe("settings", () => {
   });
 
   it("take 0 as not set for periods, and as the kernel's own for conntrack", () => {
-    expect(kernel("nftables", { nftables: { syncPeriod: 0, minSyncPeriod: 0 } })).toMatchObject({ syncPeriodMs: 30_000, minSyncPeriodMs: 1_000 });
+    expect(kernel("nftables", { nftables: { syncPeriod: 0, minSyncPeriod: 0 } })).toMatchObject({
+      syncPeriodMs: 30_000,
+      minSyncPeriodMs: 1_000,
+    });
     const { conntrack } = proxySettings("nftables", { conntrack: { maxPerCore: 0, tcpEstablishedTimeout: 0 } }, none);
     expect(conntrack).toMatchObject({ maxPerCore: 0, tcpEstablishedSeconds: 0, tcpCloseWaitSeconds: 3_600 });
   });
@@ -48,7 +61,10 @@ describe("settings", () => {
   it.each<[Partial<KubeProxyConfig>, object]>([
     [{ clusterCIDR: ["10.0.0.0/8"] }, { kind: "cluster-cidr", cidrs: ["10.0.0.0/8"] }],
     [{ clusterCIDR: ["10.0.0.0/8"], detectLocalMode: "NodeCIDR" }, { kind: "node-cidr" }],
-    [{ detectLocalMode: "BridgeInterface", detectLocal: { bridgeInterface: "cni0" } }, { kind: "interface", name: "cni0" }],
+    [
+      { detectLocalMode: "BridgeInterface", detectLocal: { bridgeInterface: "cni0" } },
+      { kind: "interface", name: "cni0" },
+    ],
     [
       { detectLocalMode: "InterfaceNamePrefix", detectLocal: { interfaceNamePrefix: "veth" } },
       { kind: "interface-prefix", prefix: "veth" },
@@ -68,6 +84,9 @@ describe("settings", () => {
     const config = { healthzBindAddress: at, metricsBindAddress: at };
     expect(proxySettings("nftables", config, none)).toMatchObject({ healthAddress: at, metricsAddress: at });
     const flag = { host: "127.0.0.2", port: 2 };
-    expect(proxySettings("nftables", config, { ...none, healthAddress: flag })).toMatchObject({ healthAddress: flag, metricsAddress: at });
+    expect(proxySettings("nftables", config, { ...none, healthAddress: flag })).toMatchObject({
+      healthAddress: flag,
+      metricsAddress: at,
+    });
   });
 });

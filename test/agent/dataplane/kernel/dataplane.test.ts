@@ -28,7 +28,9 @@ describe("kernel data plane", () => {
     [happened, said, fails, intact, entries, listFails] = [[], {}, false, true, "", false];
     const run: Run = async (_program, args) => {
       happened.push(args[0] === "-L" ? `list ${args[2]}` : `delete ${args[args.indexOf("--orig-dst") + 1]}`);
-      return listFails ? { code: undefined, stdout: "", stderr: "conntrack cannot be run" } : { code: 0, stdout: entries, stderr: "" };
+      return listFails
+        ? { code: undefined, stdout: "", stderr: "conntrack cannot be run" }
+        : { code: 0, stdout: entries, stderr: "" };
     };
     dataplane = new KernelDataplane({
       settings: defaultSettings,
@@ -108,7 +110,9 @@ describe("kernel data plane", () => {
   it("says what conntrack does not do, and does not fail for it", async () => {
     listFails = true;
     await expect(dataplane.apply(dns())).resolves.toEqual({ problems: [] });
-    expect(said["conntrack"]).toEqual(["UDP flows of IPv4 to endpoints that are gone may go on: conntrack cannot be run"]);
+    expect(said["conntrack"]).toEqual([
+      "UDP flows of IPv4 to endpoints that are gone may go on: conntrack cannot be run",
+    ]);
   });
 
   it("sets sysctls for a family when its first Service comes", async () => {

@@ -17,7 +17,10 @@ it.each([
 
 it("asks nft itself", async () => {
   const missing = { code: undefined, stdout: "", stderr: "ENOENT" };
-  expect(await chooseMode(() => Promise.resolve(missing), "6.1.0")).toEqual({ mode: "iptables", because: "nft is not installed" });
+  expect(await chooseMode(() => Promise.resolve(missing), "6.1.0")).toEqual({
+    mode: "iptables",
+    because: "nft is not installed",
+  });
   const found = { code: 0, stdout: nft, stderr: "" };
   expect(await chooseMode(() => Promise.resolve(found), "6.1.0")).toEqual({
     mode: "nftables",

@@ -1,7 +1,12 @@
 // Which sysctls are wanted, and that nothing is lowered, written twice, or fatal.
 import { describe, expect, it } from "vitest";
 import { defaultSettings, type KernelSettings } from "../../../../agent/dataplane/kernel/settings.ts";
-import { applySysctls, type ConntrackSettings, type Sysctl, wantedSysctls } from "../../../../agent/dataplane/kernel/sysctls.ts";
+import {
+  applySysctls,
+  type ConntrackSettings,
+  type Sysctl,
+  wantedSysctls,
+} from "../../../../agent/dataplane/kernel/sysctls.ts";
 
 const conntrack: ConntrackSettings = {
   ...{ maxPerCore: 32_768, min: 131_072, tcpEstablishedSeconds: 86_400, tcpCloseWaitSeconds: 3_600 },
@@ -9,10 +14,9 @@ const conntrack: ConntrackSettings = {
 };
 const wanted = (parts: Partial<KernelSettings> = {}, table: Partial<ConntrackSettings> = {}, cores = 4) =>
   Object.fromEntries(
-    wantedSysctls({ ...defaultSettings, ...parts }, { ...conntrack, ...table }, ["IPv4"], cores).map(({ path, value }) => [
-      path.slice(path.lastIndexOf("/") + 1),
-      value,
-    ]),
+    wantedSysctls({ ...defaultSettings, ...parts }, { ...conntrack, ...table }, ["IPv4"], cores).map(
+      ({ path, value }) => [path.slice(path.lastIndexOf("/") + 1), value],
+    ),
   );
 
 describe("wanted", () => {
@@ -26,7 +30,10 @@ describe("wanted", () => {
 
   it("leaves alone what is 0", () => {
     expect(wanted({}, { maxPerCore: 0, tcpEstablishedSeconds: 0, tcpCloseWaitSeconds: 0 })).toEqual({ ip_forward: 1 });
-    expect(wanted({}, { tcpBeLiberal: true, udpSeconds: 30 })).toMatchObject({ nf_conntrack_tcp_be_liberal: 1, nf_conntrack_udp_timeout: 30 });
+    expect(wanted({}, { tcpBeLiberal: true, udpSeconds: 30 })).toMatchObject({
+      nf_conntrack_tcp_be_liberal: 1,
+      nf_conntrack_udp_timeout: 30,
+    });
   });
 
   it.each<[Partial<KernelSettings>, boolean]>([
@@ -48,7 +55,13 @@ describe("wanted", () => {
 });
 
 describe("applying", () => {
-  const sysctl = (path: string, value: number, parts: Partial<Sysctl> = {}): Sysctl => ({ path, value, atLeast: false, why: "it works", ...parts });
+  const sysctl = (path: string, value: number, parts: Partial<Sysctl> = {}): Sysctl => ({
+    path,
+    value,
+    atLeast: false,
+    why: "it works",
+    ...parts,
+  });
   const kernel = (files: Record<string, string>, readOnly: readonly string[] = []) => {
     const written: string[] = [];
     const fail = (code: string) => Promise.reject(Object.assign(new Error(code), { code }));
@@ -67,7 +80,13 @@ describe("applying", () => {
   it("writes what is not so, and lowers no limit", async () => {
     const files = kernel({ a: "0", b: "1", c: "100", d: "100", e: "7" });
     const said = await applySysctls(
-      [sysctl("a", 1), sysctl("b", 1), sysctl("c", 200, { atLeast: true }), sysctl("d", 50, { atLeast: true }), sysctl("e", 5)],
+      [
+        sysctl("a", 1),
+        sysctl("b", 1),
+        sysctl("c", 200, { atLeast: true }),
+        sysctl("d", 50, { atLeast: true }),
+        sysctl("e", 5),
+      ],
       files,
     );
     expect(files.written).toEqual(["a=1", "c=200", "e=5"]);
@@ -81,7 +100,10 @@ describe("applying", () => {
       "/proc/sys/net/ipv6/conf/all/forwarding",
     ];
     const files = kernel({ [forward]: "0", [six]: "0", last: "0" }, [forward]);
-    const said = await applySysctls([sysctl(forward, 1), sysctl(max, 5), sysctl(six, 1, { sayOnly: true }), sysctl("last", 1)], files);
+    const said = await applySysctls(
+      [sysctl(forward, 1), sysctl(max, 5), sysctl(six, 1, { sayOnly: true }), sysctl("last", 1)],
+      files,
+    );
     expect(files.written).toEqual(["last=1"]);
     expect(said).toEqual([
       `${forward} cannot be set (EROFS), and should be 1 so that it works. On the node, as root: sysctl -w net.ipv4.ip_forward=1`,
