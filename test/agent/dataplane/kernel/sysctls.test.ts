@@ -1,4 +1,5 @@
 // Which sysctls are wanted, and that nothing is lowered, written twice, or fatal.
+import { execFileSync, spawnSync } from "node:child_process";
 import { describe, expect, it } from "vitest";
 import { defaultSettings, type KernelSettings } from "../../../../agent/dataplane/kernel/settings.ts";
 import {
@@ -110,5 +111,19 @@ describe("applying", () => {
       `${max} cannot be set (ENOENT), and should be 5 so that it works. On the node, as root: modprobe nf_conntrack && sysctl -w net.netfilter.nf_conntrack_max=5`,
       `${six} is 0, and should be 1 so that it works. On the node, as root: sysctl -w net.ipv6.conf.all.forwarding=1 (and accept_ra=2 for interfaces that need router advertisements)`,
     ]);
+  });
+});
+
+const namespaces = spawnSync("unshare", ["--net", "true"]).status === 0;
+describe.skipIf(!namespaces)("in a network namespace of its own", () => {
+  it("sets what the kernel has", () => {
+    const program = new URL("set-sysctls.ts", import.meta.url).pathname;
+    const files = ["ipv4/ip_forward", "ipv4/conf/all/route_localnet", "netfilter/nf_conntrack_udp_timeout"];
+    const times = ["netfilter/nf_conntrack_tcp_timeout_established", "netfilter/nf_conntrack_tcp_timeout_close_wait"];
+    const paths = [...files, ...times].map((file) => `/proc/sys/net/${file}`).join(" ");
+    // The rule is there so that connections are tracked.
+    const script = `nft add table ip t; nft 'add chain ip t c { type nat hook output priority 0; }'; ${process.execPath} ${program} && cat ${paths}`;
+    const output = execFileSync("unshare", ["--net", "bash", "-c", script], { encoding: "utf8" });
+    expect(output.trim().split("\n")).toEqual(["[]", "1", "1", "45", "86400", "3600"]);
   });
 });
