@@ -101,7 +101,7 @@ describe("a KubeProxyConfiguration", () => {
       iptables: { newField: "" },
       surprise: null,
     });
-    expect(parsed.ok && parsed.warnings.map((text) => text.split(" is not used: ")[0]).sort()).toEqual([
+    expect(parsed.ok && parsed.warnings.map((text) => text.slice(0, text.indexOf(" is not used: "))).sort()).toEqual([
       ...["bindAddress", "clientConnection.burst", "clientConnection.qps", "configSyncPeriod"],
       ...["featureGates.NFTablesProxyMode", "iptables.newField", "logging.verbosity", "oomScoreAdj", "surprise"],
       "winkernel.networkName",

@@ -2,7 +2,7 @@
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { podAccess } from "../../../agent/kube/access.ts";
 import { KubeApi } from "../../../agent/kube/api.ts";
 import { ScriptedApiServer } from "../source/kube/server.ts";
@@ -11,7 +11,7 @@ describe("several API servers", () => {
   let servers: ScriptedApiServer[];
   let api: KubeApi;
   beforeEach(async () => {
-    servers = [new ScriptedApiServer(), new ScriptedApiServer()];
+    servers = [1, 2, 3].map(() => new ScriptedApiServer());
     for (const server of servers) await server.start();
     const [first] = servers.map((server) => server.access());
     if (first === undefined) throw new Error("no server");
@@ -26,18 +26,27 @@ describe("several API servers", () => {
 
   it("are tried in turn, and one that answers is kept", async () => {
     expect([await ask(), await ask()]).toEqual(["ok", "ok"]);
-    expect(asked()).toEqual([2, 0]);
+    expect(asked()).toEqual([2, 0, 0]);
     await servers[0]?.stop();
     expect([await ask(), await ask(), await ask()]).toEqual(["unreachable", "ok", "ok"]);
-    expect(asked()).toEqual([2, 2]);
+    expect(asked()).toEqual([2, 2, 0]);
     await servers[0]?.start();
-    await servers[1]?.stop();
-    expect([await ask(), await ask()]).toEqual(["unreachable", "ok"]);
+    for (const server of servers.slice(1)) await server.stop();
+    expect([await ask(), await ask(), await ask()]).toEqual(["unreachable", "unreachable", "ok"]);
   });
 
-  it("are turned once, however many calls fail together", async () => {
-    await servers[0]?.stop();
-    expect(await Promise.all([ask(), ask(), ask(), ask()])).toEqual(Array(4).fill("unreachable"));
+  it("are turned once, however many calls fail together, and not by a call of before", async () => {
+    const [first, second] = servers;
+    if (first === undefined || second === undefined) throw new Error("no servers");
+    first.instead = () => "hang";
+    const late = ask();
+    await vi.waitFor(() => expect(first.seen).toHaveLength(1));
+    first.instead = () => "reset";
+    await second.stop();
+    expect(await Promise.all([ask(), ask(), ask()])).toEqual(["unreachable", "unreachable", "unreachable"]);
+    expect([await ask(), await ask()]).toEqual(["unreachable", "ok"]);
+    await first.stop();
+    expect(await late).toBe("unreachable");
     expect(await ask()).toBe("ok");
   });
 });

@@ -55,8 +55,8 @@ describe("kernel data plane", () => {
         happened.push(`sysctls ${wanted.some(({ path }) => path.includes("ipv6")) ? "6" : "4"}`);
         return ["do this"];
       },
-      cleanup: async (_settings, _effects, which = []) => {
-        happened.push(`clean ${which.join()}`);
+      cleanup: async (_settings, _effects, which) => {
+        happened.push(`clean ${which?.join()}`);
         return [];
       },
     });
