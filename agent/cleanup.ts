@@ -1,7 +1,7 @@
 // `node agent/main.ts cleanup`: takes the rules of --proxy all off this node, in whatever mode they were made, and says what it did.
 // It is for nodes that get a kube-proxy back, and needs neither cluster nor edge. No agent may run meanwhile.
 import { parseArgs } from "node:util";
-import { cleanupModes } from "./dataplane/kernel/create.ts";
+import { cleanupLeftovers } from "./dataplane/kernel/create.ts";
 import type { Run } from "./dataplane/kernel/run.ts";
 import { defaultSettings } from "./dataplane/kernel/settings.ts";
 import { interfaceAddresses } from "./node-programmer.ts";
@@ -27,7 +27,7 @@ export async function cleanup(
   args: readonly string[],
   run: Run,
   print = (text: string) => void process.stdout.write(text),
-  clean = cleanupModes,
+  clean = cleanupLeftovers,
 ): Promise<number> {
   try {
     const options = { help: { type: "boolean", short: "h" } } as const;
@@ -50,7 +50,7 @@ export async function cleanup(
     return ran;
   };
   const outcomes = await clean(defaultSettings, { run: said, localAddresses: interfaceAddresses });
-  for (const { mode, outcome } of outcomes) print(`${mode}: ${outcome}\n`);
+  for (const { of, outcome } of outcomes) print(`${of}: ${outcome}\n`);
   print(changes === 0 ? "nothing was there to remove\n" : `${changes} changes made\n`);
   return outcomes.some(({ outcome }) => outcome.startsWith("failed")) ? 1 : 0;
 }

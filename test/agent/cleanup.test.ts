@@ -1,13 +1,13 @@
 // `cleanup` says each change that it makes, and nothing of what only reads.
 import { expect, it } from "vitest";
 import { cleanup } from "../../agent/cleanup.ts";
-import type { ModeCleanup } from "../../agent/dataplane/kernel/create.ts";
+import type { Cleanup } from "../../agent/dataplane/kernel/create.ts";
 import type { Run } from "../../agent/dataplane/kernel/run.ts";
 
 const fine = { code: 0, stdout: "", stderr: "" };
-const outcomes: readonly ModeCleanup[] = [
-  { mode: "nftables", outcome: "cleaned" },
-  { mode: "ipvs", outcome: "left out: ipvsadm is not installed" },
+const outcomes: readonly Cleanup[] = [
+  { of: "nftables", outcome: "cleaned" },
+  { of: "ipvs", outcome: "left out: ipvsadm is not installed" },
 ];
 const printed = async (
   args: readonly string[],
@@ -51,7 +51,7 @@ it("prints what was changed, and the outcome of each mode", async () => {
 });
 
 it("counts no change that did not work, and fails where a mode did", async () => {
-  const failed: readonly ModeCleanup[] = [{ mode: "nftables", outcome: "failed: nft: no" }];
+  const failed: readonly Cleanup[] = [{ of: "nftables", outcome: "failed: nft: no" }];
   const { code, text } = await printed([], [["nft", ["-f", "-"], "delete table ip x\n"]], failed, { ...fine, code: 1 });
   expect({ code, text }).toEqual({ code: 1, text: "nftables: failed: nft: no\nnothing was there to remove\n" });
 });

@@ -1,5 +1,5 @@
-// Mode → the executor that programs the kernel in it, and what the other modes have left on a node. The one place that knows all
-// three.
+// Mode → the executor that programs the kernel in it, and the removal of what other modes, or a kube-proxy, left on a node. The one
+// place that knows all three.
 import type { KernelExecutor } from "../executor.ts";
 import type { Run } from "./run.ts";
 import { type KernelSettings, type ProxyMode, proxyModes } from "./settings.ts";
@@ -32,34 +32,50 @@ export function createExecutor(settings: KernelSettings, effects: KernelEffects)
   return modes[settings.mode].create(settings, effects);
 }
 
-export interface ModeCleanup {
-  readonly mode: ProxyMode;
+/** Whose rules may be on a node: ours of each mode, where iptables and ipvs share kube-proxy's names, and its nftables tables. */
+export type Leftover = ProxyMode | "kube-proxy's nftables";
+export const leftovers: readonly Leftover[] = [...proxyModes, "kube-proxy's nftables"];
+
+export interface Cleanup {
+  readonly of: Leftover;
   /** "cleaned"; else why not, in words. */
   readonly outcome: string;
 }
 
 /**
- * Takes away what any process left under the names of these modes (by default of all), kube-proxy's included. A mode whose tools
- * this machine does not have is left out, and so is one that fails: each is said, none keeps the others from being cleaned.
+ * Takes away what any process left under the names of `which` (by default of all). What needs tools that this machine does not have
+ * is left out, and so is what fails: each is said, and none keeps the others from being cleaned.
  */
-export async function cleanupModes(
+export async function cleanupLeftovers(
   settings: KernelSettings,
-  { run, localAddresses }: KernelEffects,
-  which: readonly ProxyMode[] = proxyModes,
-  make = (mode: ProxyMode) => createExecutor({ ...settings, mode }, { run, localAddresses }),
-): Promise<readonly ModeCleanup[]> {
-  const outcomes: ModeCleanup[] = [];
-  for (const mode of which) {
-    const missing = await missingTool(run, modes[mode].tools);
+  effects: KernelEffects,
+  which: readonly Leftover[] = leftovers,
+  create = createExecutor,
+): Promise<readonly Cleanup[]> {
+  const outcomes: Cleanup[] = [];
+  for (const of of which) {
+    const mode = of === "kube-proxy's nftables" ? undefined : of;
+    const missing = await missingTool(effects.run, modes[mode ?? "nftables"].tools);
     let outcome = missing === undefined ? "cleaned" : `left out: ${missing} is not installed`;
     try {
-      if (missing === undefined) await make(mode).cleanup();
+      if (missing === undefined && mode !== undefined) await create({ ...settings, mode }, effects).cleanup();
+      if (missing === undefined && mode === undefined) await deleteKubeProxyTables(effects.run);
     } catch (error) {
       outcome = `failed: ${(error as Error).message}`;
     }
-    outcomes.push({ mode, outcome });
+    outcomes.push({ of, outcome });
   }
   return outcomes;
+}
+
+/** Our own tables have another name, so these stay whatever we do; and they translate the same packets. */
+async function deleteKubeProxyTables(run: Run): Promise<void> {
+  const { stdout } = await run("nft", ["list", "tables"]);
+  const found = ["ip", "ip6"].filter((family) => stdout.split("\n").includes(`table ${family} kube-proxy`));
+  if (found.length === 0) return;
+  const script = found.map((family) => `delete table ${family} kube-proxy\n`).join("");
+  const { code, stderr } = await run("nft", ["-f", "-"], script);
+  if (code !== 0) throw new Error(stderr.trim());
 }
 
 async function missingTool(run: Run, tools: readonly string[]): Promise<string | undefined> {

@@ -5,9 +5,9 @@ import type { Family } from "../../plan/endpoints.ts";
 import type { ForwardingPlan, KernelPort } from "../../plan/plan.ts";
 import type { Applied, Executor, KernelExecutor } from "../executor.ts";
 import { type Cleaned, cleanFlows, udpPorts } from "./conntrack.ts";
-import { cleanupModes, type KernelEffects } from "./create.ts";
+import { cleanupLeftovers, type KernelEffects, leftovers } from "./create.ts";
 import { nodePortAddresses } from "./node-port-addresses.ts";
-import { type KernelSettings, proxyModes } from "./settings.ts";
+import type { KernelSettings } from "./settings.ts";
 import { applySysctls, type ConntrackSettings, cores, wantedSysctls } from "./sysctls.ts";
 
 export interface KernelDataplaneOptions {
@@ -21,7 +21,7 @@ export interface KernelDataplaneOptions {
   readonly onCleaned?: (cleaned: readonly Cleaned[], ms: number) => void;
   /** For tests. */
   readonly setSysctls?: typeof applySysctls;
-  readonly cleanup?: typeof cleanupModes;
+  readonly cleanup?: typeof cleanupLeftovers;
 }
 
 export class KernelDataplane implements Executor {
@@ -100,10 +100,10 @@ export class KernelDataplane implements Executor {
   }
 
   async #removeOthers(): Promise<void> {
-    const { settings, effects, info, cleanup = cleanupModes } = this.#options;
-    const others = proxyModes.filter((mode) => mode !== settings.mode);
-    for (const { mode, outcome } of await cleanup(settings, effects, others)) {
-      info(`rules that mode ${mode}, of Postern or kube-proxy, may have left here: ${outcome}`);
+    const { settings, effects, info, cleanup = cleanupLeftovers } = this.#options;
+    const others = leftovers.filter((each) => each !== settings.mode);
+    for (const { of, outcome } of await cleanup(settings, effects, others)) {
+      info(`what ${of} may have left on this node: ${outcome}`);
     }
   }
 }
