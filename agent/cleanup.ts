@@ -57,8 +57,11 @@ export async function cleanup(
 
 /** A word that says that a program only reads. */
 const READS = /^(-L.*|--list.*|-S|-V|-v|-c|--check|--version|list|save|show)$/;
-const isChange = (program: string, args: readonly string[]): boolean =>
-  !program.endsWith("-save") && (program.endsWith("-restore") || !args.some((arg) => READS.test(arg)));
+const isChange = (program: string, args: readonly string[]): boolean => {
+  if (program.endsWith("-save") || args.includes("--version")) return false;
+  // To these -c means counters.
+  return program.endsWith("-restore") || !args.some((arg) => READS.test(arg));
+};
 
 function indented(input: string): string {
   const lines = input.split("\n").filter((line) => line.trim() !== "");

@@ -33,11 +33,16 @@ it("prints what was changed, and the outcome of each mode", async () => {
     [],
     [
       ["nft", ["--version"]],
+      ["iptables-restore", ["--version"]],
       ["nft", ["-j", "list", "tables"]],
       ["nft", ["-f", "-"], "delete table ip kube-proxy\n"],
       ["iptables-save", ["-t", "nat"]],
       ["iptables", ["-w", "5", "-t", "nat", "-S"]],
-      ["iptables-restore", ["--noflush"], Array.from({ length: 30 }, (_, index) => `-X CHAIN-${index}`).join("\n")],
+      [
+        "iptables-restore",
+        ["--noflush", "-c"],
+        Array.from({ length: 30 }, (_, index) => `-X CHAIN-${index}`).join("\n"),
+      ],
       ["ipvsadm", ["-Ln"]],
       ["ip", ["link", "delete", "kube-ipvs0"]],
     ],
