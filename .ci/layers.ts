@@ -69,6 +69,11 @@ const layers: Record<string, Layer> = {
   "agent/dataplane/": { values: ["src/shared/", "agent/plan/", "agent/endpoints/"] },
   "agent/tunnel/": { values: ["src/shared/", "agent/endpoints/", "agent/net/"] },
   "agent/publish/": { values: ["src/shared/"] },
+  // kube-proxy's configuration, read and translated.
+  "agent/kube-proxy/": {
+    values: ["src/shared/net/", "agent/dataplane/kernel/settings.ts"],
+    types: ["agent/dataplane/kernel/"],
+  },
   // The status writer reads the API server's answers with the same schema as the source.
   "agent/controller/": {
     values: ["src/shared/", "agent/kube/", "agent/publish/", "agent/source/resources.ts"],

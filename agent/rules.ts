@@ -18,7 +18,7 @@ export function rulesOf(options: Options): Rules {
     clusterDomain: options["cluster-domain"],
     endpointAlgorithms: userspaceAlgorithms,
     slicesFollow: options.source === "kube",
-    forwards: options.proxy === "userspace" ? "nodePorts" : "nothing",
+    forwards: ({ none: "nothing", userspace: "nodePorts", all: "all" } as const)[options.proxy],
   };
 }
 

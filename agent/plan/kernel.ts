@@ -23,7 +23,10 @@ export function kernelNode(node: KubeNode | undefined): KernelNode {
   const of = (type: string) =>
     (node?.status.addresses ?? []).flatMap((each) => (each.type === type ? canonical([each.address]) : []));
   const internal = of("InternalIP");
-  return { addresses: internal.length > 0 ? internal : of("ExternalIP"), podCIDRs: disjointRanges(node?.spec.podCIDRs ?? []) };
+  return {
+    addresses: internal.length > 0 ? internal : of("ExternalIP"),
+    podCIDRs: disjointRanges(node?.spec.podCIDRs ?? []),
+  };
 }
 
 /** Undefined where the Service has no ClusterIP, is another proxy's, or is an ExternalName. */

@@ -121,6 +121,7 @@ export const serviceSchema = z.object({
     ),
     externalTrafficPolicy: policy,
     internalTrafficPolicy: policy,
+    healthCheckNodePort: optional(z.int().min(0).max(65535)),
     loadBalancerSourceRanges: list(text.max(64), 512),
     sessionAffinity: defaulted(["None", "ClientIP"], "None"),
     sessionAffinityConfig: optional(

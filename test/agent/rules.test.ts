@@ -25,6 +25,14 @@ describe("rules", () => {
     expect(refusalToStart(options(...flags), { services: [] })).toBeUndefined();
   });
 
+  it.each([
+    [[], "nothing"],
+    [["--proxy", "userspace", "--address", "127.0.0.1"], "nodePorts"],
+    [["--proxy", "all"], "all"],
+  ])("%j forwards %s", (flags, forwards) => {
+    expect(rulesOf(options(...flags)).forwards).toBe(forwards);
+  });
+
   it("expects slices to follow only where Kubernetes writes them", () => {
     expect(rulesOf(options()).slicesFollow).toBe(false);
     expect(rulesOf({ ...options(), source: "kube" }).slicesFollow).toBe(true);

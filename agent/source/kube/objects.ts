@@ -31,7 +31,8 @@ export type Received =
   /** Known by name, but not usable. `key` undefined: not even that. */
   | { readonly ok: false; readonly key: string | undefined; readonly version: string; readonly problem: string };
 
-const ANNOTATIONS = /^(postern\.dev\/|service\.beta\.kubernetes\.io\/load-balancer-source-ranges$)/;
+const ANNOTATIONS =
+  /^(postern\.dev\/|service\.beta\.kubernetes\.io\/load-balancer-source-ranges$|endpoints\.kubernetes\.io\/last-change-trigger-time$)/;
 const SLICE_LABELS = /^kubernetes\.io\/service-name$/;
 
 /** Items of a list carry neither kind nor apiVersion. */

@@ -6,7 +6,7 @@ import { describe, expect, it } from "vitest";
 import { parse, parseAllDocuments } from "yaml";
 import manifest from "../../../package.json" with { type: "json" };
 import { flatten, generated } from "../../../agent/manifests/flatten.ts";
-import { help } from "../../../agent/options.ts";
+import { help } from "../../../agent/options-help.ts";
 
 const root = new URL("../../../", import.meta.url).pathname;
 const read = (path: string): string => readFileSync(root + path, "utf8");

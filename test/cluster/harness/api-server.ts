@@ -109,7 +109,7 @@ export class ApiServer {
 
   access(who: "admin" | "agent", port = this.#ports.api, scheme = "https"): Access {
     return {
-      server: new URL(`${scheme}://127.0.0.1:${port}`),
+      servers: [new URL(`${scheme}://127.0.0.1:${port}`)],
       namespace: NAMESPACE,
       token: () => (who === "admin" ? this.#adminToken : this.#agentToken),
       tls: () => ({ ca: this.certificate(), cert: undefined, key: undefined }),

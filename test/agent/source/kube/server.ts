@@ -71,7 +71,7 @@ export class ScriptedApiServer {
 
   access(): Access {
     return {
-      server: new URL(`http://127.0.0.1:${this.#port}`),
+      servers: [new URL(`http://127.0.0.1:${this.#port}`)],
       namespace: "postern-system",
       token: () => this.token,
       tls: () => ({ ca: undefined, cert: undefined, key: undefined }),
