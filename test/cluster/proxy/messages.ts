@@ -13,6 +13,8 @@ export const questionSchema = z.strictObject({
       family: z.enum(["IPv4", "IPv6"]),
       address: z.string(),
       port: z.int(),
+      /** UDP: the client's own, so that the datagram belongs to an earlier one's flow. Absent: any. */
+      fromPort: z.int().optional(),
       withinMs: z.int(),
     }),
     z.strictObject({ do: z.literal("get"), url: z.string() }),
