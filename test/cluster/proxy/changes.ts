@@ -1,5 +1,7 @@
 // What must hold while things change: flows of UDP, health checks, a program that is started anew. Each change has Services
 // of its own and is a sequence of checks; the table (tables/) has what holds while nothing changes.
+import { run } from "../harness/command.ts";
+import { inside } from "../harness/places.ts";
 import type { Outcome, Question } from "./messages.ts";
 import type { Endpoint, ServiceSpec } from "./objects.ts";
 import { nodeOf } from "./places.ts";
@@ -55,6 +57,13 @@ export class Stage {
     const place = destination(to, this.world.numberOf(service), family);
     const question: Question = { do: "ask", protocol: "UDP", family, ...place, fromPort, withinMs: 900 };
     return wordOf(await this.world.residents.ask(from, question));
+  }
+
+  async connect(from: string, to: string, service: string, family: Family): Promise<string> {
+    const place = destination(to, this.world.numberOf(service), family);
+    return wordOf(
+      await this.world.residents.ask(from, { do: "ask", protocol: "TCP", family, ...place, withinMs: 900 }),
+    );
   }
 
   get(from: string, url: string): Promise<Outcome> {
@@ -202,16 +211,27 @@ export const changes: readonly Change[] = [
   },
   {
     name: "the program starts anew",
-    services: [{ name: "udp-restart", endpoints: ["a1", "b1", "c1"] }],
+    services: [
+      { name: "restarted", endpoints: ["a1", "b1", "c1"] },
+      { name: "changed-meanwhile", endpoints: ["a1"] },
+    ],
     play: async (stage) => {
       const flows = async (family: Family): Promise<string> => {
-        const words = Array.from({ length: 8 }, (_, index) =>
-          stage.flow("a2", "ClusterIP", "udp-restart", family, 40_010 + index),
-        );
+        const ports = Array.from({ length: 8 }, (_, index) => 40_010 + index);
+        const words = ports.map((port) => stage.flow("a2", "ClusterIP", "restarted", family, port));
         return (await Promise.all(words)).join(" ");
       };
       const before = await Promise.all(families.map(flows));
+      const requests = new Requests(stage, "restarted");
+      await stage.world.stop();
+      stage.check("without the program", await stage.connect("a2", "ClusterIP", "changed-meanwhile", "IPv4"), "a1");
+      await stage.world.cluster.putEndpoints({ name: "changed-meanwhile", endpoints: ["b1"] });
       await stage.world.start({});
+      for (const family of families) {
+        const seen = await stage.connect("a2", "ClusterIP", "changed-meanwhile", family);
+        stage.check(`what changed meanwhile, ${family}`, seen, "b1");
+      }
+      stage.check("requests from before it stopped until it was ready again", await requests.end(), "all answered");
       for (const [index, family] of families.entries()) {
         const served = before[index]?.split(" ").every((word) => ["a1", "b1", "c1"].includes(word));
         stage.check(`flows of UDP are served, ${family}`, served ? "yes" : (before[index] ?? "none"), "yes");
@@ -220,7 +240,76 @@ export const changes: readonly Change[] = [
     },
     alone: true,
   },
+  {
+    name: "the program starts in another mode, and in its own again",
+    services: [{ name: "other-mode", endpoints: ["a1", "b1"] }],
+    play: async (stage) => {
+      const before = await namesOfRules("a");
+      stage.check("there are rules", before === "" ? "none" : "some", "some");
+      await stage.world.start({}, stage.world.mode === "nftables" ? "iptables" : "nftables");
+      const between = await namesOfRules("a");
+      stage.check("the other mode has other rules", between === before ? "the same" : "others", "others");
+      const shared = between.split("\n").filter((name) => before.split("\n").includes(name));
+      stage.check("of the first mode is left", shared.join(" ") || "nothing", "nothing");
+      await stage.world.start({});
+      stage.check("rules of the first mode are as before", difference(before, await namesOfRules("a")), "the same");
+      stage.check("it serves", await stage.connect("a2", "ClusterIP", "other-mode", "IPv4"), "one of a1 b1");
+    },
+    alone: true,
+  },
 ];
+
+/** Asks on and on, TCP of both families, until it is told to end. */
+class Requests {
+  readonly #counts = new Map<string, number>();
+  readonly #done: Promise<void>;
+  #ends = false;
+
+  constructor(stage: Stage, service: string) {
+    this.#done = this.#run(stage, service);
+  }
+
+  async end(): Promise<string> {
+    this.#ends = true;
+    await this.#done;
+    const failed = [...this.#counts].filter(([word]) => !/^[a-c]1$/.test(word));
+    return failed.length === 0 ? "all answered" : failed.map(([word, count]) => `${word} ×${count}`).join(", ");
+  }
+
+  async #run(stage: Stage, service: string): Promise<void> {
+    while (!this.#ends) {
+      for (const family of families) {
+        const word = await stage.connect("a2", "ClusterIP", service, family);
+        this.#counts.set(word, (this.#counts.get(word) ?? 0) + 1);
+      }
+    }
+  }
+}
+
+/** Of all nft tables and of all chains that somebody made for iptables. KUBE-FIREWALL is the kubelet's. */
+async function namesOfRules(node: string): Promise<string> {
+  const texts = [["nft", "list", "tables"], ["iptables-save"], ["ip6tables-save"]].map((command) =>
+    run([...inside(node), ...command]),
+  );
+  const names = (await Promise.all(texts)).flatMap((text) =>
+    // ":KUBE-SERVICES - [0:0]"; a built-in chain has a policy instead of "-".
+    text.split("\n").filter((line) => /^:\S+ - /.test(line) || (/^table /.test(line) && !builtInTables.test(line))),
+  );
+  return names
+    .map((name) => name.replace(/ \[.*/, ""))
+    .filter((name) => !name.startsWith(":KUBE-FIREWALL "))
+    .sort()
+    .join("\n");
+}
+/** The tables in which the nft flavour of iptables keeps its chains. */
+const builtInTables = / (filter|nat|mangle|raw|security)$/;
+
+function difference(before: string, after: string): string {
+  const [first, second] = [before.split("\n"), after.split("\n")];
+  const missing = first.filter((name) => !second.includes(name)).map((name) => `-${name}`);
+  const added = second.filter((name) => !first.includes(name)).map((name) => `+${name}`);
+  return [...missing, ...added].join(" ") || "the same";
+}
 
 function healthWords(page: Outcome): string {
   if (page.kind !== "page") return JSON.stringify(page);

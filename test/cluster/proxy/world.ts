@@ -65,9 +65,9 @@ export class World {
   }
 
   /** On every node; in place of what ran before. Returns when they have done what the API server says. */
-  async start(options: Options): Promise<void> {
+  async start(options: Options, mode: Mode = this.#options.mode): Promise<void> {
     await this.stop();
-    const { program, mode, binaries, folder } = this.#options;
+    const { program, binaries, folder } = this.#options;
     const kubeconfig = this.server.kubeconfig(program);
     this.#programs = nodes.map(
       (node) => new Running(program, { node: node.name, mode, options, kubeconfig, folder, binaries }),
@@ -75,6 +75,7 @@ export class World {
     await this.settled();
   }
 
+  /** What the kernel has then stays. */
   async stop(): Promise<void> {
     await Promise.all(this.#programs.map((program) => program.stop()));
     this.#programs = [];
@@ -114,6 +115,10 @@ export class World {
       if (performance.now() > deadline) throw new Error(`not within ${withinMs / 1000} s: ${what}`);
       await delay(50);
     }
+  }
+
+  get mode(): Mode {
+    return this.#options.mode;
   }
 
   async #populate(): Promise<void> {

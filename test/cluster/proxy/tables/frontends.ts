@@ -47,6 +47,11 @@ export const sourceRanges: readonly Section[] = [
     ],
   },
   {
+    title: "source ranges without an endpoint",
+    service: { name: "ranges-none", endpoints: [], sourceRanges: only("out-a") },
+    lines: [["out-a out-b a2", "LoadBalancer", "reject", "there is nothing to guard"]],
+  },
+  {
     title: "source ranges that hold everybody",
     service: { name: "ranges-all", endpoints, sourceRanges: ["0.0.0.0/0", "::/0"] },
     lines: [["out-a out-c a2 a", "LoadBalancer", "a1* b1*"]],
