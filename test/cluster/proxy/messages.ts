@@ -26,8 +26,14 @@ export type Question = z.infer<typeof questionSchema>["question"];
 export const answerSchema = z.strictObject({ name: z.string(), source: z.string(), sourcePort: z.int() });
 
 export const outcomeSchema = z.discriminatedUnion("kind", [
-  /** `kept`: the server saw the address and the port that the client had. */
-  z.strictObject({ kind: z.literal("answer"), name: z.string(), source: z.string(), kept: z.boolean() }),
+  /** What the server saw of the client's address and port. */
+  z.strictObject({
+    kind: z.literal("answer"),
+    name: z.string(),
+    source: z.string(),
+    sameAddress: z.boolean(),
+    samePort: z.boolean(),
+  }),
   z.strictObject({ kind: z.literal("reject") }),
   /** Nothing came in time. */
   z.strictObject({ kind: z.literal("drop") }),

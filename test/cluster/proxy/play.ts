@@ -85,7 +85,9 @@ export function wordOf(outcome: Outcome): string {
   if (outcome.kind === "reject" || outcome.kind === "drop") return outcome.kind;
   if (outcome.kind === "error") return outcome.code;
   if (outcome.kind !== "answer") return outcome.kind;
-  const { name, source, kept } = outcome;
-  if (kept) return name;
+  const { name, source, sameAddress, samePort } = outcome;
+  // Masquerading a node's own packet may change nothing but its port. A pod's port changes by itself when its packet would
+  // otherwise be taken for one of another connection, to another address of the same endpoint.
+  if (sameAddress && (samePort || !nodeAddresses.has(source))) return name;
   return nodeAddresses.has(source) ? `${name}*` : `${name}(${source})`;
 }

@@ -104,8 +104,7 @@ function answered(text: string, own: { readonly address: string; readonly port: 
   const parsed = answerSchema.safeParse(JSON.parse(text));
   if (!parsed.success) return { kind: "error", code: "GARBLED" };
   const { name, source, sourcePort } = parsed.data;
-  // A masqueraded packet may keep its address, where a node asks itself, but not its port: both count.
-  return { kind: "answer", name, source, kept: source === own.address && sourcePort === own.port };
+  return { kind: "answer", name, source, sameAddress: source === own.address, samePort: sourcePort === own.port };
 }
 
 /** An RST, or an ICMP "port unreachable", to TCP and UDP alike. */
