@@ -13,6 +13,7 @@ const WITHIN_MS = 900;
 const REJECTED_WITHIN_MS = 2_500;
 /** Most of the time of those that drop is waiting. */
 const AT_ONCE = 24;
+const AGAIN_MAX = 20;
 
 export interface Played {
   readonly case: Case;
@@ -29,18 +30,23 @@ export async function playAll(
   numbers: ReadonlyMap<string, number>,
 ): Promise<Played[]> {
   const played = new Map<Case, Played>();
-  const waiting = [...cases];
-  const worker = async (): Promise<void> => {
-    for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) {
-      played.set(next, await play(next, residents, numbers));
-    }
-  };
-  await Promise.all(Array.from({ length: AT_ONCE }, worker));
-  // A busy machine may be late once. What is wrong is wrong again when nobody else asks.
-  for (const first of [...played.values()].filter(({ right }) => !right)) {
+  await inParallel(AT_ONCE, cases, async (each) => {
+    played.set(each, await play(each, residents, numbers));
+  });
+  // A busy machine may be late once: what is wrong is played again when nobody else asks. Many are wrong for another reason.
+  const wrong = [...played.values()].filter(({ right }) => !right);
+  for (const first of wrong.length > AGAIN_MAX ? [] : wrong) {
     played.set(first.case, { ...(await play(first.case, residents, numbers)), again: first.seen });
   }
   return cases.flatMap((each) => played.get(each) ?? []);
+}
+
+async function inParallel<T>(atOnce: number, list: readonly T[], work: (each: T) => Promise<void>): Promise<void> {
+  const waiting = [...list];
+  const worker = async (): Promise<void> => {
+    for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) await work(next);
+  };
+  await Promise.all(Array.from({ length: atOnce }, worker));
 }
 
 async function play(each: Case, residents: Residents, numbers: ReadonlyMap<string, number>): Promise<Played> {

@@ -89,8 +89,7 @@ export class World {
     const number = MARKERS_FROM + this.#markers++;
     await this.cluster.addService({ name: `marker-${number}`, endpoints: ["a1"], type: "ClusterIP" }, number);
     await this.until(`marker-${number} is forwarded by every node`, async () => {
-      const dead = this.#programs.find(({ isRunning }) => !isRunning);
-      if (dead !== undefined) throw new Error(`the program on node ${dead.node} has ended; see ${dead.log}`);
+      for (const each of this.#programs) each.mustRun();
       const healthy = nodes.map(async ({ name }) => {
         const outcome = await this.residents.ask(name, { do: "get", url: "http://127.0.0.1:10256/healthz" });
         return outcome.kind === "page" && outcome.status === 200;

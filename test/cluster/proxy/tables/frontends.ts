@@ -49,7 +49,15 @@ export const sourceRanges: readonly Section[] = [
   {
     title: "source ranges without an endpoint",
     service: { name: "ranges-none", endpoints: [], sourceRanges: only("out-a") },
-    lines: [["out-a out-b a2", "LoadBalancer", "reject", "there is nothing to guard"]],
+    lines: [
+      ["out-a", "LoadBalancer", "reject"],
+      [
+        "out-b a2",
+        "LoadBalancer",
+        { otherwise: "reject", nftables: "drop" },
+        "nftables mode asks for the source first",
+      ],
+    ],
   },
   {
     title: "source ranges that hold everybody",
