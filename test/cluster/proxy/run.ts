@@ -4,7 +4,7 @@ import { parseArgs } from "node:util";
 import { run } from "../harness/command.ts";
 import { inside } from "../harness/places.ts";
 import { options } from "./command-line.ts";
-import { changes, playChanges } from "./changes.ts";
+import { changes, playChanges } from "./changes/changes.ts";
 import { endWithParent, FOLDER } from "./isolation.ts";
 import { nodes } from "./places.ts";
 import { playAll } from "./play.ts";
