@@ -4,8 +4,9 @@ import { health } from "./health.ts";
 import { program } from "./program.ts";
 import { type Change, type Checked, Stage } from "./stage.ts";
 import { udp } from "./udp.ts";
+import { zone } from "./zone.ts";
 
-export const changes: readonly Change[] = [...udp, ...health, ...program];
+export const changes: readonly Change[] = [...udp, ...zone, ...health, ...program];
 
 export async function playChanges(world: World, only: string, isReference: boolean): Promise<Checked[]> {
   const chosen = changes.filter(({ name }) => name.includes(only));
