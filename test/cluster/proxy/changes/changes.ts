@@ -1,12 +1,13 @@
 // All changes. They are played at the same time but for those that disturb the others.
 import type { World } from "../world.ts";
+import { affinity } from "./affinity.ts";
 import { health } from "./health.ts";
 import { program } from "./program.ts";
 import { type Change, type Checked, Stage } from "./stage.ts";
 import { udp } from "./udp.ts";
 import { zone } from "./zone.ts";
 
-export const changes: readonly Change[] = [...udp, ...zone, ...health, ...program];
+export const changes: readonly Change[] = [...udp, ...affinity, ...zone, ...health, ...program];
 
 export async function playChanges(world: World, only: string, isReference: boolean): Promise<Checked[]> {
   const chosen = changes.filter(({ name }) => name.includes(only));

@@ -91,7 +91,9 @@ async function namesOfRules(node: string): Promise<string> {
   );
   const names = (await Promise.all(texts)).flatMap((text) =>
     // ":KUBE-SERVICES - [0:0]"; a built-in chain has a policy instead of "-".
-    text.split("\n").filter((line) => /^:\S+ - /.test(line) || (/^table /.test(line) && !builtInTables.test(line))),
+    text
+      .split("\n")
+      .filter((line) => /^:\S+ - /.test(line) || (line.startsWith("table ") && !builtInTables.test(line))),
   );
   return names
     .map((name) => name.replace(/ \[.*/, ""))
