@@ -1,4 +1,4 @@
-// The Executor contract: makes a node do what its ForwardingPlan says. userspace is the only one so far.
+// The Executor contract: makes a node do what its ForwardingPlan says. `userspace` is one; KernelExecutors program the kernel.
 import type { ForwardingPlan } from "../plan/plan.ts";
 
 /** What came of it. A part that cannot be done is a problem, never a silent substitute. */
@@ -11,4 +11,12 @@ export interface Executor {
   apply(plan: ForwardingPlan): Promise<Applied>;
   /** Takes away all that this executor ever made. */
   clear(): Promise<void>;
+}
+
+/** Its rules outlive the process: clear() leaves them, so that a restart or an upgrade changes nothing for a packet. */
+export interface KernelExecutor extends Executor {
+  /** Removes everything that this executor, or kube-proxy in the same mode, ever made on this node. Throws where it cannot. */
+  cleanup(): Promise<void>;
+  /** False: somebody changed our rules; the next apply is a full one. */
+  check(): Promise<boolean>;
 }
