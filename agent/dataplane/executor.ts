@@ -15,7 +15,7 @@ export interface Executor {
 }
 
 /**
- * An executor that programs the kernel. What it made outlives the process. Calls of all its methods are serialised by the caller.
+ * An executor that programs the kernel. What it made outlives the process: clear() leaves it. Calls of all its methods are serialised by the caller.
  * `apply` rejects where nothing of the plan could be applied; the next apply is then a full one.
  */
 export interface KernelExecutor extends Executor {

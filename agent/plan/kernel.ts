@@ -54,7 +54,7 @@ export function kernelService(
   });
   const healthCheck = healthCheckOf(
     service,
-    byFamily.flatMap(({ endpoints }) => endpoints),
+    byFamily.map(({ endpoints }) => endpoints),
     context,
   );
   return {
@@ -128,17 +128,22 @@ function endpointsOf(
   };
 }
 
-/** By distinct address, and ready ones only: terminating endpoints still serve, but a balancer must send no more. */
+/**
+ * Ready ones only: terminating endpoints still serve, but a balancer must send no more. By distinct address, in the family that has
+ * more of them: of a pod with two addresses both families have one.
+ */
 function healthCheckOf(
   { spec }: KubeService,
-  endpoints: readonly ServiceEndpoint[],
+  families: readonly (readonly ServiceEndpoint[])[],
   { node }: KernelContext,
 ): KernelService["healthCheck"] {
-  const { healthCheckNodePort = 0 } = spec;
-  if (healthCheckNodePort === 0 || spec.type !== "LoadBalancer" || spec.externalTrafficPolicy !== "Local")
-    return undefined;
-  const local = endpoints.filter((endpoint) => endpoint.ready && endpoint.node === node.name);
-  return { nodePort: healthCheckNodePort, localEndpoints: new Set(local.map(({ address }) => address)).size };
+  const { healthCheckNodePort = 0, externalTrafficPolicy: policy } = spec;
+  if (healthCheckNodePort === 0 || spec.type !== "LoadBalancer" || policy !== "Local") return undefined;
+  const counts = families.map((endpoints) => {
+    const local = endpoints.filter((endpoint) => endpoint.ready && endpoint.node === node.name);
+    return new Set(local.map(({ address }) => address)).size;
+  });
+  return { nodePort: healthCheckNodePort, localEndpoints: Math.max(0, ...counts) };
 }
 
 /** As the kernel writes them; what is no address is left out. */

@@ -1,6 +1,7 @@
 // Mode → the executor that programs the kernel in it, and the removal of what other modes, or a kube-proxy, left on a node. The one
 // place that knows all three.
 import type { KernelExecutor } from "../executor.ts";
+import { iptablesExecutor } from "../iptables/executor.ts";
 import { nftablesExecutor } from "../nftables/executor.ts";
 import type { Run } from "./run.ts";
 import { type KernelSettings, type ProxyMode, proxyModes } from "./settings.ts";
@@ -24,7 +25,7 @@ const notBuilt = (mode: ProxyMode) => (): never => {
 
 const modes: Readonly<Record<ProxyMode, Mode>> = {
   nftables: { tools: ["nft"], create: nftablesExecutor },
-  iptables: { tools: ["iptables-save", "iptables-restore"], create: notBuilt("iptables") },
+  iptables: { tools: ["iptables-save", "iptables-restore"], create: iptablesExecutor },
   ipvs: { tools: ["ipvsadm", "ipset"], create: notBuilt("ipvs") },
 };
 
