@@ -5,7 +5,7 @@ import { iptablesExecutor } from "../../../../agent/dataplane/iptables/executor.
 import type { KernelExecutor } from "../../../../agent/dataplane/executor.ts";
 import type { KernelSettings } from "../../../../agent/dataplane/kernel/settings.ts";
 import type { KernelPort, PlanService } from "../../../../agent/plan/plan.ts";
-import { Namespace } from "./namespace.ts";
+import { Namespace } from "../namespace.ts";
 import { kernelPort, plan, service, settings } from "./plans.ts";
 
 const nodeAddress = "192.168.7.1";
