@@ -1,0 +1,20 @@
+// The table as it is printed. Pure.
+import type { Played } from "./play.ts";
+import type { Case } from "./row.ts";
+
+/** "internal-local   a2 → ClusterIP  IPv6 UDP  a1". */
+export const lineOf = ({ row, family, protocol, expected }: Case): string =>
+  `${row.service.padEnd(18)} ${`${row.from} → ${row.to}`.padEnd(30)} ${family} ${protocol}  ${expected.text}`;
+
+export function printed({ case: each, right, seen, again }: Played): string {
+  const mark = right ? "  ok  " : "WRONG ";
+  const line = `${mark} ${lineOf(each)}`;
+  if (right && again === undefined) return line;
+  const reason = each.row.because === undefined ? "" : `\n         because: ${each.row.because}`;
+  const first = again === undefined ? "" : `; at the first try: ${counted(again)}`;
+  return `${line}\n         seen: ${counted(seen)}${first}${right ? "" : reason}`;
+}
+
+/** "a1 ×7, drop ×1". */
+const counted = (seen: ReadonlyMap<string, number>): string =>
+  [...seen].map(([word, count]) => `${word} ×${count}`).join(", ");
