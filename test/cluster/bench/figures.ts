@@ -10,9 +10,10 @@ export const figures = {
   restartCpuS: "  processor time, s",
   restartPeakMiB: "  peak memory with its tools, MiB",
   restartStallMs: "  longest stall of another process, ms",
-  addP50Ms: "one Service added, p50, ms",
+  addP50Ms: "one Service added (its slice is known), p50, ms",
   addCpuMs: "  processor time of each, ms",
   addStallMs: "  longest stall of another process, ms",
+  createP50Ms: "one Service created (its slice comes 20 ms later), p50, ms",
   moveP50Ms: "one endpoint moved, p50, ms",
   moveP99Ms: "  p99, ms",
   moveCpuMs: "  processor time of each, ms",
@@ -28,6 +29,7 @@ export interface Measured {
   readonly fullSync?: Started;
   readonly restart?: Started & { readonly failed: number };
   readonly adds?: Changed;
+  readonly creates?: Changed;
   readonly moves?: Changed;
   readonly firstPacket?: { readonly directUs: readonly number[]; readonly serviceUs: readonly number[] };
   /** Services that did not answer after a full sync. */
@@ -84,6 +86,7 @@ export function summarize(rounds: readonly Measured[]): Summary {
     addP50Ms: median(all(({ adds }) => adds?.ms)),
     addCpuMs: of(({ adds }) => adds?.cpuMs),
     addStallMs: of(({ adds }) => adds?.stallMs),
+    createP50Ms: median(all(({ creates }) => creates?.ms)),
     moveP50Ms: median(all(({ moves }) => moves?.ms)),
     moveP99Ms: percentile(
       all(({ moves }) => moves?.ms),

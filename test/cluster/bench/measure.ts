@@ -45,6 +45,8 @@ export async function measure(plan: Plan, say: (line: string) => void): Promise<
     measured.firstPacket = await phases.firstPacket();
     measured.adds = await phases.adds();
     say(`added: ${measured.adds.ms.map(Math.round).join(" ")} ms`);
+    measured.creates = await phases.creates();
+    say(`created: ${measured.creates.ms.map(Math.round).join(" ")} ms`);
     measured.moves = await phases.moves();
     say(`moved: ${measured.moves.ms.map(Math.round).join(" ")} ms`);
     measured.restart = await phases.restart();
@@ -92,10 +94,25 @@ class Phases {
     return await this.#stage.client.ask({ do: "latency", ...command });
   }
 
+  /** Their slices are known already, so that one sync is enough: what it takes, and nothing of how syncs are spaced. */
   async adds(): Promise<Changed> {
-    return await this.#changes("a Service added", this.#plan.adds, () => {
+    const first = this.#services;
+    this.#services += this.#plan.adds;
+    for (let service = first; service < this.#services; service++) {
+      await this.#stage.api.ask({ do: "add", what: "slice", service });
+    }
+    await pause(this.#plan.paceMs);
+    return await this.#changes("a Service added", this.#plan.adds, (index) => {
+      const service = first + index;
+      return { target: { address: clusterIp(service) }, change: { do: "add", what: "service", service } };
+    });
+  }
+
+  /** What a user waits for: the slice comes when the program has perhaps begun to write the Service without it. */
+  async creates(): Promise<Changed> {
+    return await this.#changes("a Service created", this.#plan.adds, () => {
       const service = this.#services++;
-      return { target: { address: clusterIp(service) }, change: { do: "add", services: [service] } };
+      return { target: { address: clusterIp(service) }, change: { do: "create", service } };
     });
   }
 
@@ -110,7 +127,7 @@ class Phases {
     await this.#program?.kill();
     const added = this.#services++;
     const { target, change } = this.#nextMove(this.#plan.moves);
-    await this.#stage.api.ask({ do: "add", services: [added] });
+    for (const what of ["slice", "service"] as const) await this.#stage.api.ask({ do: "add", what, service: added });
     await this.#stage.api.ask(change);
     // What was there before must answer all the time.
     await this.#stage.client.ask({ do: "steady", address: clusterIp(0) });
@@ -193,5 +210,6 @@ interface Target {
   readonly wanted?: string;
 }
 type Change =
-  | { readonly do: "add"; readonly services: number[] }
+  | { readonly do: "add"; readonly what: "service" | "slice"; readonly service: number }
+  | { readonly do: "create"; readonly service: number }
   | { readonly do: "move"; readonly service: number; readonly place: number; readonly spare: number };

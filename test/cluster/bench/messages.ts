@@ -13,14 +13,17 @@ const clientCommand = z.discriminatedUnion("do", [
   z.strictObject({ do: z.literal("sweep"), services: z.int() }),
   /** First packets, through a Service and directly by turns. */
   z.strictObject({ do: z.literal("latency"), services: z.array(z.string()), direct: z.string(), count: z.int() }),
-  /** Asks it all the time, beside what else it does, until the next command says "steady" again. */
+  /** Asks it all the time, beside what else it does, until "end-steady". */
   z.strictObject({ do: z.literal("steady"), address: z.string() }),
   z.strictObject({ do: z.literal("end-steady") }),
 ]);
 
 /** To the stand-in for the API server. */
 const standInCommand = z.discriminatedUnion("do", [
-  z.strictObject({ do: z.literal("add"), services: z.array(z.int()) }),
+  /** The Service alone, or its EndpointSlice alone: what is there first counts. */
+  z.strictObject({ do: z.literal("add"), what: z.enum(["service", "slice"]), service: z.int() }),
+  /** As in a cluster: the Service, and some time later its EndpointSlice, which a controller has made. */
+  z.strictObject({ do: z.literal("create"), service: z.int() }),
   /** One endpoint of the Service, by its place in the slice, goes to the spare address with this number. */
   z.strictObject({ do: z.literal("move"), service: z.int(), place: z.int(), spare: z.int() }),
 ]);
@@ -41,6 +44,7 @@ export const answerSchemas = {
   "end-steady": z.strictObject({ asked: z.int(), failed: z.int() }),
   /** When the watchers were told. */
   add: z.strictObject({ at: z.number() }),
+  create: z.strictObject({ at: z.number() }),
   move: z.strictObject({ at: z.number() }),
   longest: z.strictObject({ ms: z.number() }),
 } as const;

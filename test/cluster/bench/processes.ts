@@ -37,7 +37,12 @@ function treeOf(root: number): Process[] {
   });
   const below = (pid: number): Process[] =>
     all.filter(({ parent }) => parent === pid).flatMap((each) => [each, ...below(each.pid)]);
-  return [...all.filter(({ pid }) => pid === root), ...below(root)];
+  return [...all.filter(({ pid }) => pid === root), ...below(root).filter((each) => !isStillItsParent(each))];
+}
+
+/** Between fork and exec it shares its parent's memory, which would be counted twice. */
+function isStillItsParent({ pid, parent }: Process): boolean {
+  return readOrEmpty(`/proc/${pid}/cmdline`) === readOrEmpty(`/proc/${parent}/cmdline`);
 }
 
 export interface Cost {

@@ -70,6 +70,6 @@ export function printed({ services, mode, programs, ratios: compared }: Compared
 }
 
 const row = (words: string, values: readonly string[]): string =>
-  `  ${words.padEnd(42)}${values.map((value) => value.padStart(14)).join("")}`;
+  `  ${words.padEnd(64)}${values.map((value) => value.padStart(14)).join("")}`;
 
 const shown = (value: number | null): string => (value === null ? "-" : String(value));

@@ -36,11 +36,10 @@ export function* clusterOf(services: number): Generator<KubeObject> {
   yield serviceCidr();
   const nodes = nodeCount(services);
   for (let index = 0; index < nodes; index++) yield nodeObject(index);
-  for (let index = 0; index < services; index++) yield* serviceWithEndpoints(index, nodes);
-}
-
-export function serviceWithEndpoints(index: number, nodes: number): KubeObject[] {
-  return [service(index), slice(index, nodes, endpointsOf(index))];
+  for (let index = 0; index < services; index++) {
+    yield service(index);
+    yield slice(index, nodes, endpointsOf(index));
+  }
 }
 
 /** The addresses that a Service has at first. */
