@@ -13,6 +13,8 @@ export const questionSchema = z.strictObject({
       family: z.enum(["IPv4", "IPv6"]),
       address: z.string(),
       port: z.int(),
+      /** UDP: the client's own, so that the datagram belongs to an earlier one's flow. Absent: any. */
+      fromPort: z.int().optional(),
       withinMs: z.int(),
     }),
     z.strictObject({ do: z.literal("get"), url: z.string() }),
@@ -24,8 +26,14 @@ export type Question = z.infer<typeof questionSchema>["question"];
 export const answerSchema = z.strictObject({ name: z.string(), source: z.string(), sourcePort: z.int() });
 
 export const outcomeSchema = z.discriminatedUnion("kind", [
-  /** `kept`: the server saw the address and the port that the client had. */
-  z.strictObject({ kind: z.literal("answer"), name: z.string(), source: z.string(), kept: z.boolean() }),
+  /** What the server saw of the client's address and port. */
+  z.strictObject({
+    kind: z.literal("answer"),
+    name: z.string(),
+    source: z.string(),
+    sameAddress: z.boolean(),
+    samePort: z.boolean(),
+  }),
   z.strictObject({ kind: z.literal("reject") }),
   /** Nothing came in time. */
   z.strictObject({ kind: z.literal("drop") }),

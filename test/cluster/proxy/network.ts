@@ -36,7 +36,7 @@ export async function makeNetwork(
   await run(["sysctl", "-qw", ...settings]);
   await ip(undefined, [
     "link set lo up",
-    `link add ${bridge} type bridge`,
+    `link add name ${bridge} type bridge`,
     `link set ${bridge} up`,
     ...families.map((family) => addressLine(addresses[family] + lanPrefix[family], bridge)),
   ]);
@@ -54,9 +54,13 @@ export async function makeNetwork(
         ),
       ),
     ),
-    // In the main table, so that the LAN and the pods are found before it.
+    // Answers go back as the packets came: a node that sees half of a connection may call it invalid.
     ip(gateway.name, [
-      ...nodes.flatMap((node) => podRoutes(node)),
+      ...nodes.flatMap(podRoutes),
+      ...outsides.flatMap(({ addresses, via }) =>
+        families.map((family) => `route add ${addresses[family]}${alone[family]} via ${via.addresses[family]}`),
+      ),
+      // In the main table, so that the LAN and the pods are found before it.
       "route add local 0.0.0.0/0 dev lo table main",
       "route add local ::/0 dev lo table main",
     ]),
@@ -79,15 +83,16 @@ async function makeNamespace({ name }: Place): Promise<void> {
 async function connectToLan(place: Place): Promise<void> {
   const { name, addresses } = place;
   await ip(undefined, [
-    `link add ${name} type veth peer name eth0 netns ${name}`,
-    `link set ${name} master ${control.bridge} up`,
+    `link add name ${name} type veth peer name eth0 netns ${name}`,
+    `link set dev ${name} master ${control.bridge} up`,
   ]);
   const secondary = nodes.find((node) => node.name === name)?.secondary;
   await ip(name, [
-    ...families.flatMap((family) =>
-      [addresses[family], secondary?.[family]].flatMap((address) =>
-        address === undefined ? [] : [addressLine(address + lanPrefix[family], "eth0")],
-      ),
+    ...families.map((family) => addressLine(addresses[family] + lanPrefix[family], "eth0")),
+    // The node must not choose it as its packets' source: of IPv4's addresses the first is chosen, of IPv6's any.
+    ...(secondary === undefined ? [] : families).map(
+      (family) =>
+        `${addressLine(`${secondary?.[family]}${lanPrefix[family]}`, "eth0")}${family === "IPv6" ? " preferred_lft 0" : ""}`,
     ),
     "link set eth0 up",
   ]);
@@ -95,9 +100,9 @@ async function connectToLan(place: Place): Promise<void> {
 
 async function connectPod(node: NodePlace, pod: Place): Promise<void> {
   await ip(node.name, [
-    `link add ${pod.name} type veth peer name eth0 netns ${pod.name}`,
+    `link add name ${pod.name} type veth peer name eth0 netns ${pod.name}`,
     ...families.map((family) => addressLine(node.podGateway[family] + alone[family], pod.name)),
-    `link set ${pod.name} up`,
+    `link set dev ${pod.name} up`,
     ...families.map((family) => `route add ${pod.addresses[family]}${alone[family]} dev ${pod.name}`),
   ]);
   await ip(pod.name, [

@@ -2,7 +2,7 @@
 // the same table in its place. Each starts one process inside a node's namespace and is told the same configuration.
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { openSync, writeFileSync } from "node:fs";
+import { openSync, readFileSync, writeFileSync } from "node:fs";
 import { inside } from "../harness/places.ts";
 import { podRange } from "./places.ts";
 import type { Mode } from "./row.ts";
@@ -33,30 +33,31 @@ export interface Start {
 export class Running {
   readonly node: string;
   readonly #child: ChildProcess;
-  readonly log: string;
-  #stopping = false;
+  readonly #log: string;
 
   constructor(program: ProgramName, start: Start) {
     this.node = start.node;
-    this.log = `${start.folder}/${program}-${start.node}.log`;
+    this.#log = `${start.folder}/${program}-${start.node}.log`;
     const config = `${start.folder}/${program}-${start.node}.json`;
     writeFileSync(config, JSON.stringify(configuration(start)));
     const [enter = "", ...prefix] = inside(start.node);
-    const output = openSync(this.log, "a");
+    const output = openSync(this.#log, "a");
     this.#child = spawn(enter, [...prefix, ...commands[program](start, config)], { stdio: ["ignore", output, output] });
-    this.#child.on("exit", (code) => {
-      if (!this.#stopping) console.error(`${program} on node ${start.node} has ended with ${code}; see ${this.log}`);
-    });
   }
 
-  /** False: it has ended by itself. */
+  /** Throws what it said at last when it has ended by itself. */
+  mustRun(): void {
+    if (this.isRunning) return;
+    const lines = readFileSync(this.#log, "utf8").trimEnd().split("\n").slice(-15);
+    throw new Error(`the program on node ${this.node} has ended; its last words:\n${lines.join("\n")}`);
+  }
+
   get isRunning(): boolean {
     return this.#child.exitCode === null && this.#child.signalCode === null;
   }
 
   /** As a supervisor does; its rules stay. */
   async stop(): Promise<void> {
-    this.#stopping = true;
     if (!this.isRunning) return;
     const ended = once(this.#child, "exit");
     this.#child.kill("SIGTERM");

@@ -1,4 +1,5 @@
 // The table as it is printed. Pure.
+import type { Checked } from "./changes.ts";
 import type { Played } from "./play.ts";
 import type { Case } from "./row.ts";
 
@@ -13,6 +14,13 @@ export function printed({ case: each, right, seen, again }: Played): string {
   const reason = each.row.because === undefined ? "" : `\n         because: ${each.row.because}`;
   const first = again === undefined ? "" : `; at the first try: ${counted(again)}`;
   return `${line}\n         seen: ${counted(seen)}${first}${right ? "" : reason}`;
+}
+
+export function printedCheck({ change, check, expected, seen, right, because }: Checked): string {
+  const line = `${right ? "  ok  " : "WRONG "} ${change}: ${check}: ${expected}`;
+  return right
+    ? line
+    : `${line}\n         seen: ${seen}${because === undefined ? "" : `\n         because: ${because}`}`;
 }
 
 /** "a1 ×7, drop ×1". */

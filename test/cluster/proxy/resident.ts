@@ -35,12 +35,12 @@ async function serveTcp(family: Family, port: number): Promise<void> {
     socket.on("error", () => {}); // a client that has gone
     socket.end(said(socket.remoteAddress, socket.remotePort));
   });
-  server.listen({ host: wildcard[family], port, ipv6Only: true, backlog: 511 });
+  server.listen({ host: wildcard[family], port, ipv6Only: family === "IPv6", backlog: 511 });
   await once(server, "listening");
 }
 
 async function serveUdp(family: Family, port: number): Promise<void> {
-  const server = createSocket({ type: typeOf(family), ipv6Only: true });
+  const server = createSocket({ type: typeOf(family), ipv6Only: family === "IPv6" });
   server.on("message", (_data: Buffer, from: RemoteInfo) =>
     server.send(said(from.address, from.port), from.port, from.address),
   );
@@ -76,10 +76,10 @@ function askTcp({ address, port, withinMs }: Ask): Promise<Outcome> {
   });
 }
 
-function askUdp({ family, address, port, withinMs }: Ask): Promise<Outcome> {
+function askUdp({ family, address, port, fromPort, withinMs }: Ask): Promise<Outcome> {
   return new Promise((resolve) => {
     // Connected, so that an ICMP error reaches it.
-    const socket = createSocket(typeOf(family));
+    const socket = createSocket({ type: typeOf(family), ipv6Only: family === "IPv6" });
     const end = (outcome: Outcome): void => {
       clearTimeout(timer);
       socket.close();
@@ -90,6 +90,7 @@ function askUdp({ family, address, port, withinMs }: Ask): Promise<Outcome> {
     const timer = setTimeout(() => end({ kind: "drop" }), withinMs);
     socket.on("message", (data) => end(answered(data.toString(), socket.address())));
     socket.on("error", (error) => end(failed(codeOf(error))));
+    if (fromPort !== undefined) socket.bind(fromPort);
     socket.connect(port, address, () => {
       socket.send("?", (error) => {
         // A packet that the own node's output rules drop is refused to its sender: EPERM. That is a drop, and the timer says so.
@@ -103,8 +104,7 @@ function answered(text: string, own: { readonly address: string; readonly port: 
   const parsed = answerSchema.safeParse(JSON.parse(text));
   if (!parsed.success) return { kind: "error", code: "GARBLED" };
   const { name, source, sourcePort } = parsed.data;
-  // A masqueraded packet may keep its address, where a node asks itself, but not its port: both count.
-  return { kind: "answer", name, source, kept: source === own.address && sourcePort === own.port };
+  return { kind: "answer", name, source, sameAddress: source === own.address, samePort: sourcePort === own.port };
 }
 
 /** An RST, or an ICMP "port unreachable", to TCP and UDP alike. */

@@ -4,11 +4,12 @@ import { parseArgs } from "node:util";
 import { run } from "../harness/command.ts";
 import { inside } from "../harness/places.ts";
 import { options } from "./command-line.ts";
+import { changes, playChanges } from "./changes.ts";
 import { endWithParent, FOLDER } from "./isolation.ts";
 import { nodes } from "./places.ts";
 import { playAll } from "./play.ts";
 import type { ProgramName } from "./programs.ts";
-import { lineOf, printed } from "./report.ts";
+import { lineOf, printed, printedCheck } from "./report.ts";
 import { casesOf, type Mode, rowsOf } from "./row.ts";
 import { services, tables } from "./tables/tables.ts";
 import { World } from "./world.ts";
@@ -31,7 +32,12 @@ process.exit(code);
 async function main(): Promise<number> {
   const folder = `${FOLDER}/programs`;
   mkdirSync(folder);
-  const world = new World(services, { program, mode, binaries: values.binaries, folder });
+  const world = new World([...services, ...changes.flatMap(({ services }) => services)], {
+    program,
+    mode,
+    binaries: values.binaries,
+    folder,
+  });
   await world.make();
   console.error(`test:proxy: the world is there after ${seconds()} s`);
   const sums = { right: 0, wrong: 0 };
@@ -52,6 +58,17 @@ async function main(): Promise<number> {
         if (!values.quiet || !each.right) console.log(printed(each));
       }
       await keepRules(table.name);
+    }
+    if ("changes".includes(values.table)) {
+      await world.start({});
+      const began = performance.now();
+      const checks = await playChanges(world, values.only, program === "kube-proxy");
+      const took = ((performance.now() - began) / 1000).toFixed(1);
+      console.log(`\nchanges: ${program} in mode ${mode}, ${checks.length} checks in ${took} s`);
+      for (const each of checks) {
+        sums[each.right ? "right" : "wrong"] += 1;
+        if (!values.quiet || !each.right) console.log(printedCheck(each));
+      }
     }
     console.log(`\n${sums.right} passed, ${sums.wrong} failed`);
     console.error(`test:proxy: ${seconds()} s in all`);

@@ -65,9 +65,9 @@ export class World {
   }
 
   /** On every node; in place of what ran before. Returns when they have done what the API server says. */
-  async start(options: Options): Promise<void> {
+  async start(options: Options, mode: Mode = this.#options.mode): Promise<void> {
     await this.stop();
-    const { program, mode, binaries, folder } = this.#options;
+    const { program, binaries, folder } = this.#options;
     const kubeconfig = this.server.kubeconfig(program);
     this.#programs = nodes.map(
       (node) => new Running(program, { node: node.name, mode, options, kubeconfig, folder, binaries }),
@@ -75,6 +75,7 @@ export class World {
     await this.settled();
   }
 
+  /** What the kernel has then stays. */
   async stop(): Promise<void> {
     await Promise.all(this.#programs.map((program) => program.stop()));
     this.#programs = [];
@@ -88,8 +89,7 @@ export class World {
     const number = MARKERS_FROM + this.#markers++;
     await this.cluster.addService({ name: `marker-${number}`, endpoints: ["a1"], type: "ClusterIP" }, number);
     await this.until(`marker-${number} is forwarded by every node`, async () => {
-      const dead = this.#programs.find(({ isRunning }) => !isRunning);
-      if (dead !== undefined) throw new Error(`the program on node ${dead.node} has ended; see ${dead.log}`);
+      for (const each of this.#programs) each.mustRun();
       const healthy = nodes.map(async ({ name }) => {
         const outcome = await this.residents.ask(name, { do: "get", url: "http://127.0.0.1:10256/healthz" });
         return outcome.kind === "page" && outcome.status === 200;
@@ -114,6 +114,10 @@ export class World {
       if (performance.now() > deadline) throw new Error(`not within ${withinMs / 1000} s: ${what}`);
       await delay(50);
     }
+  }
+
+  get mode(): Mode {
+    return this.#options.mode;
   }
 
   async #populate(): Promise<void> {

@@ -1,19 +1,32 @@
 // Which endpoints are usable: none, only some that are ending, hints, and how many.
+import type { Line } from "../row.ts";
 import type { Section } from "./section.ts";
 
 const local = { external: "Local", internal: "Local" } as const;
 const everyWay = "ClusterIP NodePort@a ExternalIP LoadBalancer";
 
+/** No endpoint is usable, here or elsewhere. */
+const nothing = (because?: string): Line[] => [
+  ["a2 out-a", everyWay, "reject", because],
+  ["a", "ClusterIP NodePort@a", "reject", because],
+  [
+    "a",
+    "ExternalIP LoadBalancer",
+    { otherwise: "reject", iptables: "reject, but kube-proxy: gateway" },
+    "in iptables mode kube-proxy rejects these in INPUT and FORWARD alone, so that the node's own packets leave it",
+  ],
+];
+
 export const endpoints: readonly Section[] = [
   {
     title: "no endpoint",
     service: { name: "none", endpoints: [] },
-    lines: [["a2 a out-a", everyWay, "reject"]],
+    lines: nothing(),
   },
   {
     title: "no endpoint, both policies Local",
     service: { name: "none-local", endpoints: [], ...local },
-    lines: [["a2 a out-a", everyWay, "reject", "nowhere, and so not a matter of the policy"]],
+    lines: nothing("nowhere, and so not a matter of the policy"),
   },
   {
     title: "only endpoints that do not serve any more, or not yet",
@@ -24,7 +37,7 @@ export const endpoints: readonly Section[] = [
         { pod: "b1", state: "unready" },
       ],
     },
-    lines: [["a2 a out-a", everyWay, "reject"]],
+    lines: nothing(),
   },
   {
     title: "only ending endpoints",

@@ -47,6 +47,19 @@ export const sourceRanges: readonly Section[] = [
     ],
   },
   {
+    title: "source ranges without an endpoint",
+    service: { name: "ranges-none", endpoints: [], sourceRanges: only("out-a") },
+    lines: [
+      ["out-a", "LoadBalancer", "reject"],
+      [
+        "out-b a2",
+        "LoadBalancer",
+        { otherwise: "reject", nftables: "drop" },
+        "nftables mode asks for the source first",
+      ],
+    ],
+  },
+  {
     title: "source ranges that hold everybody",
     service: { name: "ranges-all", endpoints, sourceRanges: ["0.0.0.0/0", "::/0"] },
     lines: [["out-a out-c a2 a", "LoadBalancer", "a1* b1*"]],

@@ -40,6 +40,12 @@ export const policies: readonly Section[] = [
       ["out-b", "ExternalIP LoadBalancer", "b1"],
       ["b out-c", "NodePort@a", "a1", "another node is outside, too"],
       ["out-a b", "NodePort@c", "drop", "endpoints are elsewhere only"],
+      [
+        "a2",
+        "NodePort@b",
+        "b1, but kube-proxy: b1 drop",
+        "kube-proxy takes another node's pod for its own: it may choose a1, whose answer does not come back through node b",
+      ],
       ["out-c", "ExternalIP LoadBalancer", "drop"],
     ],
   },
