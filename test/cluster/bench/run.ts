@@ -22,8 +22,8 @@ try {
 } finally {
   if (options.logs !== "") cpSync(folder, options.logs, { recursive: true });
 }
-// The first process of its namespace: all others end with it.
-process.exit(code);
+// The first process of its namespace: all others end with it. A pipe takes what was said in pieces, and exit() does not wait.
+process.stdout.write("", () => process.exit(code));
 
 async function main(): Promise<number> {
   mkdirSync(folder, { recursive: true });
