@@ -20,6 +20,8 @@ export interface StandInOptions {
 }
 
 export class StandIn {
+  /** Lists that were asked for, pages counted one by one: who watches with initial events needs none. */
+  lists = 0;
   readonly #store: Store;
   readonly #onUnknown: (request: string) => void;
   readonly #server: Server;
@@ -76,6 +78,7 @@ export class StandIn {
   }
 
   #list({ collection, params, protobuf, response }: Ask): void {
+    this.lists++;
     const [from = 0, version = this.#store.version] = (params.get("continue") ?? "")
       .split("-")
       .filter(Boolean)

@@ -27,7 +27,7 @@ type Rules = readonly [first: readonly string[], moved: readonly string[]];
 
 const real = new ApiServer({ serviceRanges: [serviceRange] });
 const unknown: string[] = [];
-const result: Record<string, { real: Rules; standIn: Record<string, Rules> }> = {};
+const result: Record<string, { real: Rules; standIn: Record<string, { rules: Rules; lists: number }> }> = {};
 const objects = [...clusterOf(SERVICES)];
 const addressesAfter = endpointsOf(3).with(4, spareAddress(0));
 const movedSlice = slice(3, nodeCount(SERVICES), addressesAfter);
@@ -42,13 +42,13 @@ const own = (await real.ask("GET", "/api/v1/namespaces/default/services/kubernet
 for (const mode of modes) {
   const ofReal = await rulesOf(mode, { kubeconfig: real.kubeconfig("kube-proxy") }, () => apply(movedSlice));
   await apply(unmovedSlice);
-  const standIn: Record<string, Rules> = {};
+  const standIn: Record<string, { rules: Rules; lists: number }> = {};
   // What kube-proxy asks by itself, and what the agent asks.
   for (const [way, contentType, watchList] of [
-    ["protobuf, watch with initial events", undefined, "true"],
-    ["protobuf, lists", undefined, "false"],
-    ["JSON, watch with initial events", "application/json", "true"],
-    ["JSON, lists", "application/json", "false"],
+    ["protobuf, watch with initial events", undefined, true],
+    ["protobuf, lists", undefined, false],
+    ["JSON, watch with initial events", "application/json", true],
+    ["JSON, lists", "application/json", false],
   ] as const) {
     const { managedFields: _, ...metadata } = own.metadata as KubeObject["metadata"] & { managedFields?: unknown };
     const store = new Store();
@@ -58,7 +58,8 @@ for (const mode of modes) {
     const port = await server.listen(0, "127.0.0.1");
     const kubeconfig = `${folder}/stand-in.kubeconfig`;
     writeFileSync(kubeconfig, JSON.stringify(kubeconfigFor(`http://127.0.0.1:${port}`)));
-    standIn[way] = await rulesOf(mode, { kubeconfig, contentType, watchList }, () => store.put(movedSlice));
+    const rules = await rulesOf(mode, { kubeconfig, contentType, watchList }, () => store.put(movedSlice));
+    standIn[way] = { rules, lists: server.lists };
     await server.close();
   }
   result[mode] = { real: ofReal, standIn };
@@ -75,19 +76,20 @@ async function apply({ metadata: { uid: _, ...metadata }, ...object }: KubeObjec
 interface Feed {
   readonly kubeconfig: string;
   readonly contentType?: string | undefined;
-  readonly watchList?: string;
+  readonly watchList?: boolean;
 }
 
-async function rulesOf(mode: Mode, { kubeconfig, contentType, watchList }: Feed, move: () => unknown): Promise<Rules> {
+async function rulesOf(mode: Mode, feed: Feed, move: () => unknown): Promise<Rules> {
+  const { kubeconfig, contentType, watchList = true } = feed;
   const config = {
     ...configuration(mode, kubeconfig),
     clientConnection: { kubeconfig, ...(contentType && { contentType }) },
+    featureGates: { WatchListClient: watchList },
   };
   writeFileSync(`${folder}/config.json`, JSON.stringify(config));
   const log = openSync(`${folder}/kube-proxy.log`, "a");
   const program = spawn(kubeProxy, ["--config", `${folder}/config.json`], {
     stdio: ["ignore", log, log],
-    env: { ...process.env, ...(watchList && { KUBE_FEATURE_WatchListClient: watchList }) },
   });
   try {
     const first = await rulesWith(mode, [clusterIp(SERVICES - 1), endpointAddress(SERVICES * 10 - 1)], program);

@@ -10,7 +10,10 @@ import { ensureBinaries, ensureNewestProxy } from "../../harness/binaries.ts";
 const rules = z.tuple([z.array(z.string()), z.array(z.string())]);
 const schema = z.strictObject({
   unknown: z.array(z.string()),
-  result: z.record(z.enum(modes), z.strictObject({ real: rules, standIn: z.record(z.string(), rules) })),
+  result: z.record(
+    z.enum(modes),
+    z.strictObject({ real: rules, standIn: z.record(z.string(), z.strictObject({ rules, lists: z.int() })) }),
+  ),
 });
 let seen: z.infer<typeof schema>;
 
@@ -32,9 +35,10 @@ for (const mode of modes) {
     const { real, standIn } = seen.result[mode];
     expect(real[0]).not.toEqual(real[1]);
     expect(Object.keys(standIn)).toHaveLength(4);
-    for (const [way, ofStandIn] of Object.entries(standIn)) {
+    for (const [way, { rules: ofStandIn, lists }] of Object.entries(standIn)) {
       expect(ofStandIn[0], `${way}, first sync`).toEqual(real[0]);
       expect(ofStandIn[1], `${way}, after a move`).toEqual(real[1]);
+      expect(lists > 0, `${way}: asked for lists`).toBe(way.endsWith("lists"));
     }
   });
 }
