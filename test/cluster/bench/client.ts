@@ -17,6 +17,7 @@ const WANTED_LEAST_MS = 2;
 const SWEEP_AT_ONCE = 16;
 const SWEEP_TRY_MS = 3_000;
 const STEADY_EVERY_MS = 5;
+const STEADY_TRY_MS = 1_000;
 
 interface Target {
   readonly address: string;
@@ -35,21 +36,20 @@ async function until(targets: readonly Target[], limitMs: number): Promise<Answe
 
 /** When it answered. */
 async function untilOne({ address, wanted }: Target, started: number, limitMs: number): Promise<number | undefined> {
-  let at: number | undefined;
-  const options = { withinMs: TRY_MS, listen: wanted !== undefined };
+  const answers: number[] = [];
   const look = async (): Promise<void> => {
-    const { answered, endpoint } = await ask(address, SERVICE_PORT, options);
-    if (answered && (wanted === undefined || endpoint === wanted)) at ??= now();
+    const { answered, endpoint } = await ask(address, SERVICE_PORT, { withinMs: TRY_MS, listen: wanted !== undefined });
+    if (answered && (wanted === undefined || endpoint === wanted)) answers.push(now());
   };
-  const leastMs = wanted === undefined ? LOOK.leastMs : WANTED_LEAST_MS;
-  while (at === undefined && now() - started < limitMs) {
-    const looks = Array.from({ length: wanted === undefined ? 1 : WANTED_AT_ONCE }, look);
+  const [atOnce, leastMs] = wanted === undefined ? [1, LOOK.leastMs] : [WANTED_AT_ONCE, WANTED_LEAST_MS];
+  while (answers.length === 0 && now() - started < limitMs) {
+    const looks = Promise.all(Array.from({ length: atOnce }, look));
     const gap = Math.min(LOOK.mostMs, Math.max(leastMs, (now() - started) * LOOK.share));
-    // Not later than the gap, though a try may still be waiting: it is dropped, or slow.
-    await Promise.race([Promise.all(looks), pause(gap)]);
-    if (at === undefined) await pause(gap);
+    // A try that is dropped says nothing until its time is up: the next ones do not wait for it.
+    await Promise.race([looks, pause(gap)]);
+    if (answers.length === 0) await pause(gap);
   }
-  return at;
+  return answers[0];
 }
 
 async function sweep(services: number): Promise<Answers["sweep"]> {
@@ -80,11 +80,12 @@ async function latency(services: readonly string[], direct: string, count: numbe
 /** Asks all the time until stop(). */
 function steady(address: string): { stop(): Answers["end-steady"] } {
   let [asked, failed] = [0, 0];
+  const look = async (): Promise<void> => {
+    if (!(await ask(address, SERVICE_PORT, { withinMs: STEADY_TRY_MS })).answered) failed++;
+  };
   const timer = setInterval(() => {
     asked++;
-    void ask(address, SERVICE_PORT, { withinMs: 1_000 }).then(({ answered }) => {
-      if (!answered) failed++;
-    });
+    void look();
   }, STEADY_EVERY_MS);
   return {
     stop: () => {

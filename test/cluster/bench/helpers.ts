@@ -7,7 +7,7 @@ import { answerSchemas, type Answers, type Command, replySchema, requestSchema }
 
 export class Helper {
   readonly #child: ChildProcess;
-  readonly #waiting = new Map<number, { resolve(answer: unknown): void; reject(error: Error): void }>();
+  readonly #waiting = new Map<number, { resolve: (answer: unknown) => void; reject: (error: Error) => void }>();
   #ids = 0;
 
   private constructor(child: ChildProcess, name: string) {

@@ -9,7 +9,10 @@ const TICK_MS = 1;
 if (isMainThread) {
   // µs, in a word of its own that nobody but the thread raises.
   const longest = new Int32Array(new SharedArrayBuffer(8));
-  new Worker(new URL(import.meta.url), { workerData: longest });
+  const thread = new Worker(new URL(import.meta.url), { workerData: longest });
+  thread.on("error", (error) => {
+    throw error;
+  });
   serveCommands(() => ({ ms: Atomics.exchange(longest, 0, 0) / 1000 }));
 } else {
   const longest = workerData as Int32Array;

@@ -69,8 +69,8 @@ await real.stop();
 process.stdout.write(`${JSON.stringify({ unknown, result })}\n`, () => process.exit(0));
 
 /** The real one has given it an id of its own. */
-async function apply({ metadata: { uid: _, ...metadata }, ...object }: KubeObject): Promise<void> {
-  await real.apply({ ...object, metadata } as unknown as KubeObject);
+async function apply({ metadata: { uid: _uid, ...metadata }, ...object }: KubeObject): Promise<void> {
+  await real.apply({ ...object, metadata });
 }
 
 interface Feed {
