@@ -10,7 +10,7 @@ const flags = {
   rounds: { type: "string", default: "3" },
   adds: { type: "string", default: "10" },
   moves: { type: "string", default: "100" },
-  packets: { type: "string", default: "2000" },
+  packets: { type: "string", default: "5000" },
   pace: { type: "string", default: "1500" },
   limit: { type: "string", default: "900" },
   json: { type: "boolean", default: false },

@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import { type Measured, percentile, ratios, summarize } from "./figures.ts";
+import { type Measured, median, percentile, ratios, summarize } from "./figures.ts";
 import { compare, printed } from "./report.ts";
 
 const started = (ms: number) => ({ ms, cpuS: 1, peakMiB: 50, stallMs: 2 });
@@ -24,6 +24,15 @@ it.each([
   [Array.from({ length: 200 }, (_, index) => index + 1), 0.99, 199],
 ])("percentile of %j at %d is %s", (values, share, expected) => {
   expect(percentile(values, share)).toBe(expected);
+});
+
+it.each([
+  [[], null],
+  [[4], 4],
+  [[4, 1], 2.5],
+  [[9, 1, 2], 2],
+])("median of %j is %s", (values, expected) => {
+  expect(median(values)).toBe(expected);
 });
 
 it("takes medians of rounds, and percentiles over all of them", () => {

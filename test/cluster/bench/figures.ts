@@ -62,7 +62,12 @@ export function percentile(values: readonly number[], share: number): number | n
   return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? null;
 }
 
-const median = (values: readonly number[]): number | null => percentile(values, 0.5);
+/** Of an even number of values, the middle of the two in the middle: rounds are few. */
+export function median(values: readonly number[]): number | null {
+  const sorted = values.toSorted((a, b) => a - b);
+  const [below, above] = [sorted[Math.ceil(sorted.length / 2) - 1], sorted[Math.floor(sorted.length / 2)]];
+  return below === undefined || above === undefined ? null : (below + above) / 2;
+}
 
 /** Several rounds: medians; of times that come many a round, percentiles over all rounds. */
 export function summarize(rounds: readonly Measured[]): Summary {
@@ -104,11 +109,12 @@ export function summarize(rounds: readonly Measured[]): Summary {
   return Object.fromEntries(Object.entries(summary).map(([name, value]) => [name, rounded(value)])) as Summary;
 }
 
-/** Ours by theirs: below 1 the agent needs less. Null where one of them has no figure, or nothing to divide by. */
+/** Ours by theirs: below 1 the agent needs less. Null where one of them has no figure, or one that is no more than noise. */
 export function ratios(ours: Summary, theirs: Summary): Summary {
   const entries = (Object.keys(figures) as Figure[]).map((name) => {
     const [our, their] = [ours[name], theirs[name]];
-    return [name, our === null || their === null || their <= 0 ? null : rounded(our / their)] as const;
+    const hasRatio = our !== null && their !== null && our >= 0 && their > 0;
+    return [name, hasRatio ? rounded(our / their) : null] as const;
   });
   return Object.fromEntries(entries) as Summary;
 }

@@ -32,7 +32,7 @@ export class Program {
     this.ended = new Promise((_, reject) => {
       this.#child.on("exit", (code, signal) => {
         clearInterval(this.#sampler);
-        if (this.#isWanted) reject(new Error(`it ended by itself (${signal ?? code}); it said: ${this.lastLine()}`));
+        if (this.#isWanted) reject(new Error(`it ended by itself (${signal ?? code}); it said: ${this.lastWords()}`));
       });
     });
     // Whoever waits for something races with it; an end in between is found by the next one.
@@ -50,8 +50,9 @@ export class Program {
     return this.#peakMiB;
   }
 
-  lastLine(): string {
-    return readFileSync(this.log, "utf8").trim().split("\n").at(-1)?.slice(0, 300) ?? "";
+  lastWords(): string {
+    const lines = readFileSync(this.log, "utf8").trim().split("\n").filter(Boolean);
+    return lines.slice(-3).join(" | ").slice(-400);
   }
 
   /** With no word of warning; its rules stay. */
