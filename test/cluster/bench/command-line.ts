@@ -13,6 +13,7 @@ const flags = {
   packets: { type: "string", default: "5000" },
   pace: { type: "string", default: "1500" },
   limit: { type: "string", default: "900" },
+  agent: { type: "string", default: new URL("../../..", import.meta.url).pathname },
   json: { type: "boolean", default: false },
   logs: { type: "string", default: "" },
   help: { type: "boolean", default: false },
@@ -30,6 +31,7 @@ export const usage = `usage: npm run bench:proxy -- [options]
        --packets N      first packets of each round, as many again directly (default: ${flags.packets.default})
        --pace MS        from a change that has come to the next one (default: ${flags.pace.default}: kube-proxy waits for 1 s after each)
        --limit SECONDS  after which a phase is given up, and said to be (default: ${flags.limit.default})
+       --agent FOLDER   the agent of another checkout of this repository, its packages installed
        --logs FOLDER    keeps what the programs said
        --json           ends with one line of JSON on standard output
 examples:
@@ -56,6 +58,7 @@ const schema = z.object({
   packets: count,
   pace: count,
   limit: count,
+  agent: z.string(),
   json: z.boolean(),
   logs: z.string(),
   help: z.boolean(),

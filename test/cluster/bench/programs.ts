@@ -11,11 +11,11 @@ export interface Setting {
   readonly mode: Mode;
   /** For the files that a program is told of. */
   readonly folder: string;
-  /** Of the newest kube-proxy. */
+  /** The program. */
   readonly kubeProxy: string;
+  /** The checkout of this repository whose agent it is. */
+  readonly agent: string;
 }
-
-const agentMain = new URL("../../../agent/main.ts", import.meta.url).pathname;
 
 const commands: Readonly<Record<ProgramName, (setting: Setting, kubeconfig: string) => string[]>> = {
   "kube-proxy": ({ mode, folder, kubeProxy }, kubeconfig) => {
@@ -23,8 +23,8 @@ const commands: Readonly<Record<ProgramName, (setting: Setting, kubeconfig: stri
     writeFileSync(file, JSON.stringify(configuration(mode, kubeconfig)));
     return [kubeProxy, "--config", file];
   },
-  agent: ({ mode }, kubeconfig) => [
-    ...[process.execPath, agentMain, "--proxy", "all", "--proxy-mode", mode],
+  agent: ({ mode, agent }, kubeconfig) => [
+    ...[process.execPath, `${agent}/agent/main.ts`, "--proxy", "all", "--proxy-mode", mode],
     ...["--source", "kube", "--kubeconfig", kubeconfig, "--node", node.name],
     ...["--proxy-health-address", "127.0.0.1:10256"],
   ],

@@ -1,6 +1,7 @@
 // The whole run, inside the namespaces of proxy/isolation.ts: each size and mode, the programs by turns, then the figures.
 import { cpSync, mkdirSync } from "node:fs";
 import { availableParallelism, loadavg, release } from "node:os";
+import { resolve } from "node:path";
 import { run } from "../harness/command.ts";
 import { endWithParent, FOLDER } from "../proxy/isolation.ts";
 import { parseOptions } from "./command-line.ts";
@@ -54,7 +55,7 @@ async function measureBoth(services: number, mode: Mode): Promise<Compared> {
       say(name);
       const plan: Plan = {
         program,
-        setting: { mode, folder, kubeProxy: options["kube-proxy"] },
+        setting: { mode, folder, kubeProxy: options["kube-proxy"], agent: resolve(options.agent) },
         services,
         adds: Math.ceil(options.adds / options.rounds),
         moves: Math.ceil(options.moves / options.rounds),
