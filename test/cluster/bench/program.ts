@@ -6,6 +6,7 @@ import { inside } from "../harness/places.ts";
 import { now } from "./clock.ts";
 import { node } from "./places.ts";
 import { costOf } from "./processes.ts";
+import { environment } from "./programs.ts";
 
 /** Memory is looked at so often, ms: often enough for a tool that reads a whole table, seldom enough to cost nothing. */
 const SAMPLE_MS = 50;
@@ -26,7 +27,10 @@ export class Program {
     const output = openSync(log, "a");
     // nsenter becomes the program: its pid is the program's.
     const [enter = "", ...args] = [...inside(node.netns), ...command];
-    this.#child = spawn(enter, args, { stdio: ["ignore", output, output] });
+    this.#child = spawn(enter, args, {
+      stdio: ["ignore", output, output],
+      env: { ...process.env, ...environment },
+    });
     this.#pid = this.#child.pid ?? 0;
     this.#sampler = setInterval(() => this.#sample(), SAMPLE_MS);
     this.ended = new Promise((_, reject) => {

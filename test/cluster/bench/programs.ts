@@ -13,7 +13,7 @@ export interface Setting {
   readonly folder: string;
   /** The program. */
   readonly kubeProxy: string;
-  /** The checkout of this repository whose agent it is. */
+  /** The agent, bundled. */
   readonly agent: string;
 }
 
@@ -24,11 +24,14 @@ const commands: Readonly<Record<ProgramName, (setting: Setting, kubeconfig: stri
     return [kubeProxy, "--config", file];
   },
   agent: ({ mode, agent }, kubeconfig) => [
-    ...[process.execPath, `${agent}/agent/main.ts`, "--proxy", "all", "--proxy-mode", mode],
+    ...[process.execPath, agent, "--proxy", "all", "--proxy-mode", mode],
     ...["--source", "kube", "--kubeconfig", kubeconfig, "--node", node.name],
     ...["--proxy-health-address", "127.0.0.1:10256"],
   ],
 };
+
+/** As the agent's image sets it; kube-proxy knows none of these. */
+export const environment = { NODE_ENV: "production", MALLOC_ARENA_MAX: "2" };
 
 export function commandOf(program: ProgramName, setting: Setting): string[] {
   const kubeconfig = `${setting.folder}/kubeconfig`;
