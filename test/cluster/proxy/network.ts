@@ -29,9 +29,8 @@ const settings = [
 ];
 const forwarding = ["net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1"];
 
-export async function makeNetwork(
-  extraAddresses: readonly { node: string; addresses: readonly string[] }[],
-): Promise<void> {
+/** With it the control plane has its address. */
+export async function makeLan(): Promise<void> {
   const { bridge, addresses } = control;
   await run(["sysctl", "-qw", ...settings]);
   await ip(undefined, [
@@ -40,6 +39,12 @@ export async function makeNetwork(
     `link set ${bridge} up`,
     ...families.map((family) => addressLine(addresses[family] + lanPrefix[family], bridge)),
   ]);
+}
+
+/** `extraAddresses`: what nodes have besides their own. */
+export async function makeNetwork(
+  extraAddresses: readonly { node: string; addresses: readonly string[] }[],
+): Promise<void> {
   await Promise.all(places.map(makeNamespace));
   // One after the other: each takes its place on the bridge.
   for (const place of [...nodes, ...outsides, gateway]) await connectToLan(place);

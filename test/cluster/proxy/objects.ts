@@ -36,6 +36,8 @@ export interface ServiceSpec {
   readonly balancerOn?: string;
 }
 
+const ZONE = "topology.kubernetes.io/zone";
+
 interface Written {
   readonly apiVersion: string;
   readonly kind: string;
@@ -130,7 +132,7 @@ export function nodeObject({ name, zone, podRanges }: NodePlace): Written {
   return {
     apiVersion: "v1",
     kind: "Node",
-    metadata: { name, labels: { "topology.kubernetes.io/zone": zone, "kubernetes.io/hostname": name } },
+    metadata: { name, labels: { [ZONE]: zone, "kubernetes.io/hostname": name } },
     spec: { podCIDR: podRanges.IPv4, podCIDRs: families.map((family) => podRanges[family]) },
   };
 }
@@ -175,6 +177,10 @@ export class Cluster {
       spec: { healthCheckNodePort?: number };
     };
     return service.spec.healthCheckNodePort ?? 0;
+  }
+
+  async setZone(node: string, zone: string): Promise<void> {
+    await this.#patch(`/api/v1/nodes/${node}`, { metadata: { labels: { [ZONE]: zone } } });
   }
 
   async taintNode(name: string, taints: readonly object[]): Promise<void> {

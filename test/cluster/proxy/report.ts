@@ -1,5 +1,5 @@
 // The table as it is printed. Pure.
-import type { Checked } from "./changes.ts";
+import type { Checked } from "./changes/stage.ts";
 import type { Played } from "./play.ts";
 import type { Case } from "./row.ts";
 

@@ -123,6 +123,7 @@ async function get(url: string): Promise<Outcome> {
 const typeOf = (family: Family): "udp4" | "udp6" => (family === "IPv4" ? "udp4" : "udp6");
 
 function codeOf(error: unknown): string {
-  const { code, cause, message } = error as { code?: string; cause?: unknown; message?: string };
-  return code ?? (cause === undefined ? (message ?? "unknown") : codeOf(cause));
+  const { code, cause, name } = error as { code?: unknown; cause?: unknown; name?: string };
+  if (typeof code === "string") return code;
+  return cause === undefined ? (name ?? "unknown") : codeOf(cause);
 }

@@ -20,7 +20,7 @@ export type Mode = (typeof modes)[number];
 export type Expectation = string | ({ readonly otherwise: string } & { readonly [mode in Mode]?: string });
 
 export interface Row {
-  /** Name of the Service (services.ts). */
+  /** Name of the Service (tables/). */
   readonly service: string;
   readonly from: string;
   /** ClusterIP, ClusterIP:81, ExternalIP, LoadBalancer, NodePort@a, NodePort@a-secondary, NodePort@localhost, Unallocated. */

@@ -4,7 +4,7 @@ import { parseArgs } from "node:util";
 import { run } from "../harness/command.ts";
 import { inside } from "../harness/places.ts";
 import { options } from "./command-line.ts";
-import { changes, playChanges } from "./changes.ts";
+import { changes, playChanges } from "./changes/changes.ts";
 import { endWithParent, FOLDER } from "./isolation.ts";
 import { nodes } from "./places.ts";
 import { playAll } from "./play.ts";
@@ -53,9 +53,11 @@ async function main(): Promise<number> {
       const played = await playAll(cases, world.residents, world.numbers);
       const took = ((performance.now() - began) / 1000).toFixed(1);
       console.log(`\n${table.name}: ${program} in mode ${mode}, ${cases.length} cases in ${took} s`);
-      for (const each of played) {
-        sums[each.right ? "right" : "wrong"] += 1;
-        if (!values.quiet || !each.right) console.log(printed(each));
+      for (const { title, service } of table.sections) {
+        const its = played.filter(({ case: { row } }) => row.service === service.name);
+        const shown = its.filter(({ right }) => !values.quiet || !right);
+        if (shown.length > 0) console.log(`\n  ${title}\n${shown.map(printed).join("\n")}`);
+        for (const { right } of its) sums[right ? "right" : "wrong"] += 1;
       }
       await keepRules(table.name);
     }

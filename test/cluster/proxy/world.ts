@@ -2,24 +2,35 @@
 // never taken down: the namespaces that it is in (isolation.ts) end with the run, and all of it with them.
 import { setTimeout as delay } from "node:timers/promises";
 import { ApiServer } from "../harness/api-server.ts";
-import { makeNetwork } from "./network.ts";
+import { makeLan, makeNetwork } from "./network.ts";
 import { Cluster, type ServiceSpec } from "./objects.ts";
 import {
   control,
+  type NodePlace,
   nodes,
-  places,
   OTHER_PORT,
+  places,
   POD_PORT,
   SERVICE_PORT,
   serviceAddresses,
   serviceRange,
 } from "./places.ts";
-import { destination } from "./play.ts";
+import { destination, wordOf } from "./play.ts";
 import { type Options, type ProgramName, Running } from "./programs.ts";
 import { Residents } from "./residents.ts";
 import { families, type Mode } from "./row.ts";
 
 const READY_MS = 60_000;
+/** By which it is seen whether a node knows its zone. */
+const zonesService: ServiceSpec = {
+  name: "known-zones",
+  endpoints: [
+    { pod: "a1", zones: ["z1"] },
+    { pod: "c1", zones: ["z2"] },
+  ],
+};
+/** Long enough for an answer; what is waited for is asked again. */
+const ASK_MS = 300;
 /** Services that are made to be waited for have these numbers and the following. */
 const MARKERS_FROM = 200;
 
@@ -43,8 +54,8 @@ export class World {
   #markers = 0;
 
   constructor(services: readonly ServiceSpec[], options: WorldOptions) {
-    this.#services = services;
-    this.numbers = new Map(services.map(({ name }, index) => [name, index + 1]));
+    this.#services = [...services, zonesService];
+    this.numbers = new Map(this.#services.map(({ name }, index) => [name, index + 1]));
     this.#options = options;
   }
 
@@ -54,8 +65,8 @@ export class World {
       const { balancer } = serviceAddresses(this.numberOf(name));
       return [{ node: balancerOn, addresses: Object.values(balancer) }];
     });
-    await makeNetwork(owned);
-    await Promise.all([this.#populate(), this.#makeCluster()]);
+    await makeLan();
+    await Promise.all([makeNetwork(owned).then(() => this.#populate()), this.#makeCluster()]);
   }
 
   numberOf(service: string): number {
@@ -73,6 +84,9 @@ export class World {
       (node) => new Running(program, { node: node.name, mode, options, kubeconfig, folder, binaries }),
     );
     await this.settled();
+    // kube-proxy loses its node's zone when it hears of it while it is still starting: it has to hear of it once more.
+    if (program === "kube-proxy") await this.#renewZones();
+    await this.#zonesAreKnown();
   }
 
   /** What the kernel has then stays. */
@@ -94,16 +108,9 @@ export class World {
         const outcome = await this.residents.ask(name, { do: "get", url: "http://127.0.0.1:10256/healthz" });
         return outcome.kind === "page" && outcome.status === 200;
       });
-      const asked = nodes.flatMap(({ name }) =>
-        families.map(async (family) => {
-          const outcome = await this.residents.ask(name, {
-            ...({ do: "ask", protocol: "TCP", family, withinMs: 300 } as const),
-            ...destination("ClusterIP", number, family),
-          });
-          return outcome.kind === "answer" && outcome.name === "a1";
-        }),
-      );
-      return (await Promise.all([...healthy, ...asked])).every(Boolean);
+      const words = await Promise.all(nodes.map(({ name }) => this.#words(name, "ClusterIP", number, 1)));
+      const forwarded = words.flat().every((word) => word.startsWith("a1"));
+      return forwarded && (await Promise.all(healthy)).every(Boolean);
     });
   }
 
@@ -114,6 +121,36 @@ export class World {
       if (performance.now() > deadline) throw new Error(`not within ${withinMs / 1000} s: ${what}`);
       await delay(50);
     }
+  }
+
+  async #renewZones(): Promise<void> {
+    for (const zone of [() => "none", (node: NodePlace) => node.zone]) {
+      await Promise.all(nodes.map((node) => this.cluster.setZone(node.name, zone(node))));
+    }
+  }
+
+  /** What programs hear of Nodes has no order with what they hear of Services. */
+  async #zonesAreKnown(): Promise<void> {
+    await this.until("every node knows its zone", async () => {
+      const asked = nodes.map((node) => this.#words(node.name, "ClusterIP", this.numberOf(zonesService.name), 10));
+      const words = await Promise.all(asked);
+      return nodes.every(({ zone }, index) =>
+        words[index]?.every((word) => word.startsWith(zone === "z1" ? "a1" : "c1")),
+      );
+    });
+  }
+
+  /** Of so many connections, in both families. */
+  async #words(from: string, to: string, number: number, count: number): Promise<string[]> {
+    const asked = families.flatMap((family) =>
+      Array.from({ length: count }, () =>
+        this.residents.ask(from, {
+          ...({ do: "ask", protocol: "TCP", family, withinMs: ASK_MS } as const),
+          ...destination(to, number, family),
+        }),
+      ),
+    );
+    return (await Promise.all(asked)).map(wordOf);
   }
 
   get mode(): Mode {
