@@ -20,7 +20,7 @@ async function main(args: string[]): Promise<number> {
   }
   const say = (line: string): void => console.error(`bench:proxy: ${line}`);
   await ensurePackages(say);
-  const kubeProxy = options["kube-proxy"] || `${await ensureNewestProxy(say)}/kube-proxy`;
+  const kubeProxy = `${await ensureNewestProxy(say)}/kube-proxy`;
   const program = new URL("run.ts", import.meta.url).pathname;
   return await runIsolated(program, [...args, "--kube-proxy", kubeProxy], () => {});
 }

@@ -20,7 +20,7 @@ let seen: z.infer<typeof schema>;
 beforeAll(async () => {
   const say = (line: string): void => console.error(line);
   await ensureBinaries(say);
-  const kubeProxy = process.env["POSTERN_TEST_KUBE_PROXY"] ?? `${await ensureNewestProxy(say)}/kube-proxy`;
+  const kubeProxy = `${await ensureNewestProxy(say)}/kube-proxy`;
   const isolated = new URL("isolated.ts", import.meta.url).pathname;
   const child = spawn(process.execPath, [isolated, kubeProxy], { stdio: ["ignore", "pipe", "inherit"] });
   let said = "";
