@@ -155,6 +155,14 @@ describe("the pod", () => {
 });
 
 describe("overlays", () => {
+  it("of the kernel read ServiceCIDRs beside what the base reads, and no more", () => {
+    const added = objectsOf(read("agent/manifests/overlays/kernel/rbac.yaml"));
+    expect(added.map(({ kind }) => kind)).toEqual(["ClusterRole", "ClusterRoleBinding"]);
+    expect(added[0]?.rules).toEqual([
+      { apiGroups: ["networking.k8s.io"], resources: ["servicecidrs"], verbs: ["list", "watch"] },
+    ]);
+  });
+
   withKubectl.each([
     ["kernel", []],
     ["iptables", [{ name: "xtables-lock", hostPath: { path: "/run/xtables.lock", type: "FileOrCreate" } }]],
