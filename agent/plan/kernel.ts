@@ -12,6 +12,11 @@ import { affinityOf } from "./snapshot.ts";
 
 /** A Service with this label belongs to another service proxy (KEP-2447), and kube-proxy leaves it alone. */
 export const PROXY_NAME_LABEL = "service.kubernetes.io/service-proxy-name";
+/**
+ * An EndpointSlice with this label is of a headless Service, and kube-proxy does not read it. Up to 1.35 it did not read Services with
+ * the label either, whatever their ClusterIP; a label that says "headless" is taken at its word here.
+ */
+export const HEADLESS_LABEL = "service.kubernetes.io/headless";
 const families: readonly Family[] = ["IPv4", "IPv6"];
 
 export interface KernelContext {
@@ -31,7 +36,7 @@ export function kernelNode(node: KubeNode | undefined, serviceCIDRs: readonly Ku
   };
 }
 
-/** Undefined where the Service has no ClusterIP, is another proxy's, or is an ExternalName. */
+/** Undefined where the Service has no ClusterIP, is another proxy's, calls itself headless, or is an ExternalName. */
 export function kernelService(
   service: KubeService,
   slices: readonly KubeEndpointSlice[],
@@ -39,14 +44,18 @@ export function kernelService(
   context: KernelContext,
 ): KernelService | undefined {
   const { spec, metadata } = service;
-  if (spec.type === "ExternalName" || isHeadless(service) || metadata.labels[PROXY_NAME_LABEL] !== undefined) return;
+  const { [PROXY_NAME_LABEL]: otherProxy, [HEADLESS_LABEL]: headless } = metadata.labels;
+  if (spec.type === "ExternalName" || isHeadless(service)) return undefined;
+  if (otherProxy !== undefined || headless !== undefined) return undefined;
   const clusterIPs = canonical(spec.clusterIPs.length > 0 ? spec.clusterIPs : [spec.clusterIP ?? ""]);
   if (clusterIPs.length === 0) return undefined;
   const offered = servicePorts(service, []);
   const byFamily = families.flatMap((family) => {
     const clusterIP = ofFamily(clusterIPs, family)[0];
     if (clusterIP === undefined) return [];
-    const own = slices.filter(({ addressType }) => addressType === family);
+    const own = slices.filter(
+      ({ addressType, metadata: { labels } }) => addressType === family && labels[HEADLESS_LABEL] === undefined,
+    );
     // A slice of IPv6 may hold ::ffff:10.0.0.1, which is an IPv4 address and no endpoint of this family.
     const endpoints = mergeSlices(service, own, []).flatMap((endpoint) => {
       const address = ofFamily(canonical([endpoint.address]), family)[0];

@@ -39,7 +39,7 @@ export type Received =
 
 const ANNOTATIONS =
   /^(postern\.dev\/|service\.beta\.kubernetes\.io\/load-balancer-source-ranges$|endpoints\.kubernetes\.io\/last-change-trigger-time$)/;
-const SLICE_LABELS = /^kubernetes\.io\/service-name$/;
+const SLICE_LABELS = /^(kubernetes\.io\/service-name|service\.kubernetes\.io\/headless)$/;
 
 /** Items of a list carry neither kind nor apiVersion. */
 export function receive({ id, name: kindName, apiVersion }: Kind, raw: unknown): Received {

@@ -155,6 +155,9 @@ describe("the pod", () => {
 });
 
 describe("overlays", () => {
+  const overlay = (mode: string): Kube[] => kustomized(`agent/manifests/overlays/${mode}`) ?? [];
+  const podOf = (mode: string) => pod(overlay(mode).find(({ kind }) => kind === "DaemonSet"));
+
   it("of the kernel read ServiceCIDRs beside what the base reads, and no more", () => {
     const added = objectsOf(read("agent/manifests/overlays/kernel/rbac.yaml"));
     expect(added.map(({ kind }) => kind)).toEqual(["ClusterRole", "ClusterRoleBinding"]);
@@ -164,23 +167,48 @@ describe("overlays", () => {
   });
 
   withKubectl.each([
-    ["kernel", []],
-    ["iptables", [{ name: "xtables-lock", hostPath: { path: "/run/xtables.lock", type: "FileOrCreate" } }]],
-  ] as const)("%s: uid 0 with NET_ADMIN alone", (overlay, moreVolumes) => {
-    const daemonSet = (kustomized(`agent/manifests/overlays/${overlay}`) ?? []).find(
-      ({ kind }) => kind === "DaemonSet",
-    );
-    if (daemonSet === undefined) throw new Error("no DaemonSet");
-    const { containers, volumes, securityContext } = pod(daemonSet);
+    ["nftables", ["NET_ADMIN"], []],
+    [
+      "iptables",
+      ["NET_ADMIN", "NET_RAW"],
+      [{ name: "xtables-lock", hostPath: { path: "/run/xtables.lock", type: "FileOrCreate" } }],
+    ],
+  ] as const)("%s: uid 0 with %j alone, and what it needs of the node", (mode, capabilities, moreVolumes) => {
+    const { containers, volumes, securityContext } = podOf(mode);
     expect(containers[0].image).toBe(`localhost/postern-agent-kernel:${manifest.version}`);
     expect(securityContext).toMatchObject({ runAsUser: 0, seccompProfile: { type: "RuntimeDefault" } });
     expect(containers[0].securityContext).toEqual({
       allowPrivilegeEscalation: false,
       readOnlyRootFilesystem: true,
-      capabilities: { drop: ["ALL"], add: ["NET_ADMIN"] },
+      capabilities: { drop: ["ALL"], add: capabilities },
     });
     expect((volumes as { name: string }[]).filter(({ name }) => name !== "run" && name !== "token")).toEqual(
       moreVolumes,
     );
+  });
+
+  withKubectl.each(["nftables", "iptables"])(
+    "%s: in kube-proxy's place, before anything else on a node, with or without a token",
+    (mode) => {
+      const { containers, volumes, priorityClassName, tolerations } = podOf(mode);
+      expect(containers[0].env).toEqual(
+        expect.arrayContaining([
+          { name: "POSTERN_PROXY", value: "all" },
+          { name: "POSTERN_PROXY_MODE", value: mode },
+        ]),
+      );
+      expect(priorityClassName).toBe("system-node-critical");
+      expect(tolerations).toEqual([{ operator: "Exists" }]);
+      expect(containers[0]["resources"]).not.toHaveProperty("limits");
+      expect(volumes).toContainEqual({ name: "token", secret: expect.objectContaining({ optional: true }) });
+    },
+  );
+
+  withKubectl.each(["nftables", "iptables"])("%s: everything of the base but the user's settings", (mode) => {
+    const isSetting = ({ metadata }: Kube) => metadata.labels?.["app.kubernetes.io/component"] === "settings";
+    expect(objects.filter(isSetting).map(({ kind }) => kind)).toEqual(["ConfigMap", "Secret"]);
+    const others = (list: readonly Kube[]) => sorted(list).filter(({ kind }) => kind !== "DaemonSet");
+    const own = (list: readonly Kube[]) => list.filter(({ metadata }) => metadata.name !== "postern-agent-kernel");
+    expect(others(own(overlay(mode)))).toEqual(others(objects.filter((object) => !isSetting(object))));
   });
 });

@@ -73,6 +73,10 @@ describe("a Service", () => {
       "is another proxy's",
       service("web", {}, { labels: { "service.kubernetes.io/service-proxy-name": "other" }, annotations: {} }),
     ],
+    [
+      "calls itself headless",
+      service("web", {}, { labels: { "service.kubernetes.io/headless": "" }, annotations: {} }),
+    ],
     ["has a ClusterIP that is no address", service("web", { type: "ClusterIP", clusterIP: "10.96.0.01" })],
   ])("that %s is not the kernel's", (_, written) => {
     expect(kernel(written, pods)).toBeUndefined();
@@ -115,6 +119,19 @@ describe("endpoints", () => {
     const found = port(loadBalancer(spec), slices);
     expect(addresses(found.cluster)).toEqual(cluster);
     expect(addresses(found.local)).toEqual(own);
+  });
+
+  it("of a slice that calls itself headless are none", () => {
+    const metadata = {
+      name: "web-2",
+      labels: { "kubernetes.io/service-name": "web", "service.kubernetes.io/headless": "" },
+    };
+    const found = port(
+      service("web", { type: "ClusterIP" }),
+      pods,
+      slice("web", [endpoint("10.0.2.9", "n2")], { metadata }),
+    );
+    expect(addresses(found.cluster)).toEqual(["10.0.1.1", "10.0.2.1"]);
   });
 
   it("ITP Local, and nothing reaches it from outside: only local ones are kept", () => {
