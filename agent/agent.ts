@@ -42,10 +42,11 @@ export interface AgentOptions {
 /** Throws where it has no executor for the mode of `proxy`. */
 export function startAgent({ options, proxy, software, log, health, onRefusal }: AgentOptions): RunningAgent {
   const { node, address } = options;
-  const rules = rulesOf(options);
+  const rules = rulesOf(options, proxy?.kernel.mode);
   const logOnce = new LogOnce((text) => log.warn(text));
   const api = options.source === "kube" ? new KubeApi(accessOf(options, process.env)) : undefined;
-  const source = api === undefined ? filesSource(options.manifests ?? ".") : kubeSource({ api });
+  const withServiceCIDRs = options.proxy === "all";
+  const source = api === undefined ? filesSource(options.manifests ?? ".") : kubeSource({ api, withServiceCIDRs });
   const backends = new Backends();
   const streams = tunnelOnlyExecutor(backends);
   const effects = { run, localAddresses: interfaceAddresses };

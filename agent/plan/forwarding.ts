@@ -55,7 +55,9 @@ export function buildPlan(observed: Observed, node: string, options: PlanOptions
   return {
     node,
     services: services.filter((service) => service !== undefined),
-    ...(options.forwards === "all" ? { kernel: kernelNode(observed.nodes.find(isNamed(node))) } : {}),
+    ...(options.forwards === "all"
+      ? { kernel: kernelNode(observed.nodes.find(isNamed(node)), observed.serviceCIDRs) }
+      : {}),
   };
 }
 

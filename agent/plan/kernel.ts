@@ -3,7 +3,7 @@
 // nftables, iptables and ipvs differ in how they forward and in nothing else.
 import type { EndpointAlgorithm } from "../../src/shared/model/snapshot.ts";
 import { disjointRanges, parseAddress } from "../../src/shared/net/ranges.ts";
-import type { KubeEndpointSlice, KubeNode, KubeService } from "../source/resources.ts";
+import type { KubeEndpointSlice, KubeNode, KubeService, KubeServiceCIDR } from "../source/resources.ts";
 import { isHeadless } from "./eligible.ts";
 import { type Family, mergeSlices, type Policy, type ServiceEndpoint, usable } from "./endpoints.ts";
 import type { KernelEndpoint, KernelNode, KernelPort, KernelService } from "./plan.ts";
@@ -24,13 +24,15 @@ export interface KernelContext {
   readonly weights: ReadonlyMap<string, number>;
 }
 
-export function kernelNode(node: KubeNode | undefined): KernelNode {
+export function kernelNode(node: KubeNode | undefined, serviceCIDRs: readonly KubeServiceCIDR[]): KernelNode {
   const of = (type: string) =>
     (node?.status.addresses ?? []).flatMap((each) => (each.type === type ? canonical([each.address]) : []));
   const internal = of("InternalIP");
   return {
     addresses: internal.length > 0 ? internal : of("ExternalIP"),
     podCIDRs: disjointRanges(node?.spec.podCIDRs ?? []),
+    // One that is being deleted counts until it is gone: while ClusterIPs come from it, it stays.
+    serviceCIDRs: disjointRanges(serviceCIDRs.flatMap(({ spec }) => spec.cidrs)),
   };
 }
 

@@ -12,12 +12,14 @@ export interface ForwardingPlan {
   readonly kernel?: KernelNode;
 }
 
-/** What the API server says of this node, for the executors that program the kernel. */
+/** What the API server says of this node and its cluster, for the executors that program the kernel. */
 export interface KernelNode {
   /** Its InternalIPs, or where it has none its ExternalIPs; the first of a family is the primary one. */
   readonly addresses: readonly string[];
   /** spec.podCIDRs */
   readonly podCIDRs: readonly string[];
+  /** What the cluster takes its ClusterIPs from, as CIDRs of which none lies within another. Empty where nobody says. */
+  readonly serviceCIDRs: readonly string[];
 }
 
 export interface PlanService {

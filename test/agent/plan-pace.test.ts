@@ -118,6 +118,22 @@ describe("pace", () => {
     expect(rig.words().slice(6)).toEqual(["check", "queued", "begin a", "end a", "agreed"]);
   });
 
+  it("lets a check end before it applies what came meanwhile", async () => {
+    const { applier, log } = bench({}, 500);
+    applier.want(plan("a"));
+    await pass(30_600);
+    applier.want(plan("b"));
+    await pass(1_000);
+    expect(log.slice(4)).toEqual([
+      [30_500, "check"],
+      [30_600, "queued"],
+      [31_000, "checked"],
+      [31_000, "begin b"],
+      [31_500, "end b"],
+      [31_500, "agreed"],
+    ]);
+  });
+
   it("asks also while a part of the plan cannot be done", async () => {
     const { applier, outcomes, words } = bench();
     outcomes.push(partly, partly);
@@ -163,26 +179,30 @@ describe("whatever happens", () => {
           rig.outcomes.length = 0;
           // An apply under way, the repetition of one that failed, and the check before it.
           await pass(2 * (30_000 + 1_000 + 2 * applyMs));
-          await rig.applier.stop();
-          let [running, ended, last] = [false, Number.NEGATIVE_INFINITY, ""];
+          // A check may be under way, and ends by the test's clock.
+          const stopped = rig.applier.stop();
+          await pass(applyMs);
+          await stopped;
+          let [applying, checking, ended, last] = [false, false, Number.NEGATIVE_INFINITY, ""];
           for (const [at, what] of rig.log) {
             if (what === "check") {
-              expect(running).toBe(false);
-              running = applyMs > 0;
+              expect([applying, checking]).toEqual([false, false]);
+              checking = applyMs > 0;
             }
-            if (what === "checked") running = false;
-            if (what === "agreed") expect(running).toBe(false);
+            if (what === "checked") checking = false;
+            // A check asks, and changes nothing.
+            if (what === "agreed") expect(applying).toBe(false);
             if (what.startsWith("begin")) {
-              expect(running).toBe(false);
+              expect([applying, checking]).toEqual([false, false]);
               expect(at - ended).toBeGreaterThanOrEqual(1_000);
-              [running, last] = [true, what.slice(6)];
-            } else if (what.startsWith("end")) [running, ended] = [false, at];
+              [applying, last] = [true, what.slice(6)];
+            } else if (what.startsWith("end")) [applying, ended] = [false, at];
           }
           expect(rig.applier.agrees).toBe(wanted !== undefined);
           if (wanted !== undefined) expect(last).toBe(wanted);
         },
       ),
-      { numRuns: 200 },
+      { numRuns: 1_000 },
     );
   });
 });

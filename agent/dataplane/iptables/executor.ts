@@ -23,7 +23,7 @@ export function iptablesExecutor(settings: KernelSettings, { run, localAddresses
     factsOf(family, settings, of, localAddresses());
   return {
     async apply(plan) {
-      node = plan.kernel ?? { addresses: [], podCIDRs: [] };
+      node = plan.kernel ?? { addresses: [], podCIDRs: [], serviceCIDRs: [] };
       const services = plan.services.filter(({ kernel }) => kernel !== undefined);
       const problems = services.flatMap(algorithmProblem);
       for (const { family, tables } of families) problems.push(...(await tables.apply(services, facts(family, node))));

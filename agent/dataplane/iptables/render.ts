@@ -14,7 +14,7 @@ export interface SharedRules {
   readonly services: readonly string[];
   /** nat KUBE-NODEPORTS */
   readonly nodePorts: readonly string[];
-  /** filter KUBE-SERVICES: frontends for clients inside, without endpoints. */
+  /** filter KUBE-SERVICES: addresses without endpoints, for pods and for the node itself. */
   readonly refused: readonly string[];
   /** filter KUBE-EXTERNAL-SERVICES: frontends for clients outside, without endpoints. */
   readonly externalRefused: readonly string[];
@@ -158,8 +158,9 @@ function portRules(key: string, port: KernelPort, facts: Facts): ServiceRules {
     const [what, verdict] = port.anywhere ? ["no local endpoints", "DROP"] : ["no endpoints", "REJECT"];
     return `${comment(`${name} has ${what}`)} ${match} -j ${verdict}`;
   };
+  const externalAddresses = [...externalIPs, ...loadBalancerIPs].map(to);
   const externals = [
-    ...[...externalIPs, ...loadBalancerIPs].map(to),
+    ...externalAddresses,
     ...(toNodePort === undefined ? [] : [`-m addrtype --dst-type LOCAL ${toNodePort}`]),
   ];
   const forward = (what: string, match: string, chain: string) => `${comment(`${name} ${what}`)} ${match} -j ${chain}`;
@@ -174,7 +175,10 @@ function portRules(key: string, port: KernelPort, facts: Facts): ServiceRules {
           : []),
       ],
       nodePorts: externalChain && toNodePort !== undefined ? [forward("node port", toNodePort, chains.external)] : [],
-      refused: internal.length > 0 ? [] : [refusal(to(clusterIP))],
+      // The node's own packets pass OUTPUT, where no jump leads to KUBE-EXTERNAL-SERVICES: without these they would leave the node.
+      refused: [...(internal.length > 0 ? [] : [to(clusterIP)]), ...(external.length > 0 ? [] : externalAddresses)].map(
+        refusal,
+      ),
       externalRefused: external.length > 0 ? [] : externals.map(refusal),
       firewall: guarded
         ? loadBalancerIPs.map((ip) => forward("traffic that its source ranges do not allow", to(ip), "DROP"))

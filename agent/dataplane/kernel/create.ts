@@ -1,8 +1,10 @@
 // Mode → the executor that programs the kernel in it, and the removal of what other modes, or a kube-proxy, left on a node. The one
 // place that knows all three.
+import type { EndpointAlgorithm } from "../../../src/shared/model/snapshot.ts";
 import type { KernelExecutor } from "../executor.ts";
-import { iptablesExecutor } from "../iptables/executor.ts";
+import { iptablesAlgorithms, iptablesExecutor } from "../iptables/executor.ts";
 import { nftablesExecutor } from "../nftables/executor.ts";
+import { nftablesAlgorithms } from "../nftables/slots.ts";
 import type { Run } from "./run.ts";
 import { type KernelSettings, type ProxyMode, proxyModes } from "./settings.ts";
 
@@ -17,6 +19,8 @@ interface Mode {
   /** Programs without which there is nothing of this mode on the node, and nothing to take away either. */
   readonly tools: readonly string[];
   readonly create: (settings: KernelSettings, effects: KernelEffects) => KernelExecutor;
+  /** How it can deal endpoints; what else a Service asks for is a condition. */
+  readonly algorithms: readonly EndpointAlgorithm[];
 }
 
 const notBuilt = (mode: ProxyMode) => (): never => {
@@ -24,10 +28,12 @@ const notBuilt = (mode: ProxyMode) => (): never => {
 };
 
 const modes: Readonly<Record<ProxyMode, Mode>> = {
-  nftables: { tools: ["nft"], create: nftablesExecutor },
-  iptables: { tools: ["iptables-save", "iptables-restore"], create: iptablesExecutor },
-  ipvs: { tools: ["ipvsadm", "ipset"], create: notBuilt("ipvs") },
+  nftables: { tools: ["nft"], create: nftablesExecutor, algorithms: nftablesAlgorithms },
+  iptables: { tools: ["iptables-save", "iptables-restore"], create: iptablesExecutor, algorithms: iptablesAlgorithms },
+  ipvs: { tools: ["ipvsadm", "ipset"], create: notBuilt("ipvs"), algorithms: [] },
 };
+
+export const algorithmsOf = (mode: ProxyMode): readonly EndpointAlgorithm[] => modes[mode].algorithms;
 
 /** Throws an error that names the mode where this agent has no executor for it. */
 export function createExecutor(settings: KernelSettings, effects: KernelEffects): KernelExecutor {

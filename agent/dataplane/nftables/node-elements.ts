@@ -1,4 +1,5 @@
-// What the node itself adds to the sets: its pods' ranges, and the addresses at which it serves NodePorts. Pure.
+// What the node itself adds to the sets: its pods' ranges, the addresses at which it serves NodePorts, and the cluster's ranges of
+// Services. Pure.
 import { disjointRanges, asRange, compileRanges, parseAddress } from "../../../src/shared/net/ranges.ts";
 import type { KernelNode } from "../../plan/plan.ts";
 import type { KernelSettings } from "../kernel/settings.ts";
@@ -32,6 +33,7 @@ export function nodeElements(
       .map((key): Element => ({ set, key }));
   return [
     ...own("local-pods", pods),
+    ...own("service-cidrs", node.serviceCIDRs),
     ...own("node-port-addresses", addresses.filter((each) => !isLoopback(each)).map(asRange)),
   ];
 }

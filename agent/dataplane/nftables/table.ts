@@ -31,7 +31,7 @@ export interface TableOptions {
 export class Table {
   readonly family: NftFamily;
   readonly #options: TableOptions;
-  #node: KernelNode = { addresses: [], podCIDRs: [] };
+  #node: KernelNode = { addresses: [], podCIDRs: [], serviceCIDRs: [] };
   #ofNode: readonly Element[] = [];
   #services: ReadonlyMap<string, PlanService> = new Map();
   readonly #claims = new Claims();

@@ -6,6 +6,7 @@ import type { ForwardingPlan, KernelEndpoint, KernelNode, KernelPort, PlanServic
 export const kernelNode: KernelNode = {
   addresses: ["192.168.9.1", "fd00:9::1"],
   podCIDRs: ["10.244.1.0/24", "fd00:10:1::/64"],
+  serviceCIDRs: [],
 };
 
 export const to = (address: string, more: Partial<KernelEndpoint> = {}): KernelEndpoint => ({

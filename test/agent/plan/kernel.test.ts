@@ -2,7 +2,7 @@
 import { describe, expect, it } from "vitest";
 import { buildPlan, type PlanOptions } from "../../../agent/plan/forwarding.ts";
 import type { KernelPort, KernelService } from "../../../agent/plan/plan.ts";
-import { endpoint, node, service, slice, type Written } from "../source/objects.ts";
+import { endpoint, node, service, serviceCIDR, slice, type Written } from "../source/objects.ts";
 import { observe } from "./observe.ts";
 
 const options: PlanOptions = {
@@ -247,8 +247,20 @@ describe("the node", () => {
     ).toEqual({
       addresses: ["10.9.0.1"],
       podCIDRs: ["10.0.1.0/24"],
+      serviceCIDRs: [],
     });
     expect(plan([addressed(["ExternalIP", "192.0.2.1"])]).kernel?.addresses).toEqual(["192.0.2.1"]);
-    expect(plan([]).kernel).toEqual({ addresses: [], podCIDRs: [] });
+    expect(plan([]).kernel).toEqual({ addresses: [], podCIDRs: [], serviceCIDRs: [] });
+  });
+
+  it("knows the cluster's ranges of Services, also those on their way out; none lies within another", () => {
+    const going = { deletionTimestamp: "2026-01-01T00:00:00Z" };
+    const cidrs = [
+      serviceCIDR("more", ["10.97.0.0/24", "10.98.0.1/24"], going),
+      serviceCIDR("kubernetes", ["10.97.0.0/16", "fd00:97:0::/108"]),
+      serviceCIDR("odd", ["none"]),
+    ];
+    expect(plan(cidrs).kernel?.serviceCIDRs).toEqual(["10.97.0.0/16", "10.98.0.0/24", "fd00:97::/108"]);
+    expect(buildPlan(observe(...cidrs), "n1", { ...options, forwards: "nodePorts" })).not.toHaveProperty("kernel");
   });
 });

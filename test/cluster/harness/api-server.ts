@@ -14,7 +14,7 @@ import { type Answer, KubeApi } from "../../../agent/kube/api.ts";
 import { freePort } from "../../../src/host/process/free-port.ts";
 import { ensureBinaries } from "./binaries.ts";
 
-const manifest = new URL("../../../agent/manifests/postern.yaml", import.meta.url);
+const manifests = new URL("../../../agent/manifests/", import.meta.url);
 const NAMESPACE = "postern-system";
 /** kind → where such objects are created; `*` is the namespace. */
 const collections: Readonly<Record<string, string>> = {
@@ -41,6 +41,8 @@ export interface ApiServerOptions {
   readonly address?: string;
   /** Absent: IPv4 alone. */
   readonly serviceRanges?: readonly string[];
+  /** The agent is in kube-proxy's place, and may read what its kernel overlay lets it read. */
+  readonly inKubeProxysPlace?: boolean;
 }
 
 /** Who asks: Kubernetes' administrator, the agent by its service account, kube-proxy by the user that it has everywhere. */
@@ -50,6 +52,7 @@ export class ApiServer {
   readonly folder = mkdtempSync(join(tmpdir(), "postern-apiserver-"));
   readonly #address: string;
   readonly #serviceRanges: readonly string[];
+  readonly #manifests: readonly string[];
   readonly #adminToken = randomBytes(16).toString("hex");
   readonly #proxyToken = randomBytes(16).toString("hex");
   #agentToken = "";
@@ -59,7 +62,9 @@ export class ApiServer {
   #admin: KubeApi | undefined;
   readonly #clients: KubeApi[] = [];
 
-  constructor({ address = "127.0.0.1", serviceRanges = ["10.96.0.0/16"] }: ApiServerOptions = {}) {
+  constructor(options: ApiServerOptions = {}) {
+    const { address = "127.0.0.1", serviceRanges = ["10.96.0.0/16"], inKubeProxysPlace = false } = options;
+    this.#manifests = ["postern.yaml", ...(inKubeProxysPlace ? ["overlays/kernel/rbac.yaml"] : [])];
     this.#address = address;
     this.#serviceRanges = serviceRanges;
   }
@@ -80,7 +85,8 @@ export class ApiServer {
       ...["--unsafe-no-fsync", "--log-level", "error"],
     ]);
     await this.startApi();
-    for (const document of parseAllDocuments(readFileSync(manifest, "utf8"))) {
+    const texts = this.#manifests.map((file) => readFileSync(new URL(file, manifests), "utf8"));
+    for (const document of texts.flatMap((text) => parseAllDocuments(text))) {
       const object = document.toJS() as Written;
       if (object.kind in collections && object.kind !== "DaemonSet") await this.create(object);
     }

@@ -45,7 +45,11 @@ export interface WorldOptions {
 
 export class World {
   readonly residents = new Residents();
-  readonly server = new ApiServer({ address: control.addresses.IPv4, serviceRanges: Object.values(serviceRange) });
+  readonly server = new ApiServer({
+    address: control.addresses.IPv4,
+    serviceRanges: Object.values(serviceRange),
+    inKubeProxysPlace: true,
+  });
   readonly cluster = new Cluster(this.server);
   readonly numbers: ReadonlyMap<string, number>;
   readonly #services: readonly ServiceSpec[];

@@ -5,7 +5,7 @@ import { iptablesExecutor } from "../../../../agent/dataplane/iptables/executor.
 import type { KernelExecutor } from "../../../../agent/dataplane/executor.ts";
 import type { KernelSettings } from "../../../../agent/dataplane/kernel/settings.ts";
 import type { KernelPort, PlanService } from "../../../../agent/plan/plan.ts";
-import { Namespace } from "./namespace.ts";
+import { Namespace } from "../namespace.ts";
 import { kernelPort, plan, service, settings } from "./plans.ts";
 
 const nodeAddress = "192.168.7.1";
@@ -127,11 +127,17 @@ for (const flavour of ["nft", "legacy"] as const) {
     });
 
     it("refuses at once where there is no endpoint, and serves again when there is one", async () => {
-      const noEndpoints = service("default/shop", [kernelPort([], { clusterIP: "10.96.0.20", nodePort: 30081 })]);
+      const external = { externalIPs: ["10.96.0.21"], nodePort: 30081 };
+      const noEndpoints = service("default/shop", [kernelPort([], { clusterIP: "10.96.0.20", ...external })]);
       // Whatever else listens on a NodePort does not get what is meant for the Service.
       expect(await net.dial(nodeAddress, 30081)).toBe(nodeAddress);
       await apply(web([]), noEndpoints);
-      expect([await net.dial("10.96.0.10", 80), await net.dial(nodeAddress, 30081)]).toEqual(["refused", "refused"]);
+      for (const [address, port] of [
+        ["10.96.0.10", 80],
+        ["10.96.0.21", 80],
+        [nodeAddress, 30081],
+      ] as const)
+        expect(await net.dial(address, port)).toBe("refused");
       await apply(web([a]), noEndpoints);
       expect(await net.dial("10.96.0.10", 80)).toBe(a);
     });

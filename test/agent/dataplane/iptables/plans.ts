@@ -10,7 +10,7 @@ import type {
 import { defaultSettings, type KernelSettings } from "../../../../agent/dataplane/kernel/settings.ts";
 import { factsOf, type Facts } from "../../../../agent/dataplane/iptables/facts.ts";
 
-export const node = { addresses: ["192.168.7.1"], podCIDRs: ["10.244.1.0/24"] };
+export const node = { addresses: ["192.168.7.1"], podCIDRs: ["10.244.1.0/24"], serviceCIDRs: [] };
 export const pods = { kind: "cluster-cidr", cidrs: ["10.244.0.0/16"] } as const;
 
 /** "10.244.1.5:80" on this node, "10.244.2.5:80" elsewhere. */

@@ -153,6 +153,12 @@ describe("rules for clients outside", () => {
     for (const externalPolicy of ["Cluster", "Local"] as const) {
       const web = rules([], { ...reachable, externalPolicy });
       expect(web.externalRefused?.map((rule) => rule.split(" ").at(-1))).toEqual(["REJECT", "REJECT", "REJECT"]);
+      // Also to the node itself, whose packets never come by the others.
+      expect(web.refused).toEqual([
+        "-d 10.96.0.10 --dport 80 -j REJECT",
+        "-d 203.0.113.1 --dport 80 -j REJECT",
+        "-d 203.0.113.2 --dport 80 -j REJECT",
+      ]);
       expect([web.nodePorts, web.services, web.chains]).toEqual([[], [], []]);
     }
   });

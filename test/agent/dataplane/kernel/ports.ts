@@ -20,7 +20,7 @@ export const kernelPort = (parts: Partial<KernelPort> = {}): KernelPort => ({
 
 export const kernelPlan = (
   services: Readonly<Record<string, KernelService>>,
-  node: KernelNode = { addresses: ["192.168.1.10"], podCIDRs: [] },
+  node: KernelNode = { addresses: ["192.168.1.10"], podCIDRs: [], serviceCIDRs: [] },
 ): ForwardingPlan => ({
   node: "n1",
   kernel: node,

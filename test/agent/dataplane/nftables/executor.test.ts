@@ -5,7 +5,7 @@ import { describe, expect, test } from "vitest";
 import { nftablesExecutor } from "../../../../agent/dataplane/nftables/executor.ts";
 import { defaultSettings } from "../../../../agent/dataplane/kernel/settings.ts";
 import type { PlanService } from "../../../../agent/plan/plan.ts";
-import { anyServices, kernelPort, planOf, planService, to } from "../kernel-plans.ts";
+import { anyServices, kernelNode, kernelPort, planOf, planService, to } from "../kernel-plans.ts";
 import { FakeNft } from "./fake-nft.ts";
 import { expected, readBack } from "./read-back.ts";
 
@@ -136,6 +136,18 @@ describe("a change", () => {
       cluster: { slots: ["10.244.0.2 . 8080"] },
     });
   });
+});
+
+test("ranges of Services come into each family's set, and go", async () => {
+  const { nft, executor } = start();
+  const cidrs = (family: "ip" | "ip6") => [...(nft.table(family).sets.get("service-cidrs")?.keys() ?? [])];
+  const having = (...serviceCIDRs: string[]) => planOf([shop], { ...kernelNode, serviceCIDRs });
+  await executor.apply(having());
+  expect([cidrs("ip"), cidrs("ip6")]).toEqual([[], []]);
+  await executor.apply(having("10.96.0.0/16", "10.98.0.0/24", "fd00:96::/108"));
+  expect([cidrs("ip"), cidrs("ip6")]).toEqual([["10.96.0.0/16", "10.98.0.0/24"], ["fd00:96::/108"]]);
+  await executor.apply(having("10.96.0.0/16"));
+  expect([cidrs("ip"), cidrs("ip6")]).toEqual([["10.96.0.0/16"], []]);
 });
 
 describe("somebody else", () => {

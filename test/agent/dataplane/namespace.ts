@@ -2,7 +2,7 @@
 // the process that holds it. Needs root. The machine's own rules are never touched.
 import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
-import { run, type Ran, type Run } from "../../../../agent/dataplane/kernel/run.ts";
+import { run, type Ran, type Run } from "../../../agent/dataplane/kernel/run.ts";
 
 export type Asked =
   | { readonly do: "listen"; readonly host: string; readonly port: number }
