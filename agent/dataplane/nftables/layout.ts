@@ -194,8 +194,6 @@ function localTraffic(
   detector: LocalDetector,
 ): { readonly yes: string; readonly no: string } | undefined {
   switch (detector.kind) {
-    case "none":
-      return undefined;
     case "cluster-cidr":
     case "node-cidr":
       return { yes: `${family} saddr @local-pods`, no: `${family} saddr != @local-pods` };
@@ -203,6 +201,8 @@ function localTraffic(
       return { yes: `iifname "${detector.name}"`, no: `iifname != "${detector.name}"` };
     case "interface-prefix":
       return { yes: `iifname "${detector.prefix}*"`, no: `iifname != "${detector.prefix}*"` };
+    default:
+      return undefined;
   }
 }
 

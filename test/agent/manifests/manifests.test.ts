@@ -155,9 +155,6 @@ describe("the pod", () => {
 });
 
 describe("overlays", () => {
-  const overlay = (mode: string): Kube[] => kustomized(`agent/manifests/overlays/${mode}`) ?? [];
-  const podOf = (mode: string) => pod(overlay(mode).find(({ kind }) => kind === "DaemonSet"));
-
   it("of the kernel read ServiceCIDRs beside what the base reads, and no more", () => {
     const added = objectsOf(read("agent/manifests/overlays/kernel/rbac.yaml"));
     expect(added.map(({ kind }) => kind)).toEqual(["ClusterRole", "ClusterRoleBinding"]);
@@ -165,6 +162,9 @@ describe("overlays", () => {
       { apiGroups: ["networking.k8s.io"], resources: ["servicecidrs"], verbs: ["list", "watch"] },
     ]);
   });
+
+  const overlay = (mode: string): Kube[] => kustomized(`agent/manifests/overlays/${mode}`) ?? [];
+  const podOf = (mode: string) => pod(overlay(mode).find(({ kind }) => kind === "DaemonSet"));
 
   withKubectl.each([
     ["nftables", ["NET_ADMIN"], []],
@@ -204,11 +204,14 @@ describe("overlays", () => {
     },
   );
 
-  withKubectl.each(["nftables", "iptables"])("%s: everything of the base but the user's settings", (mode) => {
-    const isSetting = ({ metadata }: Kube) => metadata.labels?.["app.kubernetes.io/component"] === "settings";
-    expect(objects.filter(isSetting).map(({ kind }) => kind)).toEqual(["ConfigMap", "Secret"]);
-    const others = (list: readonly Kube[]) => sorted(list).filter(({ kind }) => kind !== "DaemonSet");
-    const own = (list: readonly Kube[]) => list.filter(({ metadata }) => metadata.name !== "postern-agent-kernel");
-    expect(others(own(overlay(mode)))).toEqual(others(objects.filter((object) => !isSetting(object))));
-  });
+  withKubectl.each(["nftables", "iptables"])(
+    "%s: everything of the base but the user's settings, and those rights",
+    (mode) => {
+      const isSetting = ({ metadata }: Kube) => metadata.labels?.["app.kubernetes.io/component"] === "settings";
+      expect(objects.filter(isSetting).map(({ kind }) => kind)).toEqual(["ConfigMap", "Secret"]);
+      const others = (list: readonly Kube[]) => sorted(list).filter(({ kind }) => kind !== "DaemonSet");
+      const rights = objectsOf(read("agent/manifests/overlays/kernel/rbac.yaml"));
+      expect(others(overlay(mode))).toEqual(others([...objects.filter((object) => !isSetting(object)), ...rights]));
+    },
+  );
 });

@@ -108,7 +108,9 @@ function proxiesOf(suite: Suite, list: string | undefined): readonly Proxy[] | u
   return chosen.length === wanted.length ? chosen : undefined;
 }
 
-const folderOf = (folder: string, proxy: Proxy): string => `${folder}/${proxy}`;
+function folderOf(folder: string, proxy: Proxy): string {
+  return `${folder}/${proxy}`;
+}
 
 function anew(folder: string): string {
   rmSync(folder, { recursive: true, force: true });

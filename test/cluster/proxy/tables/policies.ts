@@ -43,8 +43,8 @@ export const policies: readonly Section[] = [
       [
         "a2",
         "NodePort@b",
-        "b1, but kube-proxy: b1 drop",
-        "kube-proxy takes another node's pod for its own: it may choose a1, whose answer does not come back through node b",
+        "b1 drop",
+        "by its address another node's pod is taken for one of this node: a1 may be chosen, whose answer does not come back through node b",
       ],
       ["out-c", "ExternalIP LoadBalancer", "drop"],
     ],
