@@ -20,8 +20,8 @@ import {
 import { homedir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { build } from "esbuild";
 import manifest from "../package.json" with { type: "json" };
+import { bundleAgent } from "./bundle.ts";
 
 const help = `npm run image -- [--target agent|kernel] [--base <image>]
 
@@ -49,7 +49,7 @@ if (values.help === true) fail(help);
 if (target !== "agent" && target !== "kernel") fail(`--target must be agent or kernel\n\n${help}`);
 
 const name = `localhost/postern-agent${target === "kernel" ? "-kernel" : ""}:${manifest.version}`;
-const bundles = await bundle();
+const bundles = await bundleAgent(root);
 const key = createHash("sha256")
   .update(readFileSync(join(root, "agent/Dockerfile")))
   .update(JSON.stringify([name, base, process.version, process.arch, bundles]))
@@ -91,25 +91,6 @@ function prune(): void {
   for (const old of archives.slice(KEPT)) rmSync(old);
   // Images that have lost their name to this one.
   run("buildah", [...storage, "rmi", "--prune"]);
-}
-
-/** File name → text. */
-async function bundle(): Promise<Readonly<Record<string, string>>> {
-  const { outputFiles } = await build({
-    entryPoints: { main: join(root, "agent/main.ts"), probe: join(root, "agent/health/probe.ts") },
-    outdir: "/",
-    outExtension: { ".js": ".mjs" },
-    absWorkingDir: root,
-    bundle: true,
-    platform: "node",
-    format: "esm",
-    target: "node24",
-    write: false,
-    legalComments: "none",
-    // Packages in CommonJS ask for Node's own modules by require().
-    banner: { js: 'import { createRequire } from "node:module"; const require = createRequire(import.meta.url);' },
-  });
-  return Object.fromEntries(outputFiles.map(({ path, text }) => [path.replace(/^.*\//, ""), text]));
 }
 
 function makeBase(): void {

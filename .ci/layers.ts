@@ -67,8 +67,18 @@ const layers: Record<string, Layer> = {
   // Who serves the tunnel's streams and the NodePorts.
   "agent/endpoints/": { values: ["src/shared/", "agent/plan/"] },
   "agent/dataplane/": { values: ["src/shared/", "agent/plan/", "agent/endpoints/"] },
+  // It starts no process by itself: it is given `run`.
+  "agent/dataplane/iptables/": {
+    values: ["src/shared/net/"],
+    types: ["src/shared/model/", "agent/plan/", "agent/dataplane/kernel/", "agent/dataplane/executor.ts"],
+  },
   "agent/tunnel/": { values: ["src/shared/", "agent/endpoints/", "agent/net/"] },
   "agent/publish/": { values: ["src/shared/"] },
+  // kube-proxy's configuration, read and translated.
+  "agent/kube-proxy/": {
+    values: ["src/shared/net/", "agent/dataplane/kernel/settings.ts"],
+    types: ["agent/dataplane/kernel/"],
+  },
   // The status writer reads the API server's answers with the same schema as the source.
   "agent/controller/": {
     values: ["src/shared/", "agent/kube/", "agent/publish/", "agent/source/resources.ts"],

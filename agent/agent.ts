@@ -1,93 +1,93 @@
 // The agent, wired together: source → plan → node, and source → snapshot → edge. It holds no rules and no state of its own.
 // The order that the parts keep: the node is programmed before the edge is told, so that the node already serves what the edge
-// routes to it. Nothing survives a restart.
+// routes to it. In kube-proxy's place it may have no edge: then that half is missing. Nothing of its own survives a restart.
 import type { Logger } from "pino";
-import { Announcer, publishWithoutLeader } from "./announcer.ts";
-import { startController } from "./controller/controller.ts";
-import { Backends } from "./endpoints/endpoints.ts";
-import { userspaceExecutor } from "./dataplane/userspace/executor.ts";
+import type { Executor } from "./dataplane/executor.ts";
+import { run } from "./dataplane/kernel/run.ts";
 import { tunnelOnlyExecutor } from "./dataplane/userspace/tunnel-only.ts";
+import { userspaceExecutor } from "./dataplane/userspace/executor.ts";
+import { type EdgeSide, startEdgeSide } from "./edge-side.ts";
+import { Backends } from "./endpoints/endpoints.ts";
 import type { Health } from "./health/healthz.ts";
+import { KernelProxy } from "./kernel-proxy.ts";
+import type { ProxySettings } from "./kube-proxy/settings.ts";
 import { accessOf } from "./kube/access.ts";
 import { KubeApi } from "./kube/api.ts";
 import { LogOnce } from "./log-once.ts";
 import { NodeProblems } from "./node-problems.ts";
-import { NodeProgrammer } from "./node-programmer.ts";
-import { type Options, readToken } from "./options.ts";
+import { interfaceAddresses, NodeProgrammer } from "./node-programmer.ts";
+import { edgeOf, type Options } from "./options.ts";
 import { refusalToStart, rulesOf } from "./rules.ts";
 import { checkedSource } from "./source/checked.ts";
 import { filesSource } from "./source/files/index.ts";
 import { kubeSource } from "./source/kube/index.ts";
 import { SourceReport } from "./source-report.ts";
-import { createTunnel } from "./tunnel/index.ts";
 
 export interface RunningAgent {
   /** Says GoAway, lets open streams finish (for at most `limitMs`), and stops. */
   stop(limitMs: number): Promise<void>;
 }
 
-/** `onRefusal`: the agent must not work in this cluster as it is. It then does nothing until it is stopped. */
-export function startAgent(
-  options: Options,
-  software: string,
-  log: Logger,
-  health: Health,
-  onRefusal: (why: string) => void,
-): RunningAgent {
-  const { cluster, node, address, instance, kubeconfig } = options;
-  const target = { edge: new URL(options.edge), cluster, token: () => readToken(options["token-file"]), log };
-  const rules = rulesOf(options);
-  const logOnce = new LogOnce((text) => log.warn(text));
-  const api = options.source === "kube" ? new KubeApi(accessOf(kubeconfig, process.env)) : undefined;
-  const source = api === undefined ? filesSource(options.manifests ?? ".") : kubeSource({ api });
+export interface AgentOptions {
+  readonly options: Options;
+  /** With --proxy all. */
+  readonly proxy: ProxySettings | undefined;
+  readonly software: string;
+  readonly log: Logger;
+  readonly health: Health;
+  /** The agent must not work in this cluster as it is. It then does nothing until it is stopped. */
+  readonly onRefusal: (why: string) => void;
+}
 
+/** Throws where it has no executor for the mode of `proxy`. */
+export function startAgent({ options, proxy, software, log, health, onRefusal }: AgentOptions): RunningAgent {
+  const { node, address } = options;
+  const rules = rulesOf(options, proxy?.kernel.mode);
+  const logOnce = new LogOnce((text) => log.warn(text));
+  const api = options.source === "kube" ? new KubeApi(accessOf(options, process.env)) : undefined;
+  const withServiceCIDRs = options.proxy === "all";
+  const source = api === undefined ? filesSource(options.manifests ?? ".") : kubeSource({ api, withServiceCIDRs });
   const backends = new Backends();
-  const announcer = new Announcer({
-    rules,
-    logOnce,
-    served: () => programmer.served,
-    refused: (observed) => programmer.refused(observed),
-    start: (hooks) =>
-      api === undefined
-        ? publishWithoutLeader({ ...target, ...hooks })
-        : startController({
-            ...{ ...target, ...hooks, api, node },
-            identity: instance,
-            installed: kubeconfig === undefined,
-          }),
-    onAccepted: () => {
-      health.metrics.publishes.inc();
-      // The edge is there: no tunnel waits for it any longer.
-      tunnel.redialNow();
-    },
-  });
-  const tunnel = createTunnel({
-    ...{ ...target, node, instance, software, backends },
-    onState: (state) => {
-      announcer.tunnelChanged(state);
-      health.set(state);
-    },
-  });
+  const streams = tunnelOnlyExecutor(backends);
+  const effects = { run, localAddresses: interfaceAddresses };
+  const kernel = proxy && new KernelProxy({ settings: proxy, node, effects, streams, log, logOnce });
+
+  const edgeOptions = edgeOf(options);
+  const edge: EdgeSide | undefined =
+    edgeOptions &&
+    startEdgeSide({
+      ...{ edge: edgeOptions, options, software, rules, backends, health, log, logOnce, api },
+      served: () => programmer.served,
+      refused: (observed) => programmer.refused(observed),
+    });
+  // There is none to wait for.
+  if (edge === undefined) health.set({ connected: true });
+
   const problems = new NodeProblems({
     ...{ backends, logOnce, metrics: health.metrics, at: address ?? node },
-    report: (endpoints) => tunnel.report(endpoints),
+    report: (endpoints) => edge?.report(endpoints),
   });
+  const userspace: Executor =
+    options.proxy === "userspace" && address !== undefined ? userspaceExecutor({ address, backends }) : streams;
   const programmer = new NodeProgrammer({
     ...{ node, rules, problems, logOnce },
-    executor:
-      options.proxy === "userspace" && address !== undefined
-        ? userspaceExecutor({ address, backends })
-        : tunnelOnlyExecutor(backends),
+    executor: kernel ?? userspace,
+    ...(kernel && { applying: kernel.applying }),
     onApplied: () => {
       health.set({ programmed: true });
-      tunnel.dial();
+      edge?.dial();
     },
-    onServed: () => announcer.announce(),
+    onServed: () => {
+      kernel?.agreed();
+      edge?.announce();
+    },
   });
+  kernel?.listen();
   const report = new SourceReport({ node, health, logOnce });
   const subscription = checkedSource(source, (observed) => refusalToStart(options, observed), onRefusal).subscribe(
     (observed) => {
       report.observed(observed);
+      kernel?.observe(observed);
       programmer.observe(observed);
     },
     (found) => report.problems(found),
@@ -95,17 +95,15 @@ export function startAgent(
 
   return {
     async stop(limitMs) {
+      kernel?.yield();
       // The next leader takes over while this agent finishes.
-      const announced = announcer.stop();
+      const announced = edge?.stopAnnouncing();
       // What is observed still counts while streams finish: a pod that goes meanwhile must be let go.
-      let timer: NodeJS.Timeout | undefined;
-      const limit = new Promise<void>((resolve) => (timer = setTimeout(resolve, limitMs)));
-      await Promise.race([tunnel.drain(), limit]);
-      clearTimeout(timer);
+      await edge?.drain(limitMs);
       subscription[Symbol.dispose]();
       problems.stop();
       await programmer.stop();
-      tunnel.close();
+      edge?.close();
       await announced;
       await api?.close();
     },

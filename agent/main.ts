@@ -2,15 +2,23 @@
 // The first SIGTERM or SIGINT lets open requests finish; the second ends at once.
 import pino from "pino";
 import manifest from "../package.json" with { type: "json" };
-import { startAgent } from "./agent.ts";
+import { type RunningAgent, startAgent } from "./agent.ts";
+import { cleanup } from "./cleanup.ts";
+import { chooseMode } from "./dataplane/kernel/mode.ts";
+import { run } from "./dataplane/kernel/run.ts";
 import { Health } from "./health/healthz.ts";
+import { otherProxy } from "./health/other-proxy.ts";
 import { ignoredProxy } from "./ignored-proxy.ts";
 import { accessOf } from "./kube/access.ts";
-import { help, parseOptions, readToken } from "./options.ts";
+import { type ProxySettings, proxySettings } from "./kube-proxy/settings.ts";
+import { help } from "./options-help.ts";
+import { edgeOf, parseOptions, readToken } from "./options.ts";
 
 /** Below Kubernetes' default terminationGracePeriodSeconds of 30. */
 const DRAIN_MS = 25_000;
 const software = `postern-agent ${manifest.version}`;
+
+if (process.argv[2] === "cleanup") process.exit(await cleanup(process.argv.slice(3), run));
 
 const parsed = parseOptions(process.argv.slice(2), process.env);
 if (!parsed.ok) {
@@ -18,7 +26,7 @@ if (!parsed.ok) {
   else process.stderr.write(`${parsed.problems.join("\n")}\n\nnode agent/main.ts --help lists all options.\n`);
   process.exit(parsed.help ? 0 : 2);
 }
-const { options } = parsed;
+const { options, kubeProxy, warnings } = parsed;
 const log = pino({ level: options["log-level"], base: { node: options.node } });
 
 const fail = (error: unknown) => {
@@ -30,8 +38,8 @@ process.on("unhandledRejection", fail);
 
 try {
   // Fails now instead of at the first dial, or the first request.
-  readToken(options["token-file"]);
-  if (options.source === "kube") accessOf(options.kubeconfig, process.env);
+  if (options["token-file"] !== undefined) readToken(options["token-file"]);
+  if (options.source === "kube") accessOf(options, process.env);
 } catch (error) {
   process.stderr.write(`${(error as Error).message}\n`);
   process.exit(2);
@@ -48,16 +56,18 @@ const healthPort =
       "--health-address is not free yet: another agent, or another program, holds it; trying on",
     ),
   );
-const agent = startAgent(options, software, log, health, (why) => {
-  log.fatal(why);
-  process.exit(2);
-});
-const { edge, cluster, source, manifests } = options;
+for (const warning of warnings) log.warn(warning);
+const proxy = options.proxy === "all" ? await inItsPlace() : undefined;
+const agent = started();
+const { cluster, source, manifests } = options;
+const edge = edgeOf(options)?.edge;
 log.info({ edge, cluster, source, ...(manifests === undefined ? {} : { manifests }) }, `${software} started`);
 
-const proxy = ignoredProxy(new URL(edge), process.env);
-if (proxy !== undefined)
-  log.warn(`${proxy} is set, but the agent uses no proxy: this node must reach ${edge} directly (docs/limits.md)`);
+const httpProxy = edge && ignoredProxy(edge, process.env);
+if (httpProxy !== undefined)
+  log.warn(
+    `${httpProxy} is set, but the agent uses no proxy: this node must reach ${edge?.href} directly (docs/limits.md)`,
+  );
 
 let asked = false;
 const stop = (signal: NodeJS.Signals) => {
@@ -76,3 +86,37 @@ const stop = (signal: NodeJS.Signals) => {
 };
 process.on("SIGTERM", stop);
 process.on("SIGINT", stop);
+
+function refuse(why: string): never {
+  log.fatal(why);
+  process.exit(2);
+}
+
+function started(): RunningAgent {
+  try {
+    return startAgent({ options, proxy, software, log, health, onRefusal: refuse });
+  } catch (error) {
+    // Such as a mode that cannot be.
+    return refuse((error as Error).message);
+  }
+}
+
+/** How it does kube-proxy's work; ends the process where a kube-proxy does it already. */
+async function inItsPlace(): Promise<ProxySettings> {
+  const given = options["proxy-mode"] ?? kubeProxy.mode;
+  const { mode, because } = given === undefined ? await chooseMode(run) : { mode: given, because: "as configured" };
+  log.info(`in kube-proxy's place, by ${mode}: ${because}`);
+  const settings = proxySettings(mode, kubeProxy, {
+    clusterCIDRs: options["cluster-cidr"],
+    healthAddress: options["proxy-health-address"],
+    metricsAddress: options["proxy-metrics-address"],
+  });
+  if (options.source === "kube" && options.kubeconfig === undefined && options["kube-api"] === undefined)
+    log.warn(
+      "without --kube-api the API server is asked at the address in the pod's environment. If that is its ClusterIP, nothing " +
+        "answers there before the first rules are made; give the control plane's own address",
+    );
+  const other = await otherProxy(settings.healthAddress);
+  if (other !== undefined) refuse(other);
+  return settings;
+}

@@ -5,7 +5,7 @@ import { networkInterfaces } from "node:os";
 import type { Executor } from "./dataplane/executor.ts";
 import type { LogOnce } from "./log-once.ts";
 import type { NodeProblems } from "./node-problems.ts";
-import { PlanApplier } from "./plan-applier.ts";
+import { type ApplyObserver, type Pace, PlanApplier } from "./plan-applier.ts";
 import { buildPlan, externalNames, type PlanOptions, refusedAddresses } from "./plan/forwarding.ts";
 import type { Rules } from "./rules.ts";
 import { type Lookup, Names } from "./source/names.ts";
@@ -21,6 +21,12 @@ export interface NodeProgrammerOptions {
   readonly onApplied: () => void;
   /** Called when the node serves the latest plan: `served` is defined now. Also called again for an equal plan. */
   readonly onServed: () => void;
+  /** How applies are spread over time, and who hears of them. Only for an executor that may fail as a whole: `onFailed`. */
+  readonly applying?: {
+    readonly pace: Pace;
+    readonly observer: ApplyObserver;
+    readonly onFailed: (error: unknown) => void;
+  };
   readonly lookup?: Lookup;
   /** The addresses of this machine. An ExternalName must not lead back to it. */
   readonly localAddresses?: () => readonly string[];
@@ -43,6 +49,7 @@ export class NodeProgrammer {
         options.onApplied();
       },
       onAgreed: () => options.onServed(),
+      ...options.applying,
     });
     this.#names = new Names(
       () => this.#program(),
@@ -72,7 +79,7 @@ export class NodeProgrammer {
     return refusedAddresses(observed, this.#options.node, this.#planOptions());
   }
 
-  /** Ends the apply under way, and takes away all that was made on the node. */
+  /** Ends the apply under way, and has the executor take away what must not outlive this process. */
   async stop(): Promise<void> {
     this.#stopped = true;
     this.#names.stop();
@@ -93,5 +100,5 @@ export class NodeProgrammer {
 }
 
 /** The addresses of all interfaces, including those that Kubernetes does not know. */
-const interfaceAddresses = (): readonly string[] =>
+export const interfaceAddresses = (): readonly string[] =>
   Object.values(networkInterfaces()).flatMap((of) => (of ?? []).map(({ address }) => address));

@@ -1,55 +1,16 @@
 // The agent's options: flags, or the same in the environment as POSTERN_*; flags win. Parsed once, with zod; an error
-// names the flag and the remedy. The token comes from a file only: arguments and environments are there for all to see.
+// names the flag and the remedy. A KubeProxyConfiguration, where one is named, has the last word after them. The token comes from a file only: arguments and environments are there for all to see.
 import { randomUUID } from "node:crypto";
 import { readFileSync } from "node:fs";
-import { isIP } from "node:net";
 import { hostname } from "node:os";
 import { parseArgs } from "node:util";
 import { z } from "zod";
+import { proxyModes } from "./dataplane/kernel/settings.ts";
 import { isInPod } from "./kube/access.ts";
+import { cidrList, hostAndPort, type KubeProxyConfig, parseKubeProxyConfig } from "./kube-proxy/config.ts";
 import { addressTypes } from "./plan/nodes.ts";
 import { isNearby } from "../src/shared/net/nearby.ts";
 import { asRange, parseRange } from "../src/shared/net/ranges.ts";
-
-export const help = `The Postern agent: runs on every node, dials out to the edge and serves what comes back.
-
-Usage: node agent/main.ts --edge <url> --cluster <name> --token-file <file> [options]
-
-  --edge <url>                  The edge's admin host, such as https://postern.example.com
-  --cluster <name>              The cluster's name at the edge
-  --token-file <file>           File with the cluster's token; read again when the edge refuses it
-  --source kube|files           Where the cluster is read from (default: kube in a pod without --manifests, else files)
-  --manifests <folder>          files: Services, EndpointSlices and Nodes as YAML, watched live
-  --kubeconfig <file>           kube: how to reach the API server (default: the pod's service account)
-  --instance <id>               kube: who this agent is among others, its pod's UID (default: random)
-  --node <name>                 This node's name in Kubernetes (default: the machine's host name)
-  --address <ip>                This node's own address, where NodePorts are opened (with --proxy userspace)
-  --proxy none|userspace        Open the NodePorts of Services here (default: none)
-  --default-class               Serve LoadBalancer Services without a class, too
-  --force-default-class         The same beside MetalLB, k3s' ServiceLB or another controller that serves them
-  --allow-external-name <list>  Name suffixes and CIDRs that exposed ExternalNames may use: lan,192.168.1.0/24. Addresses
-                                of nodes, pods, Services and the API server, and special ones such as loopback, only
-                                where listed one by one: 192.168.1.2/32
-  --ignore-exclude-label        Use nodes that kubeadm excludes from load balancers (clusters of one node)
-  --direct-address-type <type>  Where an edge inside your network reaches the NodePorts of nodes that do not say so by
-                                annotation postern.dev/direct-address: InternalIP, ExternalIP, InternalDNS, ExternalDNS
-                                or Hostname (default: not at all; transport direct needs it)
-  --cluster-domain <name>       Domain of the cluster's own names (default: cluster.local)
-  --health-address <ip:port>    Serve /healthz, /readyz and /metrics here (default: off)
-  --health-socket <path>        Serve the same on a Unix socket, for the probes of Kubernetes (default: off)
-  --insecure-plain-http         Allow http:// to loopback and private addresses (development)
-  --log-level <level>           fatal, error, warn, info, debug or trace (default: info)
-  --help                        This text
-
-Each option may be given as an environment variable: POSTERN_TOKEN_FILE=/run/token, POSTERN_DEFAULT_CLASS=true.
-
-Examples:
-  node agent/main.ts --edge https://postern.example.com --cluster home --token-file token --manifests ./manifests
-  node agent/main.ts --edge https://postern.example.com --cluster home --token-file token --source kube \\
-    --kubeconfig ~/.kube/config --node node-a
-  node agent/main.ts --edge http://127.0.0.1:8787 --insecure-plain-http --cluster home --token-file token \\
-    --manifests ./manifests --node node-a --address 127.0.1.1 --proxy userspace
-`;
 
 const flags = {
   edge: { type: "string" },
@@ -62,6 +23,12 @@ const flags = {
   node: { type: "string" },
   address: { type: "string" },
   proxy: { type: "string" },
+  "kube-api": { type: "string" },
+  "proxy-mode": { type: "string" },
+  "kube-proxy-config": { type: "string" },
+  "cluster-cidr": { type: "string" },
+  "proxy-health-address": { type: "string" },
+  "proxy-metrics-address": { type: "string" },
   "default-class": { type: "boolean" },
   "force-default-class": { type: "boolean" },
   "allow-external-name": { type: "string", multiple: true },
@@ -81,24 +48,16 @@ const flag = z
   .or(z.boolean())
   .default(false);
 const dnsName = (what: string) => z.string().regex(/^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$/, `must be ${what}`);
-/** "127.0.0.1:10256", "[::1]:10256", ":10256" */
-const hostAndPort = z.string().transform((text, context) => {
-  const [, bracketed, plain, port] = /^(?:\[(.+)\]|([^:]*)):(\d{1,5})$/.exec(text) ?? [];
-  const host = bracketed ?? plain ?? "";
-  if (port !== undefined && Number(port) <= 65535 && (host === "" || isIP(host) !== 0)) {
-    return { host: host === "" ? "::" : host, port: Number(port) };
-  }
-  context.addIssue("must be an address and a port, such as 127.0.0.1:10256");
-  return z.NEVER;
-});
-
 const optionsSchema = z
   .object({
-    edge: z.url({ protocol: /^https?$/, error: "must be the edge's URL, such as https://postern.example.com" }),
+    edge: z
+      .url({ protocol: /^https?$/, error: "must be the edge's URL, such as https://postern.example.com" })
+      .optional(),
     cluster: z
-      .string("is needed: the cluster's name at the edge")
-      .regex(/^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/, "must be a DNS label"),
-    "token-file": z.string("is needed: a file with the cluster's token").min(1),
+      .string()
+      .regex(/^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/, "must be a DNS label")
+      .optional(),
+    "token-file": z.string().min(1).optional(),
     source: z.enum(["kube", "files"], "must be kube or files"),
     manifests: z.string().min(1).optional(),
     kubeconfig: z.string().min(1).optional(),
@@ -108,7 +67,19 @@ const optionsSchema = z
       .default(() => randomUUID()),
     node: dnsName("this node's name in Kubernetes").default(() => hostname().toLowerCase()),
     address: z.union([z.ipv4(), z.ipv6()], "must be an IP address of this node").optional(),
-    proxy: z.enum(["none", "userspace"], "must be none or userspace").default("none"),
+    proxy: z.enum(["none", "userspace", "all"], "must be none, userspace or all").default("none"),
+    /** The control planes, tried in turn. */
+    "kube-api": z
+      .string()
+      .transform((list) => list.split(",").map((each) => each.trim()))
+      .pipe(z.array(z.url({ protocol: /^https$/, error: "must be URLs such as https://192.168.1.10:6443" })).min(1))
+      .transform((urls) => urls.map((url) => new URL(url)))
+      .optional(),
+    "proxy-mode": z.enum(proxyModes, `must be one of ${proxyModes.join(", ")}`).optional(),
+    "kube-proxy-config": z.string().min(1).optional(),
+    "cluster-cidr": cidrList.optional(),
+    "proxy-health-address": hostAndPort.optional(),
+    "proxy-metrics-address": hostAndPort.optional(),
     "default-class": flag,
     "force-default-class": flag,
     "allow-external-name": z
@@ -139,7 +110,10 @@ const optionsSchema = z
   .check(({ value, issues }) => {
     const wrong = (path: string, message: string) =>
       issues.push({ code: "custom", path: [path], message, input: value });
-    const edge = URL.parse(value.edge);
+    if (value.proxy === "userspace" && value.address === undefined) {
+      wrong("address", "is needed with --proxy userspace: the address of this node where NodePorts are opened");
+    }
+    const edge = URL.parse(value.edge ?? "");
     if (edge === null) return;
     if (edge.username !== "" || edge.password !== "") wrong("edge", "must not hold credentials: use --token-file");
     if (edge.protocol === "http:" && !isNearby(edge.hostname)) {
@@ -153,15 +127,31 @@ const optionsSchema = z
         "is plain http: add --insecure-plain-http if this is a development edge on your own machine or network",
       );
     }
-    if (value.proxy === "userspace" && value.address === undefined) {
-      wrong("address", "is needed with --proxy userspace: the address of this node where NodePorts are opened");
-    }
   });
 
 export type Options = z.output<typeof optionsSchema>;
 
+/** The edge and who we are there. */
+export interface EdgeOptions {
+  readonly edge: URL;
+  readonly cluster: string;
+  readonly tokenFile: string;
+}
+
+/** Undefined where there is no edge, and the agent is a kube-proxy alone. parseOptions() saw to it that all or none is there. */
+export function edgeOf({ edge, cluster, "token-file": tokenFile }: Options): EdgeOptions | undefined {
+  if (edge === undefined || cluster === undefined || tokenFile === undefined) return undefined;
+  return { edge: new URL(edge), cluster, tokenFile };
+}
+
 export type ParsedOptions =
-  | { readonly ok: true; readonly options: Options }
+  | {
+      readonly ok: true;
+      readonly options: Options;
+      /** What the file of --kube-proxy-config says; {} where none is named. */
+      readonly kubeProxy: Partial<KubeProxyConfig>;
+      readonly warnings: readonly string[];
+    }
   | { readonly ok: false; readonly help: true }
   | { readonly ok: false; readonly help: false; readonly problems: readonly string[] };
 
@@ -181,21 +171,72 @@ export function parseOptions(
     if (value === undefined || given[name] !== undefined) continue;
     given[name] = type === "string" && name === "allow-external-name" ? [value] : value;
   }
-  given["source"] ??= given["manifests"] === undefined && isInPod(environment) ? "kube" : "files";
+  const config = readConfig(given["kube-proxy-config"]);
+  const ownApi = given["manifests"] !== undefined || given["kube-api"] !== undefined;
+  given["node"] ??= config.kubeProxy.hostnameOverride;
+  if (!ownApi) given["kubeconfig"] ??= config.kubeProxy.clientConnection?.kubeconfig;
+  // A kube-proxy has a cluster; a folder of files is for the demo and for tests.
+  const isKube = given["manifests"] === undefined && (isInPod(environment) || given["proxy"] === "all");
+  given["source"] ??= isKube ? "kube" : "files";
   const parsed = optionsSchema.safeParse(given);
   const problems = (parsed.error?.issues ?? []).map(({ path, message }) => `--${String(path[0])} ${message}`);
-  problems.push(...sourceProblems(given));
-  if (parsed.success && problems.length === 0) return { ok: true, options: parsed.data };
+  problems.push(...edgeProblems(given), ...sourceProblems(given), ...proxyProblems(given), ...config.problems);
+  if (parsed.success && problems.length === 0)
+    return { ok: true, options: parsed.data, kubeProxy: config.kubeProxy, warnings: config.warnings };
   return { ok: false, help: false, problems };
 }
 
-/** Outside of the schema, which says nothing of two fields while a third is missing. */
-function sourceProblems({ source, manifests, kubeconfig }: Readonly<Record<string, unknown>>): string[] {
+// The next three are outside of the schema, which says nothing of two fields while a third is wrong.
+
+function edgeProblems({ edge, cluster, "token-file": file, proxy }: Readonly<Record<string, unknown>>): string[] {
+  if (proxy === "all" && edge === undefined && cluster === undefined && file === undefined) return [];
+  return [
+    ...(edge === undefined ? ["--edge is needed: the edge's URL, such as https://postern.example.com"] : []),
+    ...(cluster === undefined ? ["--cluster is needed: the cluster's name at the edge"] : []),
+    ...(file === undefined ? ["--token-file is needed: a file with the cluster's token"] : []),
+  ];
+}
+
+function sourceProblems(given: Readonly<Record<string, unknown>>): string[] {
+  const { source, manifests, kubeconfig, "kube-api": api } = given;
   if (source === "files" && manifests === undefined)
     return ["--manifests is needed: a folder of Kubernetes YAML (or --source kube, to read the cluster's API server)"];
   if (source === "kube" && manifests !== undefined) return ["--manifests is for --source files only"];
   if (source === "files" && kubeconfig !== undefined) return ["--kubeconfig is for --source kube only"];
+  if (source === "files" && api !== undefined) return ["--kube-api is for --source kube only"];
+  if (api !== undefined && kubeconfig !== undefined)
+    return ["--kube-api is for pods with a service account: a kubeconfig names its own server"];
   return [];
+}
+
+const ofProxyAll = [
+  ...["proxy-mode", "kube-proxy-config", "cluster-cidr", "proxy-health-address", "proxy-metrics-address"],
+] as const;
+
+function proxyProblems(given: Readonly<Record<string, unknown>>): string[] {
+  if (given["proxy"] === "all") return [];
+  return ofProxyAll.filter((name) => given[name] !== undefined).map((name) => `--${name} is for --proxy all only`);
+}
+
+interface ReadConfig {
+  readonly kubeProxy: Partial<KubeProxyConfig>;
+  readonly warnings: readonly string[];
+  readonly problems: readonly string[];
+}
+
+function readConfig(file: unknown): ReadConfig {
+  const none = { kubeProxy: {}, warnings: [] };
+  if (typeof file !== "string") return { ...none, problems: [] };
+  const named = (text: string) => `--kube-proxy-config ${file}: ${text}`;
+  let content: string;
+  try {
+    content = readFileSync(file, "utf8");
+  } catch (error) {
+    return { ...none, problems: [named(`cannot be read: ${(error as NodeJS.ErrnoException).code}`)] };
+  }
+  const parsed = parseKubeProxyConfig(content);
+  if (!parsed.ok) return { ...none, problems: parsed.problems.map(named) };
+  return { kubeProxy: parsed.config, warnings: parsed.warnings.map(named), problems: [] };
 }
 
 /** Reads the token anew; throws an error that names file and remedy. */

@@ -1,72 +1,173 @@
 // Keeps the node doing what the latest plan says. It applies one plan at a time, always the latest, and applies it again after a
-// while if a part of it could not be done (a port in use). It owns the timer; the caller says what applying means.
-// Promise: `onAgreed` is called when plan and node agree, and never while they do not. Only then may the edge be told.
+// while if a part of it, or all of it, could not be done. It owns the timers; the caller says what applying means.
+// Promises: `onAgreed` is called when plan and node agree, and never while they do not: only then may the edge be told. From the
+// end of an apply to the begin of the next at least `restMs` pass, so that a burst of changes becomes one apply. Applies and
+// checks never overlap.
 import { isDeepStrictEqual } from "node:util";
 import type { Applied } from "./dataplane/executor.ts";
 import type { ForwardingPlan } from "./plan/plan.ts";
 
+/** Told of each step, for health and metrics. */
+export interface ApplyObserver {
+  /** The plan has changed, and the node does not do it yet. */
+  queued(): void;
+  /** An apply of the latest plan begins. */
+  began(): void;
+  /** It ended. `done`: false where nothing of the plan was applied. */
+  ended(done: boolean): void;
+}
+
+/** How applies are spread over time. The defaults are those of an executor that costs nothing. */
+export interface Pace {
+  /** From the end of an apply to the begin of the next, ms. */
+  readonly restMs?: number;
+  /** After this time, ms, what could not be done is tried again. */
+  readonly againMs?: number;
+  /** Asked every `everyMs` of quiet: is the node as the last apply left it? Where it is not, the latest plan is applied again. */
+  readonly check?: { readonly everyMs: number; readonly intact: () => Promise<boolean> };
+}
+
 export interface PlanApplierOptions {
   readonly apply: (plan: ForwardingPlan) => Applied | Promise<Applied>;
-  /** Called after each apply, whether or not a newer plan waits. */
+  /** Called after each apply that did at least a part of its plan, whether or not a newer plan waits. */
   readonly onApplied: (applied: Applied) => void;
+  /** Called when an apply or a check rejected. Nothing of that plan may have been done. */
+  readonly onFailed?: (error: unknown) => void;
   readonly onAgreed: () => void;
-  readonly againMs?: number;
+  readonly pace?: Pace;
+  readonly observer?: ApplyObserver;
+  /** Monotonic, ms. */
+  readonly now?: () => number;
 }
 
 const AGAIN_MS = 2_000;
 
 export class PlanApplier {
   readonly #options: PlanApplierOptions;
+  readonly #pace: Pace;
+  readonly #now: () => number;
   #wanted: ForwardingPlan | undefined;
   #busy = false;
+  /** The last apply of the latest plan failed as a whole. */
+  #failed = false;
   #work: Promise<void> = Promise.resolve();
-  #again: NodeJS.Timeout | undefined;
+  /** The check under way. */
+  #checking: Promise<void> | undefined;
+  /** When the next apply may begin. */
+  #restUntil = Number.NEGATIVE_INFINITY;
+  /** While nothing is under way: the next repetition, or the next check. */
+  #timer: NodeJS.Timeout | undefined;
+  /** Ends the rest between two applies early. */
+  #wake: (() => void) | undefined;
   #stopped = false;
 
   constructor(options: PlanApplierOptions) {
     this.#options = options;
+    this.#pace = options.pace ?? {};
+    this.#now = options.now ?? (() => performance.now());
   }
 
   /** The latest plan was applied, except for the parts that `problems` named. */
   get agrees(): boolean {
-    return this.#wanted !== undefined && !this.#busy;
+    return this.#wanted !== undefined && !this.#busy && !this.#failed;
   }
 
   /** An equal plan is not applied again, but `onAgreed` is called again, at once or when the node agrees. */
   want(plan: ForwardingPlan): void {
+    if (this.#stopped) return;
     if (!isDeepStrictEqual(plan, this.#wanted)) {
       this.#wanted = plan;
+      this.#options.observer?.queued();
       this.#start();
-    } else if (this.agrees && !this.#stopped) this.#options.onAgreed();
+    } else if (this.agrees) this.#options.onAgreed();
   }
 
-  /** Resolves when the apply under way has ended. None begins afterwards. */
+  /** Resolves when the apply or check under way has ended. None begins afterwards. */
   async stop(): Promise<void> {
     this.#stopped = true;
-    clearTimeout(this.#again);
+    clearTimeout(this.#timer);
+    this.#wake?.();
+    await this.#checking;
     await this.#work;
   }
 
   #start(): void {
     if (this.#busy || this.#stopped) return;
     this.#busy = true;
-    clearTimeout(this.#again);
-    this.#work = this.#run();
+    clearTimeout(this.#timer);
+    this.#work = this.#checking === undefined ? this.#run() : this.#checking.then(() => this.#run());
   }
 
   async #run(): Promise<void> {
-    let failed = false;
+    let again = false;
     for (let plan: ForwardingPlan | undefined; this.#wanted !== plan && !this.#stopped; ) {
+      if (this.#restUntil > this.#now()) await this.#rest();
+      if (this.#stopped) break;
       plan = this.#wanted;
       if (plan === undefined) break;
-      const applied = await this.#options.apply(plan);
-      failed = applied.problems.length > 0;
-      this.#options.onApplied(applied);
+      again = await this.#apply(plan);
+      this.#restUntil = this.#now() + (this.#pace.restMs ?? 0);
     }
     // Set in the same turn in which #wanted was compared last: the next want() starts a new run.
     this.#busy = false;
     if (this.#stopped) return;
-    if (failed) this.#again = setTimeout(() => this.#start(), this.#options.againMs ?? AGAIN_MS);
-    this.#options.onAgreed();
+    this.#later(again);
+    if (!this.#failed) this.#options.onAgreed();
+  }
+
+  /** Returns whether it must be applied again. */
+  async #apply(plan: ForwardingPlan): Promise<boolean> {
+    const { apply, onApplied, onFailed, observer } = this.#options;
+    observer?.began();
+    let applied: Applied;
+    try {
+      applied = await apply(plan);
+    } catch (error) {
+      // An executor that cannot fail as a whole has no listener for it: then this is a fault of the program.
+      if (onFailed === undefined) throw error;
+      this.#failed = true;
+      observer?.ended(false);
+      onFailed(error);
+      return true;
+    }
+    this.#failed = false;
+    observer?.ended(true);
+    onApplied(applied);
+    return applied.problems.length > 0;
+  }
+
+  #rest(): Promise<void> {
+    return new Promise((resolve) => {
+      const timer = setTimeout(resolve, this.#restUntil - this.#now());
+      this.#wake = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+    });
+  }
+
+  /** `again`: whatever a check says, the latest plan is applied once more. */
+  #later(again: boolean): void {
+    const { check, againMs = AGAIN_MS } = this.#pace;
+    if (check !== undefined) {
+      const afterMs = again ? againMs : check.everyMs;
+      this.#timer = setTimeout(() => {
+        this.#checking = this.#check(check.intact, again).finally(() => (this.#checking = undefined));
+      }, afterMs);
+    } else if (again) this.#timer = setTimeout(() => this.#start(), againMs);
+  }
+
+  async #check(intact: () => Promise<boolean>, again: boolean): Promise<void> {
+    let changed = true;
+    try {
+      changed = !(await intact());
+    } catch (error) {
+      this.#options.onFailed?.(error);
+    }
+    // Where a plan came meanwhile, its apply waits for this check.
+    if (this.#busy || this.#stopped) return;
+    if (changed) this.#options.observer?.queued();
+    if (changed || again) queueMicrotask(() => this.#start());
+    else this.#later(false);
   }
 }

@@ -1,5 +1,7 @@
 // What the command line means for plan and snapshot, and whether it lets the agent start beside what is there. Pure.
 import { refusalOfDefaultClass } from "./controller/other-controllers.ts";
+import { algorithmsOf } from "./dataplane/kernel/create.ts";
+import type { ProxyMode } from "./dataplane/kernel/settings.ts";
 import { userspaceAlgorithms } from "./endpoints/balance/index.ts";
 import type { Options } from "./options.ts";
 import type { PlanOptions } from "./plan/forwarding.ts";
@@ -9,16 +11,19 @@ import type { Observed } from "./source/source.ts";
 /** What every agent of the cluster shares. What one node alone finds out is added where it is known. */
 export type Rules = Omit<SnapshotOptions, "silent" | "refused"> & Omit<PlanOptions, "resolved" | "localAddresses">;
 
-export function rulesOf(options: Options): Rules {
+/** `mode`: in which this agent programs the kernel, with --proxy all. */
+export function rulesOf(options: Options, mode?: ProxyMode): Rules {
+  // The tunnel's streams are dealt in userspace in any case, so a Service gets what both can do.
+  const kernel = mode && algorithmsOf(mode);
   return {
     defaultClass: options["default-class"] || options["force-default-class"],
     allowExternalName: options["allow-external-name"],
     ignoreExcludeLabel: options["ignore-exclude-label"],
     directAddressType: options["direct-address-type"],
     clusterDomain: options["cluster-domain"],
-    endpointAlgorithms: userspaceAlgorithms,
+    endpointAlgorithms: userspaceAlgorithms.filter((each) => kernel?.includes(each) ?? true),
     slicesFollow: options.source === "kube",
-    nodePorts: options.proxy !== "none",
+    forwards: ({ none: "nothing", userspace: "nodePorts", all: "all" } as const)[options.proxy],
   };
 }
 

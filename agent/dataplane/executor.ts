@@ -1,4 +1,5 @@
-// The Executor contract: makes a node do what its ForwardingPlan says. userspace is the only one so far.
+// The Executor contract: makes a node do what its ForwardingPlan says. userspace serves the tunnel's streams and the NodePorts of
+// the demo; those of --proxy all program the kernel.
 import type { ForwardingPlan } from "../plan/plan.ts";
 
 /** What came of it. A part that cannot be done is a problem, never a silent substitute. */
@@ -11,4 +12,15 @@ export interface Executor {
   apply(plan: ForwardingPlan): Promise<Applied>;
   /** Takes away all that this executor ever made. */
   clear(): Promise<void>;
+}
+
+/**
+ * An executor that programs the kernel. What it made outlives the process: clear() leaves it. Calls of all its methods are serialised by the caller.
+ * `apply` rejects where nothing of the plan could be applied; the next apply is then a full one.
+ */
+export interface KernelExecutor extends Executor {
+  /** Takes away what any process ever made under this mode's names, kube-proxy included. Works without an apply before it. */
+  cleanup(): Promise<void>;
+  /** False: somebody changed our rules. The next apply is then a full one. */
+  check(): Promise<boolean>;
 }

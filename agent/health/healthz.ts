@@ -5,20 +5,8 @@
 import { once } from "node:events";
 import { rm } from "node:fs/promises";
 import { createServer, type Server, type ServerResponse } from "node:http";
+import { type Closable, closable, type HeldPort, holdPort } from "./held-port.ts";
 import { Metrics } from "./metrics.ts";
-
-const HOLD_RETRY_MS = 500;
-
-export interface Closable {
-  close(): void;
-}
-
-const closable = (server: Server): Closable => ({
-  close() {
-    server.close();
-    server.closeAllConnections();
-  },
-});
 
 export interface HealthFacts {
   /** The source has delivered a complete state. */
@@ -60,32 +48,9 @@ export class Health {
     return closable(server);
   }
 
-  /**
-   * Listens at a port of the node. During an upgrade the agent before still holds it until it is told to finish, so this one
-   * tries until it gets the port. `busy` is called once if the first try fails.
-   */
-  hold(
-    { host, port }: { host: string; port: number },
-    busy: (error: Error) => void,
-  ): Closable & { readonly port: number } {
-    const server = this.#server();
-    let retry: NodeJS.Timeout | undefined;
-    const listen = () => void server.listen({ host, port });
-    server.on("error", (error) => {
-      if (retry === undefined) busy(error);
-      retry = setTimeout(listen, HOLD_RETRY_MS);
-    });
-    listen();
-    return {
-      get port() {
-        const bound = server.address();
-        return typeof bound === "object" && bound !== null ? bound.port : port;
-      },
-      close() {
-        clearTimeout(retry);
-        closable(server).close();
-      },
-    };
+  /** Listens at a port of the node, as soon as it is free. `busy` is called once if the first try fails. */
+  hold(at: { host: string; port: number }, busy: (error: Error) => void): HeldPort {
+    return holdPort(this.#server(), at, busy);
   }
 
   #server(): Server {

@@ -16,7 +16,8 @@ export interface Tls {
 }
 
 export interface Access {
-  readonly server: URL;
+  /** At least one. Each is an API server of the same cluster; they are tried in turn. */
+  readonly servers: readonly URL[];
   /** Where this agent's own objects (the Lease) are. */
   readonly namespace: string;
   /** Undefined: the client certificate says who we are. Throws where the file cannot be read. */
@@ -38,19 +39,26 @@ export function isInPod(environment: Environment, folder = ACCOUNT_FOLDER): bool
   }
 }
 
-/** Throws an error that names what is missing. */
-function podAccess(environment: Environment, folder = ACCOUNT_FOLDER): Access {
+/**
+ * Throws an error that names what is missing. `servers`: instead of the address that the pod's environment names, a ClusterIP, which
+ * does not work on a node whose kube-proxy we are before we have made it work.
+ */
+export function podAccess(environment: Environment, servers: readonly URL[] = [], folder = ACCOUNT_FOLDER): Access {
+  return {
+    servers: servers.length > 0 ? servers : [serverOf(environment)],
+    namespace: read(`${folder}/namespace`).trim(),
+    token: () => read(`${folder}/token`).trim(),
+    tls: () => ({ ca: read(`${folder}/ca.crt`), cert: undefined, key: undefined }),
+  };
+}
+
+function serverOf(environment: Environment): URL {
   const host = environment["KUBERNETES_SERVICE_HOST"];
   const port = environment["KUBERNETES_SERVICE_PORT"] ?? "443";
   if (host === undefined || host === "") {
     throw new Error("not inside a pod (KUBERNETES_SERVICE_HOST is not set): give --kubeconfig, or --source files");
   }
-  return {
-    server: new URL(`https://${hostPort(host, port)}`),
-    namespace: read(`${folder}/namespace`).trim(),
-    token: () => read(`${folder}/token`).trim(),
-    tls: () => ({ ca: read(`${folder}/ca.crt`), cert: undefined, key: undefined }),
-  };
+  return new URL(`https://${hostPort(host, port)}`);
 }
 
 const text = z.string().min(1).optional();
@@ -76,8 +84,14 @@ const kubeconfigSchema = z.object({
 });
 
 /** By the kubeconfig where one is named, else as a pod. Throws an error that names what is missing. */
-export function accessOf(kubeconfig: string | undefined, environment: Environment): Access {
-  return kubeconfig === undefined ? podAccess(environment) : kubeconfigAccess(kubeconfig);
+export function accessOf(
+  {
+    kubeconfig,
+    "kube-api": servers,
+  }: { readonly kubeconfig?: string | undefined; readonly "kube-api"?: URL[] | undefined },
+  environment: Environment,
+): Access {
+  return kubeconfig === undefined ? podAccess(environment, servers) : kubeconfigAccess(kubeconfig);
 }
 
 /** The current context of one file: server, authority, token or client certificate. No exec plug-ins. */
@@ -104,7 +118,7 @@ export function kubeconfigAccess(file: string): Access {
         ? undefined
         : read(resolve(dirname(file), path));
   return {
-    server: new URL(cluster.server),
+    servers: [new URL(cluster.server)],
     namespace: context.namespace ?? "default",
     token: () => (user.tokenFile === undefined ? user.token : read(resolve(dirname(file), user.tokenFile)).trim()),
     tls: () => ({

@@ -1,5 +1,6 @@
 // One client of the API server for everything: reads, watches, patches. Owns the connections; certificates are always
-// verified, tokens and authorities read anew where they are used. Never throws for what an API server may answer: every
+// verified, tokens and authorities read anew where they are used. Of several API servers it asks one until that cannot be reached,
+// then the next. Never throws for what an API server may answer: every
 // call ends as an Answer. Retries nothing but expired credentials: when to try again is its callers' decision.
 import { Agent, buildConnector, type Dispatcher, request } from "undici";
 import { parseJson, reasonOf } from "../../src/shared/net/reply.ts";
@@ -40,6 +41,8 @@ const MESSAGE_MAX = 512;
 export class KubeApi {
   readonly #access: Access;
   readonly #agent: Agent;
+  /** Which of the servers is asked. */
+  #at = 0;
 
   constructor(access: Access) {
     this.#access = access;
@@ -93,11 +96,15 @@ export class KubeApi {
 
   /** Once more where the credentials had expired: they are read for each request. */
   async #attempt<T extends { readonly kind: string }>(send: () => Promise<T | Refused>): Promise<T | Refused> {
+    const at = this.#at;
+    const { servers } = this.#access;
     try {
       const first = await send();
       return first.kind === "status" && "status" in first && first.status === 401 ? await send() : first;
     } catch (error) {
-      return { kind: "unreachable", why: `${this.#access.server.host}: ${reasonOf(error)}` };
+      // Who asks next, also this caller's next try, asks the next server. Of calls that failed together the first one turns.
+      if (this.#at === at) this.#at = (at + 1) % servers.length;
+      return { kind: "unreachable", why: `${servers[at]?.host}: ${reasonOf(error)}` };
     }
   }
 
@@ -107,7 +114,7 @@ export class KubeApi {
     { query, body, contentType = "application/json", signal }: Call,
     bodyTimeout = ANSWER_MS,
   ): Promise<Dispatcher.ResponseData> {
-    const url = new URL(this.#access.server.href.replace(/\/$/, "") + path);
+    const url = new URL((this.#access.servers[this.#at]?.href ?? "").replace(/\/$/, "") + path);
     for (const [name, value] of Object.entries(query ?? {})) url.searchParams.set(name, value);
     const token = this.#access.token();
     return await request(url, {

@@ -16,7 +16,7 @@ export function settingsConditions(settings: ServiceSettings, supported: readonl
   if (!supported.includes(settings.endpointAlgorithm)) {
     const message =
       `annotation ${annotation.endpointAlgorithm}: ${settings.endpointAlgorithm} is not possible with the way these nodes forward ` +
-      `(possible: ${supported.join(", ")}); endpoints are ordered at random`;
+      `(possible: ${supported.join(", ")}); endpoints are dealt at random. Agents that run with --proxy-mode nftables can do random, rr, wrr, sh and maglev`;
     conditions.push(condition("EndpointAlgorithmNotSupported", "ExecutorCannot", message));
   }
   return conditions;

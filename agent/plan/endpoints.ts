@@ -84,42 +84,47 @@ export function mergeSlices(
   const nonEmpty = (text: string | undefined) => (text === "" ? undefined : text);
   const merged = new Map<string, ServiceEndpoint & { readonly ports: Map<string, number> }>();
   const targets = new Set<string>();
-  for (const slice of slices) {
-    if (slice.addressType === "FQDN") continue;
+  const addressed = slices.flatMap(({ addressType, ports: own, endpoints }) => {
+    if (addressType === "FQDN") return [];
     const ports = portless
       ? offered.map(({ port, target }) => [portKey("TCP", port), target] as const)
       : service.spec.ports.flatMap(({ name, protocol, port, targetPort }) => {
-          const same = slice.ports.find((candidate) => candidate.name === name && candidate.protocol === protocol);
+          const same = own.find((candidate) => candidate.name === name && candidate.protocol === protocol);
           // A port without number is one that no pod has (a targetPort of a name unknown to it). One that is not listed was
           // renamed, or is new, and the slice has not followed yet: a number is what it will be, and no request waits.
-          const own = same === undefined && selects && typeof targetPort === "number" ? targetPort : same?.port;
-          return own === undefined ? [] : [[portKey(protocol, port), own] as const];
+          const target = same === undefined && selects && typeof targetPort === "number" ? targetPort : same?.port;
+          return target === undefined ? [] : [[portKey(protocol, port), target] as const];
         });
-    for (const { addresses, conditions, nodeName, zone, targetRef, hints } of slice.endpoints) {
-      const [address] = addresses;
-      if (address === undefined || parseAddress(address) === undefined) continue;
-      // The same pod in two slices (of two families, or of two ports) is one; the same address twice for a port counts once.
-      const id = `${targetRef?.uid ?? ""} ${address}`;
-      const known = merged.get(id);
-      const endpoint = known ?? {
-        key: nonEmpty(targetRef?.uid) ?? address,
-        address,
-        node: nonEmpty(nodeName),
-        zone,
-        ready: conditions?.ready ?? true,
-        serving: conditions?.serving ?? true,
-        terminating: conditions?.terminating ?? false,
-        forZones: hints?.forZones.map(({ name }) => name) ?? [],
-        forNodes: hints?.forNodes.map(({ name }) => name).filter((name) => name !== "") ?? [],
-        ports: new Map<string, number>(),
-      };
-      if (known === undefined) merged.set(id, endpoint);
-      for (const [key, port] of ports) {
-        const target = `${key} ${address} ${port}`;
-        if (targets.has(target) || endpoint.ports.has(key)) continue;
-        targets.add(target);
-        endpoint.ports.set(key, port);
-      }
+    return endpoints.map((endpoint) => ({ endpoint, ports }));
+  });
+  const isGoing = ({ endpoint }: (typeof addressed)[number]) => endpoint.conditions?.terminating ?? false;
+  // The same pod in two slices (of two families, or of two ports) is one; the same address twice for a port counts once, and as
+  // it is where it is not on its way out.
+  const staying = addressed.filter((each) => !isGoing(each));
+  for (const { endpoint: written, ports } of [...staying, ...addressed.filter(isGoing)]) {
+    const { addresses, conditions, nodeName, zone, targetRef, hints } = written;
+    const [address] = addresses;
+    if (address === undefined || parseAddress(address) === undefined) continue;
+    const id = `${targetRef?.uid ?? ""} ${address}`;
+    const known = merged.get(id);
+    const endpoint = known ?? {
+      key: nonEmpty(targetRef?.uid) ?? address,
+      address,
+      node: nonEmpty(nodeName),
+      zone,
+      ready: conditions?.ready ?? true,
+      serving: conditions?.serving ?? true,
+      terminating: conditions?.terminating ?? false,
+      forZones: hints?.forZones.map(({ name }) => name) ?? [],
+      forNodes: hints?.forNodes.map(({ name }) => name).filter((name) => name !== "") ?? [],
+      ports: new Map<string, number>(),
+    };
+    if (known === undefined) merged.set(id, endpoint);
+    for (const [key, port] of ports) {
+      const target = `${key} ${address} ${port}`;
+      if (targets.has(target) || endpoint.ports.has(key)) continue;
+      targets.add(target);
+      endpoint.ports.set(key, port);
     }
   }
   return [...merged.values()].sort((a, b) => compare(a.key, b.key) || compare(a.address, b.address));

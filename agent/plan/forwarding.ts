@@ -1,12 +1,14 @@
 // Observed → the ForwardingPlan of one node. Pure and sorted. In it are the Services that the edge may open streams to
-// (`exposed`) and, for an agent that opens NodePorts, those that have one: of a thousand other Services nothing is computed.
+// (`exposed`), for an agent that opens NodePorts in userspace those that have one, and with --proxy all those that have a
+// ClusterIP: an agent that leaves the kernel alone computes nothing of a thousand other Services.
 // `external` holds one address family, and each pod once.
-import type { KubeService } from "../source/resources.ts";
+import type { KubeNode, KubeService } from "../source/resources.ts";
 import type { Observed } from "../source/source.ts";
 import { nodeSettings, serviceSettings } from "./annotations.ts";
 import { type EligibilityOptions, exposedAs } from "./eligible.ts";
 import { mergeSlices, type ServiceEndpoint, slicesByService, tunnelEndpoints, usable } from "./endpoints.ts";
 import { type AddressGuard, addressGuard, insideCluster, isNameAllowed, podGuard } from "./external-name.ts";
+import { kernelNode, kernelService } from "./kernel.ts";
 import { zoneOf } from "./nodes.ts";
 import type { ForwardingPlan, PlanEndpoint, PlanPort, PlanService } from "./plan.ts";
 import { servicePorts, type ServicePortPlan } from "./ports.ts";
@@ -18,8 +20,11 @@ export interface PlanOptions extends EligibilityOptions {
   readonly resolved: ReadonlyMap<string, readonly string[]>;
   /** This machine's own addresses; asked only where an ExternalName is exposed. */
   readonly localAddresses?: () => readonly string[];
-  /** Whether this agent opens NodePorts, so that Services need a plan that the edge may not open streams to. */
-  readonly nodePorts: boolean;
+  /**
+   * What else than the tunnel's streams this agent serves, so that Services need a plan that the edge may not open streams to:
+   * nothing, their NodePorts in userspace, or all that kube-proxy serves, in the kernel.
+   */
+  readonly forwards: "nothing" | "nodePorts" | "all";
 }
 
 interface Context {
@@ -41,20 +46,31 @@ const known = remembered<PlanService | undefined>();
 
 export function buildPlan(observed: Observed, node: string, options: PlanOptions): ForwardingPlan {
   const context = contextOf(observed, node, options);
-  const rest = JSON.stringify([context.node, [...context.weights], options.defaultClass, options.nodePorts]);
+  const rest = JSON.stringify([context.node, [...context.weights], options.defaultClass, options.forwards]);
   const services = observed.services.map((service) => {
     // What an ExternalName leads to depends on DNS and on other Services.
     if (service.spec.type === "ExternalName") return planService(service, context);
     return known(service, context.slices.get(keyOf(service)) ?? [], rest, () => planService(service, context));
   });
-  return { node, services: services.filter((service) => service !== undefined) };
+  return {
+    node,
+    services: services.filter((service) => service !== undefined),
+    ...(options.forwards === "all"
+      ? { kernel: kernelNode(observed.nodes.find(isNamed(node)), observed.serviceCIDRs) }
+      : {}),
+  };
 }
+
+const isNamed =
+  (name: string) =>
+  ({ metadata }: KubeNode): boolean =>
+    metadata.name === name;
 
 function contextOf(observed: Observed, node: string, options: PlanOptions): Context {
   const { allowExternalName, localAddresses = () => [] } = options;
   let [outside, inside]: (AddressGuard | undefined)[] = [];
   return {
-    node: { name: node, zone: zoneOf(observed.nodes.find(({ metadata }) => metadata.name === node)) },
+    node: { name: node, zone: zoneOf(observed.nodes.find(isNamed(node))) },
     // A stronger node's pods get more with wrr. 0 is about the node's own door, not about its pods.
     weights: new Map(observed.nodes.map((each) => [each.metadata.name, Math.max(1, nodeSettings(each).weight ?? 1)])),
     slices: slicesByService(observed.endpointSlices),
@@ -114,10 +130,15 @@ export function refusedAddresses(observed: Observed, node: string, options: Plan
 function planService(service: KubeService, context: Context): PlanService | undefined {
   const { spec } = service;
   const exposed = exposedAs(service, context.options);
-  // Nobody opens streams to it, and nobody opens a NodePort for it: an executor has nothing to do.
-  const opened = context.options.nodePorts && spec.ports.some(({ nodePort = 0 }) => nodePort !== 0);
-  if (exposed === undefined && !opened) return undefined;
+  const { forwards } = context.options;
+  const opened = forwards === "nodePorts" && spec.ports.some(({ nodePort = 0 }) => nodePort !== 0);
   const settings = serviceSettings(service);
+  const kernel =
+    forwards === "all"
+      ? kernelService(service, context.slices.get(keyOf(service)) ?? [], settings.endpointAlgorithm, context)
+      : undefined;
+  // Nobody opens streams to it, and nobody opens a NodePort for it: an executor has nothing to do.
+  if (exposed === undefined && !opened && kernel === undefined) return undefined;
   const external = spec.type === "ExternalName" ? spec.externalName : undefined;
   return {
     key: keyOf(service),
@@ -126,10 +147,13 @@ function planService(service: KubeService, context: Context): PlanService | unde
     algorithm: settings.endpointAlgorithm,
     ...affinityOf(service),
     sourceRanges: settings.sourceRanges,
+    ...(kernel === undefined ? {} : { kernel }),
     ports:
-      spec.type === "ExternalName"
-        ? servicePorts(service, settings.offeredPorts).map((port) => externalNamePort(port, external ?? "", context))
-        : podPorts(service, settings.offeredPorts, context),
+      exposed === undefined && !opened
+        ? []
+        : spec.type === "ExternalName"
+          ? servicePorts(service, settings.offeredPorts).map((port) => externalNamePort(port, external ?? "", context))
+          : podPorts(service, settings.offeredPorts, context),
   };
 }
 

@@ -6,7 +6,8 @@ import { nodeSettings } from "./annotations.ts";
 
 export const EXCLUDE_LABEL = "node.kubernetes.io/exclude-from-external-load-balancers";
 const ZONE_LABEL = "topology.kubernetes.io/zone";
-const LEAVING_TAINTS: readonly string[] = ["ToBeDeletedByClusterAutoscaler", "karpenter.sh/disrupted"];
+const AUTOSCALER_TAINT = "ToBeDeletedByClusterAutoscaler";
+const LEAVING_TAINTS: readonly string[] = [AUTOSCALER_TAINT, "karpenter.sh/disrupted"];
 
 /** `ignoreLabel`: for clusters of one node, where kubeadm's label would exclude everything. */
 export function excludedReason(node: KubeNode, ignoreLabel: boolean): string | undefined {
@@ -20,6 +21,15 @@ export function excludedReason(node: KubeNode, ignoreLabel: boolean): string | u
   const taint = node.spec.taints.find(({ key }) => LEAVING_TAINTS.includes(key));
   return taint === undefined ? undefined : `taint ${taint.key}: node ${name} is being removed`;
 }
+
+/**
+ * Whether load balancers may send traffic here, as kube-proxy's /healthz has it (KEP-3836): the node exists, is not being deleted,
+ * and the autoscaler is not about to remove it. Its `karpenter.sh/disrupted` and the exclude label do not count there.
+ */
+export const isStaying = (node: KubeNode | undefined): boolean =>
+  node !== undefined &&
+  node.metadata.deletionTimestamp === undefined &&
+  !node.spec.taints.some(({ key }) => key === AUTOSCALER_TAINT);
 
 export const zoneOf = (node: KubeNode | undefined): string | undefined => node?.metadata.labels[ZONE_LABEL];
 

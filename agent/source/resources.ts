@@ -1,4 +1,4 @@
-// The three kinds of Kubernetes object that Postern reads, trimmed to the fields it uses. Parsed once, where they enter
+// The kinds of Kubernetes object that Postern reads, trimmed to the fields it uses. Parsed once, where they enter
 // the agent (files or API server). Unknown fields are dropped, so newer API servers do no harm; a field that we use
 // must be right, and the error names it. Defaults are the API server's, so that hand-written YAML means the same.
 import { z } from "zod";
@@ -78,7 +78,7 @@ const serviceMetadata = metadata.extend({
     1024,
   ).transform((managers) => [...new Set(managers.flat())]),
 });
-/** Nodes belong to no namespace. */
+/** Nodes and ServiceCIDRs belong to no namespace. */
 const clusterMetadata = metadata.omit({ namespace: true });
 
 const ingress = z.object({
@@ -121,6 +121,7 @@ export const serviceSchema = z.object({
     ),
     externalTrafficPolicy: policy,
     internalTrafficPolicy: policy,
+    healthCheckNodePort: optional(z.int().min(0).max(65535)),
     loadBalancerSourceRanges: list(text.max(64), 512),
     sessionAffinity: defaulted(["None", "ClientIP"], "None"),
     sessionAffinityConfig: optional(
@@ -183,10 +184,23 @@ export const nodeSchema = z.object({
 });
 export type KubeNode = z.output<typeof nodeSchema>;
 
+/** From which ranges the cluster takes its ClusterIPs. */
+const serviceCIDRSchema = z.object({
+  apiVersion: z.literal("networking.k8s.io/v1"),
+  kind: z.literal("ServiceCIDR"),
+  metadata: clusterMetadata,
+  spec: z
+    .object({ cidrs: list(text.max(64), 2) })
+    .nullish()
+    .transform((spec) => spec ?? { cidrs: [] }),
+});
+export type KubeServiceCIDR = z.output<typeof serviceCIDRSchema>;
+
 /** "apiVersion/kind" → how it is parsed. */
 export const schemas = {
   "v1/Service": serviceSchema,
   "discovery.k8s.io/v1/EndpointSlice": endpointSliceSchema,
   "v1/Node": nodeSchema,
+  "networking.k8s.io/v1/ServiceCIDR": serviceCIDRSchema,
 } as const;
-export type KubeObject = KubeService | KubeEndpointSlice | KubeNode;
+export type KubeObject = KubeService | KubeEndpointSlice | KubeNode | KubeServiceCIDR;

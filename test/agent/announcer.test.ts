@@ -14,7 +14,7 @@ const rules = {
   clusterDomain: "cluster.local",
   ignoreExcludeLabel: false,
   endpointAlgorithms: ["random"] as const,
-  nodePorts: true,
+  forwards: "nodePorts" as const,
 };
 const web = observe(node("n1"), service("web"), slice("web", [endpoint("10.0.0.1", "n1", { ready: true })]));
 const nas = observe(

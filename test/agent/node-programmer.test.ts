@@ -16,7 +16,7 @@ const rules = {
   clusterDomain: "cluster.local",
   ignoreExcludeLabel: false,
   endpointAlgorithms: [],
-  nodePorts: true,
+  forwards: "nodePorts" as const,
 };
 const web = (...addresses: string[]): Observed =>
   observe(

@@ -2,8 +2,9 @@
 import { chmod, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { describe, expect, it } from "vitest";
-import { help, parseOptions, readToken } from "../../agent/options.ts";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { edgeOf, parseOptions, readToken } from "../../agent/options.ts";
+import { help } from "../../agent/options-help.ts";
 
 const good = [
   "--edge",
@@ -18,6 +19,14 @@ const good = [
   "n1",
 ];
 const parse = (args: readonly string[], environment: Record<string, string> = {}) => parseOptions(args, environment);
+const ofProxy = [
+  "proxy-mode",
+  "kube-proxy-config",
+  "cluster-cidr",
+  "kube-api",
+  "proxy-health-address",
+  "proxy-metrics-address",
+];
 /** Later flags win, as everywhere. */
 const withFlags = (...more: string[]) => parse([...good, ...more]);
 
@@ -79,9 +88,19 @@ describe("options", () => {
     ["a cluster in upper case", ["--cluster", "Home"], /^--cluster must be a DNS label/],
     ["userspace with an address", ["--proxy", "userspace", "--address", "127.0.1.1"], true],
     ["userspace without one", ["--proxy", "userspace"], /^--address is needed with --proxy userspace/],
-    ["an unknown proxy", ["--proxy", "ebpf"], /^--proxy must be none or userspace/],
+    ["an unknown proxy", ["--proxy", "ebpf"], /^--proxy must be none, userspace or all/],
     ["an address that is none", ["--address", "node-a"], /^--address must be an IP address/],
     ["an external name with a scheme", ["--allow-external-name", "http://nas"], /^--allow-external-name must list/],
+    ["the kernel, by a mode", ["--proxy", "all", "--proxy-mode", "iptables", "--cluster-cidr", "10.244.0.0/16"], true],
+    ["an unknown mode", ["--proxy", "all", "--proxy-mode", "ebpf"], /^--proxy-mode must be one of nftables/],
+    ["a mode without the kernel", ["--proxy-mode", "nftables"], /^--proxy-mode is for --proxy all only/],
+    [
+      "a port of kube-proxy's without the kernel",
+      ["--proxy-health-address", ":1"],
+      /^--proxy-health-address is for --proxy all/,
+    ],
+    ["pods at no CIDR", ["--proxy", "all", "--cluster-cidr", "10.244"], /^--cluster-cidr must be a CIDR/],
+    ["an API server for files", ["--kube-api", "https://10.0.0.1:6443"], /^--kube-api is for --source kube only/],
     ["health on a port", ["--health-address", ":10256"], true],
     ["health without one", ["--health-address", "127.0.0.1"], /^--health-address must be an address and a port/],
     ["an unknown level", ["--log-level", "loud"], /^--log-level must be fatal/],
@@ -102,16 +121,98 @@ describe("options", () => {
     ]);
   });
 
-  it("never repeats a credential in an error", () => {
+  it("needs no edge in kube-proxy's place, but all of one or nothing", () => {
+    const alone = parse(["--proxy", "all", "--node", "n1"]);
+    expect(alone).toMatchObject({ ok: true, options: { source: "kube" }, kubeProxy: {}, warnings: [] });
+    expect(alone.ok && edgeOf(alone.options)).toBeUndefined();
+    expect(parse(["--proxy", "all", "--cluster", "home"])).toMatchObject({
+      ok: false,
+      problems: [expect.stringMatching(/^--edge is needed/), expect.stringMatching(/^--token-file is needed/)],
+    });
+    const beside = parse(["--proxy", "all", ...good]);
+    expect(beside.ok && edgeOf(beside.options)).toEqual({
+      edge: new URL("https://edge.test"),
+      cluster: "home",
+      tokenFile: "t",
+    });
+  });
+
+  it("takes several API servers, by TLS, instead of a kubeconfig", () => {
+    const servers = "https://10.0.0.1:6443, https://[fd00::1]:6443";
+    expect(parse(["--proxy", "all", "--kube-api", servers])).toMatchObject({
+      options: { "kube-api": [new URL("https://10.0.0.1:6443"), new URL("https://[fd00::1]:6443")] },
+    });
+    for (const wrong of ["http://10.0.0.1:6443", "10.0.0.1:6443", "", "https://10.0.0.1,"]) {
+      expect(parse(["--proxy", "all", "--kube-api", wrong])).toMatchObject({
+        problems: [expect.stringMatching(/^--kube-api must be URLs such as https/)],
+      });
+    }
+    expect(parse(["--proxy", "all", "--kube-api", servers, "--kubeconfig", "k"])).toMatchObject({
+      problems: [expect.stringMatching(/^--kube-api is for pods/)],
+    });
+  });
+
+  it("explains each option in an error", () => {
     expect(JSON.stringify(withFlags("--edge", "https://me:secret@example.com"))).not.toContain("secret");
   });
 
   it("explains each option, with examples", () => {
     expect(parse(["--help"])).toEqual({ ok: false, help: true });
-    for (const flag of ["edge", "cluster", "token-file", "manifests", "node", "address", "proxy", "health-address"]) {
+    for (const flag of [
+      "edge",
+      "cluster",
+      "token-file",
+      "manifests",
+      "node",
+      "address",
+      "proxy",
+      "health-address",
+      ...ofProxy,
+    ]) {
       expect(help).toContain(`--${flag} `);
     }
     expect(help).toContain("Examples:");
+  });
+});
+
+describe("--kube-proxy-config", () => {
+  const head = "apiVersion: kubeproxy.config.k8s.io/v1alpha1\nkind: KubeProxyConfiguration\n";
+  let folder: string;
+  let file: string;
+  beforeEach(async () => {
+    folder = await mkdtemp(join(tmpdir(), "postern-config-"));
+    file = join(folder, "config.conf");
+  });
+  afterEach(() => rm(folder, { recursive: true }));
+  const read = async (content: string, ...more: string[]) => {
+    await writeFile(file, head + content);
+    return parse(["--proxy", "all", "--kube-proxy-config", file, ...more]);
+  };
+
+  it("says what flags do not, and flags win", async () => {
+    const content =
+      "hostnameOverride: node-a\nclientConnection: {kubeconfig: /etc/kube.conf}\nmode: iptables\nfoo: 1\n";
+    expect(await read(content)).toMatchObject({
+      ok: true,
+      options: { node: "node-a", kubeconfig: "/etc/kube.conf" },
+      kubeProxy: { mode: "iptables" },
+      warnings: [`--kube-proxy-config ${file}: foo is not used: no such field is known`],
+    });
+    expect(await read(content, "--node", "node-b", "--kubeconfig", "k")).toMatchObject({
+      options: { node: "node-b", kubeconfig: "k" },
+    });
+    const servers = await read(content, "--kube-api", "https://10.0.0.1:6443");
+    expect(servers.ok && servers.options.kubeconfig).toBeUndefined();
+  });
+
+  it("is named with what is wrong in it", async () => {
+    const wrong = expect.stringMatching(
+      /^--kube-proxy-config .*config\.conf: mode must be one of nftables, iptables, ipvs$/,
+    );
+    expect(await read("mode: winkernel\n")).toMatchObject({ ok: false, problems: [wrong] });
+    expect(parse(["--proxy", "all", "--kube-proxy-config", "/nowhere"])).toMatchObject({
+      problems: ["--kube-proxy-config /nowhere: cannot be read: ENOENT"],
+    });
   });
 });
 

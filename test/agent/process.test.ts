@@ -139,8 +139,23 @@ it("says what is wrong with the YAML, the node's name, and an environment that i
   expect(warnings.join()).not.toContain("secret");
 }, 30_000);
 
+it("refuses to do kube-proxy's work beside one, and says what to do", async () => {
+  await write(node("n1"));
+  // Any HTTP server that is no agent.
+  const { output, ended } = start("--proxy", "all", "--proxy-health-address", `127.0.0.1:${portOf(pod)}`);
+  expect((await ended)[0]).toBe(2);
+  expect(await output).toMatch(/a kube-proxy, or another service proxy, answers at .*--disable-kube-proxy/);
+}, 30_000);
+
+it("explains how the node is cleaned up", async () => {
+  const asked = spawn(process.execPath, [main, "cleanup", "--help"]);
+  agents.push(asked);
+  const [output, [code]] = await Promise.all([text(asked.stdout), once(asked, "exit")]);
+  expect([code, output]).toEqual([0, expect.stringContaining("Usage: node agent/main.ts cleanup")]);
+}, 30_000);
+
 it.each([
-  ["wrong options", ["--proxy", "ebpf"], /^--proxy must be none or userspace$/m],
+  ["wrong options", ["--proxy", "ebpf"], /^--proxy must be none, userspace or all$/m],
   ["no token", ["--token-file", "/nowhere/token"], /^--token-file \/nowhere\/token cannot be read/m],
 ])(
   "ends with 2 and the remedy: %s",

@@ -25,6 +25,22 @@ describe("rules", () => {
     expect(refusalToStart(options(...flags), { services: [] })).toBeUndefined();
   });
 
+  it.each([
+    [[], "nothing"],
+    [["--proxy", "userspace", "--address", "127.0.0.1"], "nodePorts"],
+    [["--proxy", "all"], "all"],
+  ])("%j forwards %s", (flags, forwards) => {
+    expect(rulesOf(options(...flags)).forwards).toBe(forwards);
+  });
+
+  it.each([
+    [undefined, ["random", "rr", "wrr", "lc", "sh", "maglev"]],
+    ["nftables", ["random", "rr", "wrr", "sh", "maglev"]],
+    ["iptables", ["random", "rr"]],
+  ] as const)("in mode %s Services can have their endpoints dealt by %j", (mode, algorithms) => {
+    expect(rulesOf(options("--proxy", "all"), mode).endpointAlgorithms).toEqual(algorithms);
+  });
+
   it("expects slices to follow only where Kubernetes writes them", () => {
     expect(rulesOf(options()).slicesFollow).toBe(false);
     expect(rulesOf({ ...options(), source: "kube" }).slicesFollow).toBe(true);

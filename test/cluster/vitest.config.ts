@@ -6,7 +6,7 @@ export default defineConfig({
   test: {
     name: "cluster",
     root: new URL("../..", import.meta.url).pathname,
-    include: ["test/cluster/**/*.test.ts"],
+    include: ["test/cluster/tests/**/*.test.ts"],
     globalSetup: ["test/cluster/globalSetup.ts"],
     testTimeout: 180_000,
     hookTimeout: 180_000,

@@ -44,32 +44,32 @@ export class Maglev implements Balancer {
   }
 }
 
-/** Slot → index of `candidates`. Empty where none has a weight. */
-export function buildTable(candidates: readonly Candidate[]): Uint16Array<ArrayBuffer> {
+/** Slot → index of `candidates`. Empty where none has a weight. `size`: a prime. */
+export function buildTable(candidates: readonly Candidate[], size = TABLE_SIZE): Uint16Array<ArrayBuffer> {
   const turns = candidates
     .map((candidate, index) => ({
       index,
       key: candidate.key,
       weight: candidate.weight,
       credit: 0,
-      position: candidate.hash % TABLE_SIZE,
-      skip: 1 + (pairScore(SKIP_SEED, candidate.hash) % (TABLE_SIZE - 1)),
+      position: candidate.hash % size,
+      skip: 1 + (pairScore(SKIP_SEED, candidate.hash) % (size - 1)),
     }))
     .filter(({ weight }) => weight > 0)
     .sort((a, b) => (a.key < b.key ? -1 : 1))
-    .slice(0, TABLE_SIZE);
+    .slice(0, size);
   if (turns.length === 0) return new Uint16Array(0);
 
   const heaviest = Math.max(...turns.map(({ weight }) => weight));
-  const table = new Uint16Array(TABLE_SIZE);
-  const filled = new Uint8Array(TABLE_SIZE);
-  for (let left = TABLE_SIZE; left > 0; ) {
+  const table = new Uint16Array(size);
+  const filled = new Uint8Array(size);
+  for (let left = size; left > 0; ) {
     for (const turn of turns) {
       // The heaviest has a turn in each round, the others in proportion.
       turn.credit += turn.weight / heaviest;
       if (turn.credit < 1) continue;
       turn.credit -= 1;
-      while (filled[turn.position] === 1) turn.position = (turn.position + turn.skip) % TABLE_SIZE;
+      while (filled[turn.position] === 1) turn.position = (turn.position + turn.skip) % size;
       filled[turn.position] = 1;
       table[turn.position] = turn.index;
       if (--left === 0) break;

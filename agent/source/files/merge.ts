@@ -1,6 +1,6 @@
 // All files of the folder, put together. Pure. Sorted, so that every agent that sees the same folder observes the same.
 // Where two places describe the same object the first (by file name, then by line) holds, and the other is a problem.
-import type { KubeEndpointSlice, KubeNode, KubeObject, KubeService } from "../resources.ts";
+import type { KubeEndpointSlice, KubeNode, KubeObject, KubeService, KubeServiceCIDR } from "../resources.ts";
 import type { Observed, SourceProblem } from "../source.ts";
 import type { LocatedObject } from "./parse.ts";
 
@@ -27,6 +27,7 @@ export function merge(files: ReadonlyMap<string, readonly LocatedObject[]>): {
       services: objects.filter((object): object is KubeService => object.kind === "Service"),
       endpointSlices: objects.filter((object): object is KubeEndpointSlice => object.kind === "EndpointSlice"),
       nodes: objects.filter((object): object is KubeNode => object.kind === "Node"),
+      serviceCIDRs: objects.filter((object): object is KubeServiceCIDR => object.kind === "ServiceCIDR"),
     },
     problems,
   };
@@ -34,6 +35,6 @@ export function merge(files: ReadonlyMap<string, readonly LocatedObject[]>): {
 
 /** "Service default/web", "Node n1" */
 function idOf(object: KubeObject): string {
-  if (object.kind === "Node") return `Node ${object.metadata.name}`;
-  return `${object.kind} ${object.metadata.namespace}/${object.metadata.name}`;
+  const { kind, metadata } = object;
+  return "namespace" in metadata ? `${kind} ${metadata.namespace}/${metadata.name}` : `${kind} ${metadata.name}`;
 }

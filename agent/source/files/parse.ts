@@ -77,7 +77,7 @@ function* flatten(
   const fields: Fields = { ...inherited, ...content };
   const { kind, apiVersion, items } = fields;
   if (typeof kind !== "string" || kind === "") {
-    report(path, "kind is missing: write kind: Service, EndpointSlice or Node (others are ignored)");
+    report(path, "kind is missing: write kind: Service, EndpointSlice, Node or ServiceCIDR (others are ignored)");
   } else if (!kind.endsWith("List")) {
     yield { path, fields };
   } else if (!Array.isArray(items)) {
@@ -138,7 +138,7 @@ function kindMeant(kind: string, apiVersion: unknown): string | undefined {
 
 /** What an API server refuses for being there twice: with it nobody could tell which of a Service's ports is which of a slice's. */
 function portsTwice(object: KubeObject): { readonly at: Path; readonly message: string }[] {
-  if (object.kind === "Node") return [];
+  if (object.kind === "Node" || object.kind === "ServiceCIDR") return [];
   const isService = object.kind === "Service";
   const ports = isService ? object.spec.ports : object.ports;
   const [names, numbers] = [new Set<string>(), new Set<string>()];

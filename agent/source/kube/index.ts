@@ -1,12 +1,12 @@
-// The kube source: Services, EndpointSlices and Nodes of one API server, each listed and then watched; nothing is polled.
-// Delivers nothing before all three were read once; merges bursts, the more the longer its listener takes, so that a busy
+// The kube source: Services, EndpointSlices and Nodes of one API server, and ServiceCIDRs where they are wanted, each listed and
+// then watched; nothing is polled. Delivers nothing before the first three were read once and the fourth was asked for; merges bursts, the more the longer its listener takes, so that a busy
 // cluster never keeps the agent from its streams. A lost API server keeps the last state.
 import { isDeepStrictEqual } from "node:util";
 import type { KubeApi } from "../../kube/api.ts";
-import type { KubeEndpointSlice, KubeNode, KubeObject, KubeService } from "../resources.ts";
+import type { KubeEndpointSlice, KubeNode, KubeObject, KubeService, KubeServiceCIDR } from "../resources.ts";
 import type { Observed, Source, SourceProblem } from "../source.ts";
 import { ListWatch, type Times, times } from "./list-watch.ts";
-import { kinds } from "./objects.ts";
+import { type Kind, kinds, serviceCIDRs } from "./objects.ts";
 
 /** The first change waits so long for those that come with it. */
 const BURST_MS = 15;
@@ -15,17 +15,28 @@ const REST = 9;
 
 export interface KubeSourceOptions {
   readonly api: KubeApi;
+  /** Also ServiceCIDRs, which an agent that leaves the kernel alone has no right to read. */
+  readonly withServiceCIDRs?: boolean;
   readonly random?: () => number;
   readonly times?: Times;
 }
 
-export function kubeSource({ api, random = Math.random, times: given = times }: KubeSourceOptions): Source {
+export function kubeSource(options: KubeSourceOptions): Source {
+  const { api, withServiceCIDRs = false, random = Math.random, times: given = times } = options;
+  const wanted = { api, kinds: withServiceCIDRs ? [...kinds, serviceCIDRs] : kinds, random, times: given };
   return {
     subscribe(listener, onProblems = () => undefined) {
-      const observation = new Observation(api, { random, times: given }, listener, onProblems);
+      const observation = new Observation(wanted, listener, onProblems);
       return { [Symbol.dispose]: () => observation.stop() };
     },
   };
+}
+
+interface Wanted {
+  readonly api: KubeApi;
+  readonly kinds: readonly Kind[];
+  readonly random: () => number;
+  readonly times: Times;
 }
 
 class Observation {
@@ -33,21 +44,23 @@ class Observation {
   readonly #onProblems: (problems: readonly SourceProblem[]) => void;
   readonly #watches: readonly ListWatch[];
   /** Sorted objects of each kind; undefined where the kind has changed since. */
-  readonly #sorted: (readonly KubeObject[] | undefined)[] = kinds.map(() => undefined);
+  readonly #sorted: (readonly KubeObject[] | undefined)[];
   #problems: readonly SourceProblem[] = [];
   #timer: NodeJS.Timeout | undefined;
   #restUntil = 0;
   #stopped = false;
 
   constructor(
-    api: KubeApi,
-    options: { random: () => number; times: Times },
+    { api, kinds: watched, ...options }: Wanted,
     listener: (observed: Observed) => void,
     onProblems: (problems: readonly SourceProblem[]) => void,
   ) {
     this.#listener = listener;
     this.#onProblems = onProblems;
-    this.#watches = kinds.map((kind, index) => new ListWatch(api, kind, (what) => this.#changed(index, what), options));
+    this.#sorted = watched.map(() => undefined);
+    this.#watches = watched.map(
+      (kind, index) => new ListWatch(api, kind, (what) => this.#changed(index, what), options),
+    );
   }
 
   stop(): void {
@@ -70,9 +83,9 @@ class Observation {
       this.#onProblems(problems);
     }
     // Problems alone are no news of objects.
-    if (this.#stopped || !this.#watches.every(({ synced }) => synced)) return;
+    if (this.#stopped || !this.#watches.every(({ settled }) => settled)) return;
     if (this.#sorted.every((objects) => objects !== undefined)) return;
-    const [services = [], endpointSlices = [], nodes = []] = this.#watches.map((watch, index) => {
+    const [services = [], endpointSlices = [], nodes = [], cidrs = []] = this.#watches.map((watch, index) => {
       const objects = this.#sorted[index] ?? sorted(watch.objects);
       this.#sorted[index] = objects;
       return objects;
@@ -82,6 +95,7 @@ class Observation {
       services: services as readonly KubeService[],
       endpointSlices: endpointSlices as readonly KubeEndpointSlice[],
       nodes: nodes as readonly KubeNode[],
+      serviceCIDRs: cidrs as readonly KubeServiceCIDR[],
     });
     const now = performance.now();
     this.#restUntil = now + (now - began) * REST;

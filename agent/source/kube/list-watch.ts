@@ -2,11 +2,10 @@
 // known of the kind. What is known stays while the API server is away; a new list replaces it in one step.
 // Survives a restart: nothing.
 import { setTimeout as delay } from "node:timers/promises";
-import type { KubeApi } from "../../kube/api.ts";
-import { statusOf } from "../../kube/api.ts";
+import { type KubeApi, type Refused, statusOf } from "../../kube/api.ts";
 import type { KubeObject } from "../resources.ts";
 import type { SourceProblem } from "../source.ts";
-import { afterList, afterWatch, backoff, type Ending, type Step } from "./resume.ts";
+import { afterList, afterMissing, afterWatch, backoff, type Ending, type Step } from "./resume.ts";
 import { LineTooLong, lines } from "./lines.ts";
 import { type Kind, type Received, receive, record } from "./objects.ts";
 
@@ -17,8 +16,10 @@ export interface Times {
   /** A watch that outlives its own end by so much is dead. */
   readonly slackMs: number;
   readonly backoff: typeof backoff;
+  /** An API server that does not have an optional kind is asked again after this at least, and at most twice that. */
+  readonly missingMs: number;
 }
-export const times: Times = { watchSeconds: 300, slackMs: 15_000, backoff };
+export const times: Times = { watchSeconds: 300, slackMs: 15_000, backoff, missingMs: 600_000 };
 
 const PAGE = 500;
 /** etcd holds 1.5 MiB an object; escaped JSON may be larger. */
@@ -40,6 +41,7 @@ export class ListWatch {
   #problem: string | undefined;
   #version = "";
   #synced = false;
+  #settled = false;
 
   /** Calls `onChange` after each change of objects (the first list included) or problems. Works until stop(). */
   constructor(
@@ -56,9 +58,9 @@ export class ListWatch {
     void this.#run();
   }
 
-  /** True from the first complete list on, for ever. */
-  get synced(): boolean {
-    return this.#synced;
+  /** True from the first complete list on, for ever. For an optional kind, a first list that was refused is enough. */
+  get settled(): boolean {
+    return this.#settled;
   }
 
   /** "namespace/name" or "name" → object. */
@@ -104,7 +106,7 @@ export class ListWatch {
     do {
       const query = { limit: String(PAGE), ...(next === "" ? {} : { continue: next }) };
       const answer = await this.#api.call("GET", this.#kind.path, { query, signal: this.#stopping.signal });
-      if (answer.kind !== "ok") return afterList(answer, failures, this.#random, wait);
+      if (answer.kind !== "ok") return this.#refused(answer) ?? afterList(answer, failures, this.#random, wait);
       const { items, metadata } = record(answer.body);
       const { continue: following, resourceVersion } = record(metadata);
       // An empty list is [] or null, but never absent together with its version.
@@ -115,7 +117,8 @@ export class ListWatch {
       version = resourceVersion;
     } while (next !== "" && !this.#stopping.signal.aborted);
     if (this.#stopping.signal.aborted) return { do: "list", afterMs: 0, failures, problem: undefined };
-    [this.#objects, this.#unusable, this.#version, this.#synced] = [found, unusable, version, true];
+    [this.#objects, this.#unusable, this.#version] = [found, unusable, version];
+    [this.#synced, this.#settled] = [true, true];
     this.#onChange("objects");
     // A list that worked does not prove that watches do: failures are forgotten once one was heard.
     return { do: "watch", afterMs: 0, failures, problem: undefined };
@@ -153,8 +156,21 @@ export class ListWatch {
       clearTimeout(timer);
     }
     if (silence.signal.aborted) ending = { kind: "silent" };
+    const missing = ending.kind === "status" ? this.#refused(ending) : undefined;
+    if (missing !== undefined) return missing;
     // Only a watch that carried something proves that all is well again.
     return afterWatch(ending, heard ? 0 : failures, this.#random, this.#times.backoff);
+  }
+
+  /** Nothing waits any longer for a kind that need not be there. Returns the next step where the API server does not have it. */
+  #refused(answer: Refused): Step | undefined {
+    if (!this.#kind.optional) return undefined;
+    if (!this.#settled) {
+      this.#settled = true;
+      this.#onChange("objects");
+    }
+    const missing = answer.kind === "status" && answer.status === 404;
+    return missing ? afterMissing(this.#random, this.#times.missingMs) : undefined;
   }
 
   /** Undefined: it ended, in good order or not. An API server that stops, or the network: both are daily life. */

@@ -12,11 +12,13 @@ export interface Kind {
   readonly name: string;
   readonly apiVersion: string;
   readonly path: string;
+  /** Older API servers do not have it (404), which is no problem then. */
+  readonly optional: boolean;
 }
 
-const kind = (id: SchemaId, path: string): Kind => {
+const kind = (id: SchemaId, path: string, { optional = false } = {}): Kind => {
   const slash = id.lastIndexOf("/");
-  return { id, name: id.slice(slash + 1), apiVersion: id.slice(0, slash), path };
+  return { id, name: id.slice(slash + 1), apiVersion: id.slice(0, slash), path, optional };
 };
 
 /** All slices: those of headless Services, and of Services that another proxy serves inside, may be exposed as well. */
@@ -25,14 +27,19 @@ export const kinds: readonly Kind[] = [
   kind("discovery.k8s.io/v1/EndpointSlice", "/apis/discovery.k8s.io/v1/endpointslices"),
   kind("v1/Node", "/api/v1/nodes"),
 ];
+/** In Kubernetes since 1.33. API servers before that answer 404, also those that have it as v1beta1. */
+export const serviceCIDRs = kind("networking.k8s.io/v1/ServiceCIDR", "/apis/networking.k8s.io/v1/servicecidrs", {
+  optional: true,
+});
 
 export type Received =
   | { readonly ok: true; readonly key: string; readonly version: string; readonly object: KubeObject }
   /** Known by name, but not usable. `key` undefined: not even that. */
   | { readonly ok: false; readonly key: string | undefined; readonly version: string; readonly problem: string };
 
-const ANNOTATIONS = /^(postern\.dev\/|service\.beta\.kubernetes\.io\/load-balancer-source-ranges$)/;
-const SLICE_LABELS = /^kubernetes\.io\/service-name$/;
+const ANNOTATIONS =
+  /^(postern\.dev\/|service\.beta\.kubernetes\.io\/load-balancer-source-ranges$|endpoints\.kubernetes\.io\/last-change-trigger-time$)/;
+const SLICE_LABELS = /^(kubernetes\.io\/service-name|service\.kubernetes\.io\/headless)$/;
 
 /** Items of a list carry neither kind nor apiVersion. */
 export function receive({ id, name: kindName, apiVersion }: Kind, raw: unknown): Received {

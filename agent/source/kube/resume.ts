@@ -52,6 +52,11 @@ export function afterList(
   return afterRefusal(answer, failures, "list", random, times);
 }
 
+/** The API server does not have this kind of object. Nothing is wrong, but an upgrade may bring it. */
+export function afterMissing(random: () => number, everyMs: number): Step {
+  return { do: "list", afterMs: everyMs * (1 + random()), failures: 0, problem: undefined };
+}
+
 function afterRefusal(
   answer: Exclude<Answer, { kind: "ok" }>,
   failures: number,

@@ -263,6 +263,7 @@ spec:
 ---
 # Every option of the agent (\`--help\` lists them) may stand here as POSTERN_*. Pods read it when they start:
 #   kubectl -n postern-system rollout restart daemonset postern-agent
+# The component's label says which objects are the user's: overlays leave them alone.
 apiVersion: v1
 kind: ConfigMap
 metadata:
@@ -270,12 +271,15 @@ metadata:
   namespace: postern-system
   labels:
     app.kubernetes.io/name: postern-agent
+    app.kubernetes.io/component: settings
 data:
   # The edge's admin host, and this cluster's name there.
   POSTERN_EDGE: "https://postern.example.com"
   POSTERN_CLUSTER: "name-of-this-cluster"
   # "true" only with an edge on your own machine or network that speaks plain http.
   POSTERN_INSECURE_PLAIN_HTTP: "false"
+  # Here and not in the DaemonSet: an agent that is a kube-proxy alone has no token.
+  POSTERN_TOKEN_FILE: /run/secrets/postern/token
 ---
 # The token is mounted as a file and read again when the edge refuses it: a new one needs no restart.
 apiVersion: v1
@@ -285,6 +289,7 @@ metadata:
   namespace: postern-system
   labels:
     app.kubernetes.io/name: postern-agent
+    app.kubernetes.io/component: settings
 type: Opaque
 stringData:
   token: "token-of-this-cluster"
@@ -352,8 +357,6 @@ spec:
                   fieldPath: metadata.uid
             - name: POSTERN_SOURCE
               value: kube
-            - name: POSTERN_TOKEN_FILE
-              value: /run/secrets/postern/token
             - name: POSTERN_HEALTH_SOCKET
               value: /run/postern/health.sock
           resources:

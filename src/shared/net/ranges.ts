@@ -50,6 +50,24 @@ export function parseRange(text: string): Range | undefined {
 }
 
 /**
+ * The same addresses as canonical CIDRs of which none lies within another: "10.1.2.3/8" is 10.0.0.0/8. Sorted by prefix length.
+ * What cannot be read is left out.
+ */
+export function disjointRanges(texts: readonly string[]): string[] {
+  const kept: Range[] = [];
+  const ranges = texts.map(parseRange).filter((range) => range !== undefined);
+  for (const [network, prefix] of ranges.toSorted(([, a], [, b]) => a - b)) {
+    const inside = kept.some(([outer, bits]) => outer.kind() === network.kind() && network.match(outer, bits));
+    if (!inside) kept.push([network, prefix]);
+  }
+  return kept.map(([network, prefix]) => {
+    const cidr = `${network.toString()}/${prefix}`;
+    const first = network.kind() === "ipv4" ? ipaddr.IPv4 : ipaddr.IPv6;
+    return `${first.networkAddressFromCIDR(cidr).toString()}/${prefix}`;
+  });
+}
+
+/**
  * Each family is held to its own ranges; a /0 among them lets all of it in. A family without any is open where the other has
  * a /0 (people write 0.0.0.0/0 and mean everybody), else refused: `10.0.0.0/8` keeps all of IPv6 out.
  * Undefined: every client may pass, also one whose address is unknown.

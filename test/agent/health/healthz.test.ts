@@ -7,7 +7,8 @@ import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { type Closable, Health } from "../../../agent/health/healthz.ts";
+import { Health } from "../../../agent/health/healthz.ts";
+import type { Closable } from "../../../agent/health/held-port.ts";
 
 const probeProgram = new URL("../../../agent/health/probe.ts", import.meta.url).pathname;
 let folder: string;

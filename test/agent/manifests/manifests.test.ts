@@ -6,7 +6,7 @@ import { describe, expect, it } from "vitest";
 import { parse, parseAllDocuments } from "yaml";
 import manifest from "../../../package.json" with { type: "json" };
 import { flatten, generated } from "../../../agent/manifests/flatten.ts";
-import { help } from "../../../agent/options.ts";
+import { help } from "../../../agent/options-help.ts";
 
 const root = new URL("../../../", import.meta.url).pathname;
 const read = (path: string): string => readFileSync(root + path, "utf8");
@@ -155,24 +155,63 @@ describe("the pod", () => {
 });
 
 describe("overlays", () => {
+  it("of the kernel read ServiceCIDRs beside what the base reads, and no more", () => {
+    const added = objectsOf(read("agent/manifests/overlays/kernel/rbac.yaml"));
+    expect(added.map(({ kind }) => kind)).toEqual(["ClusterRole", "ClusterRoleBinding"]);
+    expect(added[0]?.rules).toEqual([
+      { apiGroups: ["networking.k8s.io"], resources: ["servicecidrs"], verbs: ["list", "watch"] },
+    ]);
+  });
+
+  const overlay = (mode: string): Kube[] => kustomized(`agent/manifests/overlays/${mode}`) ?? [];
+  const podOf = (mode: string) => pod(overlay(mode).find(({ kind }) => kind === "DaemonSet"));
+
   withKubectl.each([
-    ["kernel", []],
-    ["iptables", [{ name: "xtables-lock", hostPath: { path: "/run/xtables.lock", type: "FileOrCreate" } }]],
-  ] as const)("%s: uid 0 with NET_ADMIN alone", (overlay, moreVolumes) => {
-    const daemonSet = (kustomized(`agent/manifests/overlays/${overlay}`) ?? []).find(
-      ({ kind }) => kind === "DaemonSet",
-    );
-    if (daemonSet === undefined) throw new Error("no DaemonSet");
-    const { containers, volumes, securityContext } = pod(daemonSet);
+    ["nftables", ["NET_ADMIN"], []],
+    [
+      "iptables",
+      ["NET_ADMIN", "NET_RAW"],
+      [{ name: "xtables-lock", hostPath: { path: "/run/xtables.lock", type: "FileOrCreate" } }],
+    ],
+  ] as const)("%s: uid 0 with %j alone, and what it needs of the node", (mode, capabilities, moreVolumes) => {
+    const { containers, volumes, securityContext } = podOf(mode);
     expect(containers[0].image).toBe(`localhost/postern-agent-kernel:${manifest.version}`);
     expect(securityContext).toMatchObject({ runAsUser: 0, seccompProfile: { type: "RuntimeDefault" } });
     expect(containers[0].securityContext).toEqual({
       allowPrivilegeEscalation: false,
       readOnlyRootFilesystem: true,
-      capabilities: { drop: ["ALL"], add: ["NET_ADMIN"] },
+      capabilities: { drop: ["ALL"], add: capabilities },
     });
     expect((volumes as { name: string }[]).filter(({ name }) => name !== "run" && name !== "token")).toEqual(
       moreVolumes,
     );
   });
+
+  withKubectl.each(["nftables", "iptables"])(
+    "%s: in kube-proxy's place, before anything else on a node, with or without a token",
+    (mode) => {
+      const { containers, volumes, priorityClassName, tolerations } = podOf(mode);
+      expect(containers[0].env).toEqual(
+        expect.arrayContaining([
+          { name: "POSTERN_PROXY", value: "all" },
+          { name: "POSTERN_PROXY_MODE", value: mode },
+        ]),
+      );
+      expect(priorityClassName).toBe("system-node-critical");
+      expect(tolerations).toEqual([{ operator: "Exists" }]);
+      expect(containers[0]["resources"]).not.toHaveProperty("limits");
+      expect(volumes).toContainEqual({ name: "token", secret: expect.objectContaining({ optional: true }) });
+    },
+  );
+
+  withKubectl.each(["nftables", "iptables"])(
+    "%s: everything of the base but the user's settings, and those rights",
+    (mode) => {
+      const isSetting = ({ metadata }: Kube) => metadata.labels?.["app.kubernetes.io/component"] === "settings";
+      expect(objects.filter(isSetting).map(({ kind }) => kind)).toEqual(["ConfigMap", "Secret"]);
+      const others = (list: readonly Kube[]) => sorted(list).filter(({ kind }) => kind !== "DaemonSet");
+      const rights = objectsOf(read("agent/manifests/overlays/kernel/rbac.yaml"));
+      expect(others(overlay(mode))).toEqual(others([...objects.filter((object) => !isSetting(object)), ...rights]));
+    },
+  );
 });

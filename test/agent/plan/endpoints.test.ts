@@ -46,6 +46,15 @@ describe("merging slices", () => {
       ["10.0.1.1 TCP:80=8080", "10.0.1.2 TCP:80=8080"],
     ],
     [
+      "an address that is on its way out in one slice and not in another is not",
+      {},
+      [
+        slice("web", [endpoint("10.0.1.1", "n1", { ready: false, serving: true, terminating: true })]),
+        slice("web", [endpoint("10.0.1.1", "n1", { ready: true })], {}, "web-2"),
+      ],
+      ["10.0.1.1 TCP:80=8080"],
+    ],
+    [
       "each slice maps a port's name to a number of its own",
       { ports: [{ name: "http", port: 80 }] },
       [

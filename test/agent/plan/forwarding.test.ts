@@ -9,7 +9,7 @@ const options: PlanOptions = {
   allowExternalName: ["lan"],
   clusterDomain: "cluster.local",
   resolved: new Map(),
-  nodePorts: true,
+  forwards: "nodePorts",
 };
 const build = (objects: readonly Written[], at = "n1", more: Partial<PlanOptions> = {}) =>
   buildPlan(observe(...objects), at, { ...options, ...more });
@@ -72,9 +72,9 @@ describe("plan", () => {
   });
 
   it.each([
-    { nodePorts: true, listed: ["b false", "b6 false", "c true", "f true", "g true"] },
-    { nodePorts: false, listed: ["c true", "f true", "g true"] },
-  ])("has the exposed Services and, where NodePorts are opened, those that have one: $nodePorts", (each) => {
+    { forwards: "nodePorts" as const, listed: ["b false", "b6 false", "c true", "f true", "g true"] },
+    { forwards: "nothing" as const, listed: ["c true", "f true", "g true"] },
+  ])("has the exposed Services and, where NodePorts are opened, those that have one: $forwards", (each) => {
     const objects = [
       service("a", { type: "ClusterIP" }),
       service("b", { type: "NodePort", ports: [{ port: 80, nodePort: 30080 }] }),
@@ -92,7 +92,7 @@ describe("plan", () => {
       service("f", { type: "ClusterIP", clusterIP: "None" }, expose()),
       service("g", external("x.lan"), expose()),
     ];
-    const plan = build(objects, "n1", { nodePorts: each.nodePorts });
+    const plan = build(objects, "n1", { forwards: each.forwards });
     expect(plan.services.map(({ key, exposed }) => `${key} ${exposed}`)).toEqual(
       each.listed.map((listed) => `default/${listed}`),
     );

@@ -1,6 +1,6 @@
 // Which nodes get no new streams, and why.
 import { describe, expect, it } from "vitest";
-import { EXCLUDE_LABEL, excludedReason, nodeProblems, snapshotNode } from "../../../agent/plan/nodes.ts";
+import { EXCLUDE_LABEL, excludedReason, isStaying, nodeProblems, snapshotNode } from "../../../agent/plan/nodes.ts";
 import { node, type Written } from "../source/objects.ts";
 import { observe } from "./observe.ts";
 
@@ -70,4 +70,16 @@ describe("nodes", () => {
       'Node n1: annotation postern.dev/weight: "heavy" is not usable: write a whole number from 0 to 65535; the number of ready endpoints is used',
     ]);
   });
+
+  it.each([
+    ["there", {}, {}, true],
+    ["excluded from load balancers, which kube-proxy does not look at", { labels: { [EXCLUDE_LABEL]: "" } }, {}, true],
+    ["being deleted", { deletionTimestamp: "2026-01-01T00:00:00Z" }, {}, false],
+    ["about to be removed", {}, { taints: [{ key: "ToBeDeletedByClusterAutoscaler", effect: "NoSchedule" }] }, false],
+    ["disrupted by another", {}, { taints: [{ key: "karpenter.sh/disrupted", effect: "NoSchedule" }] }, true],
+  ])("take a balancer's traffic in kube-proxy's place: %s", (_, metadata, spec, expected) => {
+    expect(isStaying(one(node("n1", metadata, { spec })))).toBe(expected);
+  });
+
+  it("that are not known take none", () => expect(isStaying(undefined)).toBe(false));
 });

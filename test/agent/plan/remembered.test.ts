@@ -14,7 +14,7 @@ const options: SnapshotOptions & PlanOptions = {
   endpointAlgorithms: ["random"],
   resolved: new Map([["nas.lan", ["192.168.1.5"]]]),
   clusterDomain: "cluster.local",
-  nodePorts: true,
+  forwards: "nodePorts",
 };
 const external = { type: "ExternalName", externalName: "nas.lan", clusterIP: null, ports: [] };
 const expose = { annotations: { "postern.dev/expose": "true" } };

@@ -242,7 +242,7 @@ describe("conditions that say what to check", () => {
         slice("web", [endpoint("10.0.1.1")]),
       ],
       [
-        "postern.dev/EndpointAlgorithmNotSupported ExecutorCannot: annotation postern.dev/endpoint-algorithm: sed is not possible with the way these nodes forward (possible: random, rr, wrr, lc, sh, maglev); endpoints are ordered at random",
+        "postern.dev/EndpointAlgorithmNotSupported ExecutorCannot: annotation postern.dev/endpoint-algorithm: sed is not possible with the way these nodes forward (possible: random, rr, wrr, lc, sh, maglev); endpoints are dealt at random. Agents that run with --proxy-mode nftables can do random, rr, wrr, sh and maglev",
       ],
     ],
   ])("%s", (_what, objects, expected) => {

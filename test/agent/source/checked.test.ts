@@ -3,7 +3,7 @@ import { beforeEach, describe, expect, it } from "vitest";
 import { checkedSource } from "../../../agent/source/checked.ts";
 import type { Observed, Source, SourceProblem } from "../../../agent/source/source.ts";
 
-const state = (): Observed => ({ services: [], endpointSlices: [], nodes: [] });
+const state = (): Observed => ({ services: [], endpointSlices: [], nodes: [], serviceCIDRs: [] });
 
 describe("checked source", () => {
   let deliver: (observed: Observed) => void;

@@ -7,7 +7,7 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { stringify } from "yaml";
 import { filesSource } from "../../../agent/source/files/index.ts";
 import { sourceConformance, Watcher } from "./conformance.ts";
-import { endpoint, node, service, slice, type Written } from "./objects.ts";
+import { endpoint, node, service, serviceCIDR, slice, type Written } from "./objects.ts";
 
 const fileOf = ({ kind, metadata }: Written) => `${metadata.namespace ?? "default"}-${kind}-${metadata.name}.yaml`;
 const newFolder = () => mkdtemp(join(tmpdir(), "postern-files-"));
@@ -51,11 +51,12 @@ describe("files", () => {
     await writeFile(join(folder, "deep/er/c.yml"), stringify({ apiVersion: "v1", kind: "ServiceList", items: [bare] }));
     await writeFile(join(folder, "notes.txt"), "not: [yaml");
     await writeFile(join(folder, ".a.yaml.swp"), "not: [yaml");
-    await write("d.yaml", slice("a", [endpoint("10.0.0.1")]));
+    await write("d.yaml", slice("a", [endpoint("10.0.0.1")]), serviceCIDR("kubernetes", ["10.96.0.0/16"]));
     await watch(3);
     expect(watcher.last.services.map(({ metadata }) => metadata.name)).toEqual(["a", "b", "c"]);
     expect(watcher.last.endpointSlices).toHaveLength(1);
     expect(watcher.last.nodes).toHaveLength(1);
+    expect(watcher.last.serviceCIDRs.map(({ spec }) => spec.cidrs)).toEqual([["10.96.0.0/16"]]);
     expect(watcher.problems).toEqual([]);
   });
 

@@ -41,6 +41,13 @@ export const endpoint = (address: string, nodeName?: string, conditions: object 
   ...parts,
 });
 
+export const serviceCIDR = (name: string, cidrs: string[], metadata: object = {}): Written => ({
+  apiVersion: "networking.k8s.io/v1",
+  kind: "ServiceCIDR",
+  metadata: { name, ...metadata },
+  spec: { cidrs },
+});
+
 export const node = (name: string, metadata: object = {}, parts: object = {}): Written => ({
   apiVersion: "v1",
   kind: "Node",

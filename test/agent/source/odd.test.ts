@@ -13,7 +13,7 @@ const options = {
   endpointAlgorithms: ["random"],
   resolved: new Map(),
   clusterDomain: "cluster.local",
-  nodePorts: true,
+  forwards: "nodePorts",
 } as const;
 
 /** What comes of a file: "TCP 80 → 10.0.0.1:8080", or nothing behind the arrow; then what is said. */

@@ -52,7 +52,7 @@ describe("problems", () => {
     [
       "no kind",
       "metadata:\n  name: web\n",
-      "f:1 kind is missing: write kind: Service, EndpointSlice or Node (others are ignored)",
+      "f:1 kind is missing: write kind: Service, EndpointSlice, Node or ServiceCIDR (others are ignored)",
     ],
     ["no object at all", "- 1\n", "f:1 must be a Kubernetes object with apiVersion, kind and metadata"],
     [

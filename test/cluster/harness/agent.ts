@@ -1,11 +1,12 @@
-// The agent in the test cluster, installed as its users do: its image on the nodes, an install code of the edge, and one
-// `kubectl apply` of the manifest that the edge serves. Left alone where it is there; a newer image is rolled out.
+// The agent in the test cluster, installed as docs/install.md says: its image on the nodes, an install code of the edge, and one
+// `kubectl apply` of the manifest that the edge serves. In kube-proxy's place: the overlay of its mode, and the settings of the
+// install code, or without an edge a ConfigMap. Left alone where it is there; a newer image is rolled out.
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { z } from "zod";
 import { run, succeeds } from "./command.ts";
 import { edgeApi } from "./edge.ts";
 import { importImage } from "./node.ts";
-import { edge, kubectl, nodes, work } from "./places.ts";
+import { apiServer, edge, kubectl, nodes, podRange, type Proxy, work } from "./places.ts";
 
 const root = new URL("../../..", import.meta.url).pathname;
 const loaded = `${work}/agent-image`;
@@ -20,16 +21,31 @@ const options = {
   "allow-external-name": "outside.test",
   "direct-address-type": "InternalIP",
 };
+/** What docs/install.md has users say of their cluster where the agent is in kube-proxy's place. */
+const proxyOptions = { "kube-api": apiServer, "cluster-cidr": podRange };
 
-export async function ensureAgent(say: (line: string) => void): Promise<void> {
-  const archive = await buildImage(say);
+export interface Installation {
+  readonly proxy: Proxy;
+  /** False: the agent is a kube-proxy alone. */
+  readonly edge: boolean;
+}
+
+export async function ensureAgent(
+  say: (line: string) => void,
+  { proxy, edge }: Installation = { proxy: "kube-proxy", edge: true },
+): Promise<void> {
+  const archive = await buildImage(say, proxy === "kube-proxy" ? "agent" : "kernel");
   const before = existsSync(loaded) ? readFileSync(loaded, "utf8") : "";
   if (before !== archive) {
     await Promise.all(nodes.map((node) => importImage(node, archive)));
     writeFileSync(loaded, archive);
   }
-  if (!(await succeeds([...namespaced, "get", daemonSet]))) await install();
-  else if (before !== archive) await run([...namespaced, "rollout", "restart", daemonSet]);
+  const settings = edge ? "secret/postern-agent" : "configmap/postern-agent";
+  const isThere = await succeeds([...namespaced, "get", daemonSet]);
+  const isInstalled = isThere && (await succeeds([...namespaced, "get", settings]));
+  if (!isInstalled) await install({ proxy, edge });
+  // Pods read their settings and their image when they start.
+  if (isThere && (!isInstalled || before !== archive)) await run([...namespaced, "rollout", "restart", daemonSet]);
   await agentIsReady();
 }
 
@@ -37,15 +53,32 @@ export async function agentIsReady(): Promise<void> {
   await run([...namespaced, "rollout", "status", daemonSet, "--timeout=90s"], { timeout: 100_000 });
 }
 
-async function install(): Promise<void> {
-  const { clusters } = clustersSchema.parse(await edgeApi("GET", "/clusters"));
-  if (!clusters.some(({ name }) => name === edge.cluster)) await edgeApi("POST", "/clusters", { name: edge.cluster });
-  const code = codeSchema.parse(await edgeApi("POST", `/clusters/${edge.cluster}/install-code`, { options }));
-  await run([kubectl, "apply", "-f", code.url]);
+async function install({ proxy, edge }: Installation): Promise<void> {
+  if (proxy === "kube-proxy") return await apply("-f", await installCode(options));
+  await apply("-k", `${root}agent/manifests/overlays/${proxy}`);
+  if (edge) {
+    const url = await installCode({ ...options, ...proxyOptions });
+    return await apply("-l", "app.kubernetes.io/component=settings", "-f", url);
+  }
+  const literals = Object.entries(proxyOptions).map(
+    ([name, value]) => `--from-literal=POSTERN_${name.toUpperCase().replaceAll("-", "_")}=${value}`,
+  );
+  await run([...namespaced, "create", "configmap", "postern-agent", ...literals]);
 }
 
-async function buildImage(say: (line: string) => void): Promise<string> {
+async function apply(...what: string[]): Promise<void> {
+  await run([kubectl, "apply", ...what]);
+}
+
+/** The URL of a manifest that holds a token of its own. */
+async function installCode(options: Readonly<Record<string, string>>): Promise<string> {
+  const { clusters } = clustersSchema.parse(await edgeApi("GET", "/clusters"));
+  if (!clusters.some(({ name }) => name === edge.cluster)) await edgeApi("POST", "/clusters", { name: edge.cluster });
+  return codeSchema.parse(await edgeApi("POST", `/clusters/${edge.cluster}/install-code`, { options })).url;
+}
+
+async function buildImage(say: (line: string) => void, target: "agent" | "kernel"): Promise<string> {
   say("the agent's image");
-  const printed = await run([process.execPath, `${root}.ci/image.ts`], { timeout: 600_000 });
+  const printed = await run([process.execPath, `${root}.ci/image.ts`, "--target", target], { timeout: 600_000 });
   return printed.trim().split("\n").at(-1) ?? "";
 }

@@ -1,4 +1,4 @@
-// A real etcd and kube-apiserver on loopback ports of their own, for what needs no nodes. As the agent sees it: its manifest
+// A real etcd and kube-apiserver on ports of their own, for what needs no kubelets. As the agent sees it: its manifest
 // is applied, and the agent's own service account is who asks, so that RBAC and the admission policy are tested, too.
 // Owns a temporary folder and two processes; stop() leaves neither.
 import { type ChildProcess, spawn } from "node:child_process";
@@ -14,7 +14,7 @@ import { type Answer, KubeApi } from "../../../agent/kube/api.ts";
 import { freePort } from "../../../src/host/process/free-port.ts";
 import { ensureBinaries } from "./binaries.ts";
 
-const manifest = new URL("../../../agent/manifests/postern.yaml", import.meta.url);
+const manifests = new URL("../../../agent/manifests/", import.meta.url);
 const NAMESPACE = "postern-system";
 /** kind → where such objects are created; `*` is the namespace. */
 const collections: Readonly<Record<string, string>> = {
@@ -36,9 +36,25 @@ interface Written {
   readonly metadata: { readonly name: string; readonly namespace?: string };
 }
 
+export interface ApiServerOptions {
+  /** Where it listens; absent: loopback. */
+  readonly address?: string;
+  /** Absent: IPv4 alone. */
+  readonly serviceRanges?: readonly string[];
+  /** The agent is in kube-proxy's place, and may read what its kernel overlay lets it read. */
+  readonly inKubeProxysPlace?: boolean;
+}
+
+/** Who asks: Kubernetes' administrator, the agent by its service account, kube-proxy by the user that it has everywhere. */
+export type Asker = "admin" | "agent" | "kube-proxy";
+
 export class ApiServer {
   readonly folder = mkdtempSync(join(tmpdir(), "postern-apiserver-"));
+  readonly #address: string;
+  readonly #serviceRanges: readonly string[];
+  readonly #manifests: readonly string[];
   readonly #adminToken = randomBytes(16).toString("hex");
+  readonly #proxyToken = randomBytes(16).toString("hex");
   #agentToken = "";
   readonly #processes = new Map<string, ChildProcess>();
   #binaries = "";
@@ -46,12 +62,22 @@ export class ApiServer {
   #admin: KubeApi | undefined;
   readonly #clients: KubeApi[] = [];
 
+  constructor(options: ApiServerOptions = {}) {
+    const { address = "127.0.0.1", serviceRanges = ["10.96.0.0/16"], inKubeProxysPlace = false } = options;
+    this.#manifests = ["postern.yaml", ...(inKubeProxysPlace ? ["overlays/kernel/rbac.yaml"] : [])];
+    this.#address = address;
+    this.#serviceRanges = serviceRanges;
+  }
+
   async start(): Promise<void> {
     this.#binaries = await ensureBinaries((line) => process.stderr.write(`${line}\n`));
-    this.#ports = { etcd: await freePort(), peer: await freePort(), api: await freePort() };
+    this.#ports = { etcd: await freePort(), peer: await freePort(), api: await freePort(this.#address) };
     const { privateKey } = generateKeyPairSync("rsa", { modulusLength: 2048 });
     this.#write("sa.key", privateKey.export({ type: "pkcs1", format: "pem" }).toString());
-    this.#write("tokens.csv", `${this.#adminToken},admin,admin,"system:masters"\n`);
+    this.#write(
+      "tokens.csv",
+      `${this.#adminToken},admin,admin,"system:masters"\n${this.#proxyToken},system:kube-proxy,system:kube-proxy\n`,
+    );
     const [client, peer] = [`http://127.0.0.1:${this.#ports.etcd}`, `http://127.0.0.1:${this.#ports.peer}`];
     this.#spawn("etcd", [
       ...["--data-dir", join(this.folder, "etcd"), "--listen-client-urls", client, "--advertise-client-urls", client],
@@ -59,7 +85,8 @@ export class ApiServer {
       ...["--unsafe-no-fsync", "--log-level", "error"],
     ]);
     await this.startApi();
-    for (const document of parseAllDocuments(readFileSync(manifest, "utf8"))) {
+    const texts = this.#manifests.map((file) => readFileSync(new URL(file, manifests), "utf8"));
+    for (const document of texts.flatMap((text) => parseAllDocuments(text))) {
       const object = document.toJS() as Written;
       if (object.kind in collections && object.kind !== "DaemonSet") await this.create(object);
     }
@@ -74,8 +101,9 @@ export class ApiServer {
     const key = join(this.folder, "sa.key");
     this.#spawn("kube-apiserver", [
       ...["--etcd-servers", `http://127.0.0.1:${this.#ports.etcd}`, "--cert-dir", join(this.folder, "certificates")],
-      ...["--bind-address", "127.0.0.1", "--advertise-address", "127.0.0.1", "--secure-port", String(this.#ports.api)],
-      ...["--endpoint-reconciler-type", "none", "--service-cluster-ip-range", "10.96.0.0/16"],
+      ...["--bind-address", this.#address, "--advertise-address", this.#address],
+      ...["--secure-port", String(this.#ports.api)],
+      ...["--endpoint-reconciler-type", "none", "--service-cluster-ip-range", this.#serviceRanges.join(",")],
       ...["--service-account-issuer", "https://kubernetes.default.svc", "--token-auth-file"],
       ...[
         join(this.folder, "tokens.csv"),
@@ -107,11 +135,11 @@ export class ApiServer {
     rmSync(this.folder, { recursive: true, force: true });
   }
 
-  access(who: "admin" | "agent", port = this.#ports.api, scheme = "https"): Access {
+  access(who: Asker, port = this.#ports.api, scheme = "https"): Access {
     return {
-      server: new URL(`${scheme}://127.0.0.1:${port}`),
+      servers: [new URL(`${scheme}://${this.#address}:${port}`)],
       namespace: NAMESPACE,
-      token: () => (who === "admin" ? this.#adminToken : this.#agentToken),
+      token: () => this.#tokenOf(who),
       tls: () => ({ ca: this.certificate(), cert: undefined, key: undefined }),
     };
   }
@@ -127,6 +155,24 @@ export class ApiServer {
     if (who === "agent") return this.client(this.access("agent"));
     this.#admin ??= this.client(this.access("admin"));
     return this.#admin;
+  }
+
+  /** The file with which a program asks as that one. */
+  kubeconfig(who: Asker): string {
+    const cluster = {
+      server: `https://${this.#address}:${this.#ports.api}`,
+      "certificate-authority": join(this.folder, "certificates", "apiserver.crt"),
+    };
+    const config = {
+      apiVersion: "v1",
+      kind: "Config",
+      clusters: [{ name: "test", cluster }],
+      users: [{ name: "user", user: { token: this.#tokenOf(who) } }],
+      contexts: [{ name: "test", context: { cluster: "test", user: "user" } }],
+      "current-context": "test",
+    };
+    this.#write(`${who}.kubeconfig`, JSON.stringify(config));
+    return join(this.folder, `${who}.kubeconfig`);
   }
 
   certificate(): string {
@@ -155,6 +201,10 @@ export class ApiServer {
 
   async delete(object: Written): Promise<unknown> {
     return await this.ask("DELETE", `${collectionOf(object)}/${object.metadata.name}`);
+  }
+
+  #tokenOf(who: Asker): string {
+    return { admin: this.#adminToken, agent: this.#agentToken, "kube-proxy": this.#proxyToken }[who];
   }
 
   #write(name: string, text: string): void {

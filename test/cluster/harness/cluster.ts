@@ -1,6 +1,6 @@
 // The whole cluster: brings it up, takes it down. Only composes: each part is in the file named after it.
 // Everything it makes is kept in `work` and survives this process; `up` completes what is missing, also after a crash.
-import { chmodSync, existsSync, writeFileSync } from "node:fs";
+import { chmodSync, existsSync, readFileSync, writeFileSync } from "node:fs";
 import { ensureBinaries } from "./binaries.ts";
 import { ensureControlPlane, nodesAreReady } from "./control.ts";
 import { ensureImages } from "./images.ts";
@@ -9,7 +9,7 @@ import { ensureNode } from "./node.ts";
 import { ensurePackages } from "./packages.ts";
 import { ensureAgent } from "./agent.ts";
 import { type EdgePlace, edgePlace, ensureEdge, type Refuse } from "./edge.ts";
-import { control, inside, kubeconfig, kubectl, nodes } from "./places.ts";
+import { control, inside, kubeconfig, kubectl, nodes, proxies, type Proxy, work } from "./places.ts";
 import { rememberMachine } from "./stop.ts";
 
 /** What `-- --json` prints. */
@@ -18,6 +18,7 @@ export interface Cluster {
   readonly kubectl: string;
   /** Prefix that runs a program inside the control plane's namespace. */
   readonly exec: readonly string[];
+  readonly proxy: Proxy;
   /** Absent: Kubernetes alone. */
   readonly edge?: EdgePlace;
   readonly nodes: readonly { readonly name: string; readonly address: string; readonly netns: string }[];
@@ -28,16 +29,21 @@ export interface Wishes {
   readonly bare?: boolean;
   /** How the edge refuses; see `npm run edge -- --help`. */
   readonly refuse?: Refuse;
+  /** Absent: as the cluster has it, and kube-proxy for a new one. */
+  readonly proxy?: Proxy;
 }
+
+const proxyFile = `${work}/proxy`;
 
 export async function bringUp(
   say: (line: string) => void,
-  { bare = false, refuse = "answer" }: Wishes = {},
+  { bare = false, refuse = "answer", proxy: wanted }: Wishes = {},
 ): Promise<Cluster> {
   await ensurePackages(say);
   const binaries = await ensureBinaries(say);
   const images = await ensureImages(binaries, say);
   await rememberMachine();
+  const proxy = proxyOf(wanted);
   say("network");
   await ensureNetwork();
   if (!existsSync(kubectl)) {
@@ -49,19 +55,35 @@ export async function bringUp(
   say("control plane");
   await ensureControlPlane(binaries);
   say("nodes");
-  await Promise.all(nodes.map((node) => ensureNode(node, binaries, images)));
+  await Promise.all(nodes.map((node) => ensureNode(node, binaries, images, proxy)));
   await nodesAreReady();
   if (!bare) {
     say("edge");
     await ensureEdge(refuse);
+  }
+  if (!bare || proxy !== "kube-proxy") {
     say("agent");
-    await ensureAgent(say);
+    await ensureAgent(say, { proxy, edge: !bare });
   }
   return {
     kubeconfig: kubeconfig("admin"),
     kubectl,
     exec: inside(control.netns),
+    proxy,
     ...(bare ? {} : { edge: edgePlace }),
     nodes: nodes.map(({ name, address, netns }) => ({ name, address, netns })),
   };
+}
+
+/** One for a cluster's life: rules of two of them at once would translate the same packets. */
+function proxyOf(wanted: Proxy | undefined): Proxy {
+  const made = existsSync(proxyFile) ? readFileSync(proxyFile, "utf8") : undefined;
+  const proxy = proxies.find((each) => each === made) ?? wanted ?? "kube-proxy";
+  if (wanted !== undefined && wanted !== proxy) {
+    throw new Error(
+      `this cluster was made with --proxy ${proxy}: npm run cluster:down, then up with --proxy ${wanted}`,
+    );
+  }
+  writeFileSync(proxyFile, proxy);
+  return proxy;
 }

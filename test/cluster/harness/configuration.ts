@@ -89,7 +89,7 @@ export function proxyConfig(node: NodePlace): string {
     clientConnection: { kubeconfig: kubeconfig("proxy") },
     clusterCIDR: podRange,
     oomScoreAdj: 0,
-    // These limits belong to the whole machine: a namespace cannot set them.
+    // The limit belongs to the whole machine: a namespace cannot set it. The timeouts are set with the network.
     conntrack: { maxPerCore: 0, tcpEstablishedTimeout: "0s", tcpCloseWaitTimeout: "0s" },
   });
 }

@@ -19,6 +19,12 @@ import { run } from "./command.ts";
 export const pauseImage = "registry.k8s.io/pause:3.10.1";
 export const agnhostImage = "registry.k8s.io/e2e-test-images/agnhost:2.56";
 
+/** What a few of Kubernetes' tests call for by name and use for no more than its shell and conntrack: the same as agnhost. */
+export const sameAsAgnhost = [
+  "registry.k8s.io/e2e-test-images/busybox:1.37.0-1",
+  "registry.k8s.io/build-image/distroless-iptables:v0.7.14",
+];
+
 /** Real ones, with the libraries that they load: busybox' own are too small for Kubernetes' tests. */
 const tools = ["dash", "curl", "wget", "nc.openbsd", "dig", "conntrack", "timeout"];
 

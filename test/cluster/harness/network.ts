@@ -4,6 +4,13 @@
 import { run, succeeds } from "./command.ts";
 import { anyService, control, inside, nodes, type NodePlace, outside } from "./places.ts";
 
+/** What docs/install.md has a node's admin set where the agent is in kube-proxy's place: a pod cannot. */
+const sysctls = [
+  "net.ipv4.ip_forward=1",
+  "net.netfilter.nf_conntrack_tcp_timeout_established=86400",
+  "net.netfilter.nf_conntrack_tcp_timeout_close_wait=3600",
+];
+
 export async function ensureNetwork(): Promise<void> {
   const { netns, bridge, address, prefix } = control;
   if (!(await succeeds([...inside(netns), "ip", "route", "get", address]))) {
@@ -43,7 +50,7 @@ async function makeNamespace(netns: string): Promise<void> {
   if ((await namespaces()).includes(netns)) await run(["ip", "netns", "del", netns]);
   await run(["ip", "netns", "add", netns]);
   await run(batch(netns), { input: "link set lo up" });
-  await run([...inside(netns), "sysctl", "-qw", "net.ipv4.ip_forward=1"]);
+  await run([...inside(netns), "sysctl", "-qw", ...sysctls]);
 }
 
 const batch = (netns: string): string[] => [...inside(netns), "ip", "-batch", "-"];

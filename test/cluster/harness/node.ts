@@ -1,16 +1,21 @@
-// One node: containerd, kubelet and kube-proxy in the node's own network namespace, containerd in its own UTS namespace
+// One node: containerd, kubelet and (unless the agent is in its place) kube-proxy in the node's own network namespace, containerd in its own UTS namespace
 // too. Owns the node's folder under `work`, which survives until `down`. What is running is left alone.
 import { existsSync, mkdirSync, writeFileSync } from "node:fs";
 import { run, succeeds } from "./command.ts";
 import { containerdConfig, kubeletConfig, networkConfig, proxyConfig, resolverConfig } from "./configuration.ts";
-import { type Image, pauseImage } from "./images.ts";
-import { inside, kubeconfig, type NodePlace } from "./places.ts";
+import { agnhostImage, type Image, pauseImage, sameAsAgnhost } from "./images.ts";
+import { inside, kubeconfig, type NodePlace, type Proxy } from "./places.ts";
 import { ensureProcess, logOf, until } from "./processes.ts";
 
 export const containerdOf = (node: NodePlace): string => `containerd-${node.name}`;
 
 /** Images are imported before the kubelet starts: it would ask a registry for what it does not find. */
-export async function ensureNode(node: NodePlace, binaries: string, images: readonly Image[]): Promise<void> {
+export async function ensureNode(
+  node: NodePlace,
+  binaries: string,
+  images: readonly Image[],
+  proxy: Proxy,
+): Promise<void> {
   for (const folder of ["cni", "kubelet", "pods", "plugins"])
     mkdirSync(`${node.folder}/${folder}`, { recursive: true });
   const write = (name: string, text: string): string => {
@@ -31,12 +36,15 @@ export async function ensureNode(node: NodePlace, binaries: string, images: read
     succeeds([...ctr(node), "version"]),
   );
   for (const { name, archive } of images) if (!(await hasImage(node, name))) await importImage(node, archive);
+  for (const name of sameAsAgnhost) await run([...ctr(node), "images", "tag", "--force", agnhostImage, name]);
   ensureProcess(`kubelet-${node.name}`, [
     ...inside(node.netns),
     ...[`${binaries}/kubelet`, "--config", write("kubelet.json", kubeletConfig(node))],
     ...["--kubeconfig", kubeconfig(node.name), "--hostname-override", node.name, "--node-ip", node.address],
+    ...["--node-labels", `topology.kubernetes.io/zone=${node.zone}`],
     ...["--root-dir", `${node.folder}/kubelet`, "--cert-dir", `${node.folder}/kubelet/pki`],
   ]);
+  if (proxy !== "kube-proxy") return;
   ensureProcess(`kube-proxy-${node.name}`, [
     ...inside(node.netns),
     ...[`${binaries}/kube-proxy`, "--config", write("kube-proxy.json", proxyConfig(node))],

@@ -9,6 +9,9 @@ export const control = { netns: "cp", bridge: "br0", address: "10.90.0.1", prefi
 export const edge = { domain: "edge.test", port: 8787, cluster: "home", folder: `${work}/edge` } as const;
 /** A server that is no part of the cluster, as a NAS would be: names below `domain` lead there, on the nodes too. */
 export const outside = { domain: "outside.test", address: "10.90.0.200" } as const;
+/** What does a service proxy's work on the nodes: kube-proxy, or the agent in its place by that mode. */
+export const proxies = ["kube-proxy", "nftables", "iptables"] as const;
+export type Proxy = (typeof proxies)[number];
 export const apiServer = `https://${control.address}:6443`;
 export const podRange = "10.244.0.0/16";
 export const serviceRange = "10.96.0.0/16";
@@ -20,6 +23,8 @@ export interface NodePlace {
   readonly netns: string;
   readonly address: string;
   readonly podRange: string;
+  /** One each, as Kubernetes' tests of traffic distribution want it. */
+  readonly zone: string;
   readonly folder: string;
   readonly containerd: string;
 }
@@ -29,6 +34,7 @@ export const nodes: readonly NodePlace[] = [1, 2, 3].map((number) => ({
   netns: `n${number}`,
   address: `10.90.0.${10 + number}`,
   podRange: `10.244.${number}.0/24`,
+  zone: `z${number}`,
   folder: `${work}/n${number}`,
   containerd: `${work}/n${number}/containerd.sock`,
 }));

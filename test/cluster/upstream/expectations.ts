@@ -1,8 +1,12 @@
 // What Kubernetes' own tests shall find, by suite: plain data. A spec that is not named here, or named here and gone from
 // Kubernetes, is a difference as well (results.ts), so that a newer Kubernetes cannot add one unseen.
 
-/** "left out": never run, since it tests what Postern does not offer. */
-export type Expected = "passed" | "skipped" | "left out";
+import type { Wishes } from "../harness/cluster.ts";
+import { proxies, type Proxy } from "../harness/places.ts";
+import { proxySpecs } from "./proxy-specs.ts";
+
+/** "left out": never run, since it tests what Postern does not offer. "failed": this machine cannot do it, whoever forwards. */
+export type Expected = "passed" | "skipped" | "failed" | "left out";
 
 export interface Spec {
   readonly name: string;
@@ -14,6 +18,12 @@ export interface Spec {
 export interface Suite {
   /** Regular expression over the names: matched by ginkgo (Go) and here, so of what both understand. */
   readonly focus: string;
+  /** Regular expression of names that are no part of it; absent: none. */
+  readonly skip?: string;
+  /** The cluster on which it runs. */
+  readonly cluster: Omit<Wishes, "proxy">;
+  /** What forwards to Services while it runs: all of it is run with each of them, on a cluster of its own. Absent: kube-proxy. */
+  readonly proxies?: readonly Proxy[];
   readonly specs: readonly Spec[];
 }
 
@@ -35,6 +45,7 @@ const proxied = (name: string): Spec => ({
 export const suites: Readonly<Record<string, Suite>> = {
   loadbalancer: {
     focus: "\\[sig-network\\] LoadBalancers.*\\[Feature:LoadBalancer\\]",
+    cluster: { refuse: "reset" },
     specs: [
       passed(`${balancers} should be able to change the type and ports of a TCP service [Slow]`),
       udp(`${balancers} should be able to change the type and ports of a UDP service [Slow]`),
@@ -70,5 +81,14 @@ export const suites: Readonly<Record<string, Suite>> = {
       passed(`${local} should target all nodes with endpoints`),
       proxied(`${local} should work from pods`),
     ],
+  },
+  // Of no edge, but of what forwards to Services on the nodes.
+  proxy: {
+    focus:
+      "\\[sig-network\\] (Services|Networking Granular Checks:|Conntrack|EndpointSlice|Connectivity|Traffic Distribution|KubeProxy) ",
+    skip: "\\[Disruptive\\]|\\[Feature:|SCTP",
+    cluster: { bare: true },
+    proxies,
+    specs: proxySpecs,
   },
 };

@@ -1,7 +1,7 @@
 // Differences are what the command exists for, so each kind of them is shown to be seen.
 import { expect, test } from "vitest";
 import { suites, type Spec } from "./expectations.ts";
-import { judge, parseResults, type Result } from "./results.ts";
+import { judge, parseResults, type Result, table } from "./results.ts";
 
 const specs: Spec[] = [
   { name: "serves", expected: "passed" },
@@ -39,6 +39,20 @@ test.each<[string, Result[], string[], string]>([
   ],
 ])("%s", (_name, results, differences, summary) => {
   expect(judge(specs, results)).toEqual({ differences, summary });
+});
+
+test("runs stand beside each other, a line for each spec that any of them had", () => {
+  const columns = {
+    "kube-proxy": [result("serves", "passed"), skipped],
+    nftables: [skipped, result("serves", "failed"), result("is new", "passed")],
+  };
+  expect(table(columns)).toEqual([
+    "kube-proxy  nftables    spec",
+    "-           passed      is new",
+    "passed      failed      serves",
+    "skipped     skipped     wants an IP",
+    "1 passed    1 passed    of 3",
+  ]);
 });
 
 test("a line that was cut short counts as not written", () => {

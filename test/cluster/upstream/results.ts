@@ -14,6 +14,23 @@ export function parseResults(text: string): Result[] {
     .map((line) => resultSchema.parse(JSON.parse(line)));
 }
 
+/** Runs of the same specs beside each other, by name: a line for each spec with how it went in each, "-" where it has not run. */
+export function table(columns: Readonly<Record<string, readonly Result[]>>): string[] {
+  const all = Object.values(columns);
+  const width = Math.max(...Object.keys(columns).map((name) => name.length), ...states.map((state) => state.length));
+  const row = (cells: readonly string[], name: string) => [...cells.map((cell) => cell.padEnd(width)), name].join("  ");
+  const names = [...new Set(all.flatMap((results) => results.map(({ name }) => name)))].sort();
+  const cells = (name: string) => all.map((results) => results.find((each) => each.name === name)?.state ?? "-");
+  const totals = all.map((results) => `${results.filter(({ state }) => state === "passed").length} passed`);
+  return [
+    row(Object.keys(columns), "spec"),
+    ...names.map((name) => row(cells(name), name)),
+    row(totals, `of ${names.length}`),
+  ];
+}
+/** Ginkgo's usual words, for the width of a column. */
+const states = ["passed", "skipped", "failed", "99 passed"];
+
 export interface Verdict {
   /** One line for each spec that went otherwise than expected; none: all is well. */
   readonly differences: readonly string[];

@@ -1,27 +1,30 @@
-// `npm run test:upstream -- SUITE [--focus REGEXP] [--procs N] [--dry-run]`: Kubernetes' own e2e tests against the test cluster
-// with edge and agent, held against expectations.ts. Owns dist/upstream/SUITE, which each run writes anew: the JUnit report,
-// the whole log, and one line a spec. The cluster is brought up where it is not, and stays up.
+// `npm run test:upstream -- SUITE [--focus REGEXP] [--procs N] [--proxy LIST] [--dry-run]`: Kubernetes' own e2e tests against the
+// test cluster, held against expectations.ts. Owns dist/upstream/SUITE, and in it a folder for each proxy that the suite is run
+// with, which each run writes anew: the JUnit report, the whole log, and one line a spec. The cluster is brought up where it is
+// not, and stays up; between two proxies it is taken down.
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdirSync, openSync, readFileSync, rmSync, watch, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, openSync, readFileSync, rmSync, watch, writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
 import { ensureTestBinaries } from "../harness/binaries.ts";
 import { bringUp } from "../harness/cluster.ts";
-import { control, inside, kubeconfig, kubectl, nodes } from "../harness/places.ts";
-import { type Spec, suites } from "./expectations.ts";
-import { judge, parseResults, type Result } from "./results.ts";
+import { control, inside, kubeconfig, kubectl, nodes, type Proxy, work } from "../harness/places.ts";
+import { stopCluster } from "../harness/stop.ts";
+import { type Suite, suites } from "./expectations.ts";
+import { judge, parseResults, type Result, table } from "./results.ts";
 
 const root = new URL("../../..", import.meta.url).pathname;
 const say = (line: string): void => console.error(`test:upstream: ${line}`);
-const usage = `usage: npm run test:upstream -- SUITE [--focus REGEXP] [--procs N] [--dry-run]
+const usage = `usage: npm run test:upstream -- SUITE [--focus REGEXP] [--procs N] [--proxy LIST] [--dry-run]
        # SUITE: ${Object.keys(suites).join(", ")}; --focus: only specs whose name goes on with it; --procs: specs at a time, 4;
+       # --proxy: what forwards to Services, one run for each: kube-proxy,nftables (default: all that the suite has);
        # --dry-run: names the specs, needs no cluster`;
 
 /** One run of ginkgo. */
 interface Run {
   readonly folder: string;
   readonly focus: string;
-  readonly leftOut: readonly Spec[];
+  readonly skip: readonly string[];
   readonly procs: number;
   readonly dryRun: boolean;
 }
@@ -39,13 +42,20 @@ async function main(): Promise<number> {
     options: {
       focus: { type: "string", default: "" },
       procs: { type: "string", default: "4" },
+      proxy: { type: "string" },
       "dry-run": { type: "boolean", default: false },
     },
   });
   const [name = ""] = positionals;
   const suite = suites[name];
   const procs = Number(values.procs);
-  if (positionals.length !== 1 || suite === undefined || !Number.isInteger(procs) || procs < 1) {
+  const proxies = suite && proxiesOf(suite, values.proxy);
+  if (
+    positionals.length !== 1 ||
+    suite === undefined ||
+    proxies === undefined ||
+    !(Number.isInteger(procs) && procs > 0)
+  ) {
     console.error(usage);
     return 2;
   }
@@ -58,23 +68,70 @@ async function main(): Promise<number> {
   const dryRun = values["dry-run"];
   // A dry run leaves alone what the last run found.
   const folder = `${root}dist/upstream/${name}${dryRun ? "-dry-run" : ""}`;
+  const binaries = await ensureTestBinaries(say);
+  const skip = [...leftOut.map((spec) => verbatim(spec.name)), ...(suite.skip === undefined ? [] : [suite.skip])];
+  for (const { name, why } of leftOut) console.log(`left out: ${name}\n  ${why}`);
+  if (dryRun) {
+    // It calls each of them passed.
+    const all = specs.map((spec) => ({ ...spec, expected: "passed" as const }));
+    const { results, code } = await runSpecs(binaries, { folder: anew(folder), focus, skip, procs, dryRun });
+    const well = conclude(judge(all, results).differences, code === 0, folder);
+    console.log(`${results.length} specs would run`);
+    return well ? 0 : 1;
+  }
+  if (proxies.length > 1 && existsSync(work)) {
+    throw new Error("a cluster is up: npm run cluster:down first, or name the proxy that it has with --proxy");
+  }
+  let allWell = true;
+  for (const [at, proxy] of proxies.entries()) {
+    if (at > 0) await stopCluster();
+    await bringUp((line) => say(`cluster: ${line}`), { ...suite.cluster, ...(suite.proxies && { proxy }) });
+    const own = suite.proxies === undefined ? folder : folderOf(folder, proxy);
+    say(`${proxy}: ${specs.length} specs; report and log are in ${own}`);
+    const { results, code } = await runSpecs(binaries, { folder: anew(own), focus, skip, procs, dryRun });
+    const { differences, summary } = judge(specs, results);
+    // Ginkgo fails where any spec does, also one that was expected to.
+    const ended = code === 0 || (code !== null && specs.some(({ expected }) => expected === "failed"));
+    if (!conclude(differences, ended, own)) allWell = false;
+    console.log(`${proxy}: ${summary}`);
+  }
+  if (suite.proxies !== undefined) for (const line of table(found(folder, suite.proxies))) console.log(line);
+  return allWell ? 0 : 1;
+}
+
+/** Undefined: it names one that the suite does not have. */
+function proxiesOf(suite: Suite, list: string | undefined): readonly Proxy[] | undefined {
+  const { proxies = ["kube-proxy"] as const } = suite;
+  if (list === undefined) return proxies;
+  const wanted = list.split(",");
+  const chosen = proxies.filter((proxy) => wanted.includes(proxy));
+  return chosen.length === wanted.length ? chosen : undefined;
+}
+
+function folderOf(folder: string, proxy: Proxy): string {
+  return `${folder}/${proxy}`;
+}
+
+function anew(folder: string): string {
   rmSync(folder, { recursive: true, force: true });
   mkdirSync(folder, { recursive: true });
-  const binaries = await ensureTestBinaries(say);
-  if (!dryRun) await bringUp((line) => say(`cluster: ${line}`), { refuse: "reset" });
-  say(`${specs.length} specs; report and log are in ${folder}`);
-  const { results, code } = await runSpecs(binaries, { folder, focus, leftOut, procs, dryRun });
-  // A dry run calls each of them passed.
-  const { differences, summary } = judge(
-    dryRun ? specs.map((spec) => ({ ...spec, expected: "passed" })) : specs,
-    results,
+  return folder;
+}
+
+/** What was found with each proxy, by this run or an earlier one. */
+function found(folder: string, proxies: readonly Proxy[]): Record<string, Result[]> {
+  const ran = proxies.filter((proxy) => existsSync(`${folderOf(folder, proxy)}/results`));
+  return Object.fromEntries(
+    ran.map((proxy) => [proxy, parseResults(readFileSync(`${folderOf(folder, proxy)}/results`, "utf8"))]),
   );
-  for (const { name, why } of leftOut) console.log(`left out: ${name}\n  ${why}`);
+}
+
+/** True: all is as expected. */
+function conclude(differences: readonly string[], endedWell: boolean, folder: string): boolean {
   for (const difference of differences) console.log(difference);
-  const well = differences.length === 0 && code === 0;
-  if (!well) console.log(`not as expected (ginkgo ended with ${code}); what the specs did: ${folder}/log`);
-  console.log(dryRun ? `${results.length} specs would run` : summary);
-  return well ? 0 : 1;
+  const well = differences.length === 0 && endedWell;
+  if (!well) console.log(`not as expected; what the specs and ginkgo did: ${folder}/log`);
+  return well;
 }
 
 /** Runs them to their end, and says how each went. */
@@ -115,9 +172,9 @@ async function runSpecs(binaries: string, run: Run): Promise<{ results: Result[]
   }
 }
 
-function commandOf(binaries: string, { folder, focus, leftOut, procs, dryRun }: Run): string[] {
+function commandOf(binaries: string, { folder, focus, skip, procs, dryRun }: Run): string[] {
   const ginkgo = [
-    ...[`${binaries}/ginkgo`, `--focus=${focus}`, ...leftOut.map(({ name }) => `--skip=${verbatim(name)}`)],
+    ...[`${binaries}/ginkgo`, `--focus=${focus}`, ...skip.map((names) => `--skip=${names}`)],
     ...[...(dryRun ? ["--dry-run"] : [`--procs=${procs}`]), "-v", "--no-color", "--timeout=2h"],
     ...[`${binaries}/e2e.test`, "--", "--provider=local", `--num-nodes=${nodes.length}`, `--report-dir=${folder}`],
     ...[`--kubeconfig=${kubeconfig("admin")}`, `--kubectl-path=${kubectl}`],

@@ -90,6 +90,7 @@ describe("an install code", () => {
       POSTERN_EDGE: "https://admin.test",
       POSTERN_CLUSTER: "home",
       POSTERN_INSECURE_PLAIN_HTTP: "false",
+      POSTERN_TOKEN_FILE: "/run/secrets/postern/token",
     });
     expect(image).toMatch(/^localhost\/postern-agent:/);
     expect(token).not.toBe(first);

@@ -2,7 +2,7 @@
 // prefix of them.
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { compileRanges, parseRange } from "../../../src/shared/net/ranges.ts";
+import { compileRanges, disjointRanges, parseRange } from "../../../src/shared/net/ranges.ts";
 
 const allowed = (ranges: string[], client: string): boolean => compileRanges(ranges)?.include(client) ?? true;
 
@@ -105,4 +105,22 @@ describe("source ranges", () => {
       }),
     );
   });
+});
+
+test.each<[string[], string[]]>([
+  [
+    ["10.1.2.3/8", "10.1.0.0/16", "192.0.2.1/32"],
+    ["10.0.0.0/8", "192.0.2.1/32"],
+  ],
+  [["10.0.0.0/8", "10.0.0.0/8", "nonsense", "10.0.0.0"], ["10.0.0.0/8"]],
+  [
+    ["2001:db8:0::5/32", "2001:db8:1::/48", "fd00::/8"],
+    ["fd00::/8", "2001:db8::/32"],
+  ],
+  [
+    ["0.0.0.0/0", "10.0.0.0/8", "::/0"],
+    ["0.0.0.0/0", "::/0"],
+  ],
+])("%j as ranges of which none lies within another", (given, expected) => {
+  expect(disjointRanges(given)).toEqual(expected);
 });

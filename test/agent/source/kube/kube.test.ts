@@ -3,11 +3,12 @@ import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import type { KubeApi } from "../../../../agent/kube/api.ts";
 import { kubeSource } from "../../../../agent/source/kube/index.ts";
 import type { Times } from "../../../../agent/source/kube/list-watch.ts";
+import { afterMissing } from "../../../../agent/source/kube/resume.ts";
 import { sourceConformance, Watcher } from "../conformance.ts";
-import { endpoint, node, service, slice } from "../objects.ts";
+import { endpoint, node, service, serviceCIDR, slice } from "../objects.ts";
 import { expired, ScriptedApiServer } from "./server.ts";
 
-const quick: Times = { watchSeconds: 300, slackMs: 15_000, backoff: { firstMs: 10, maxMs: 50 } };
+const quick: Times = { watchSeconds: 300, slackMs: 15_000, backoff: { firstMs: 10, maxMs: 50 }, missingMs: 600_000 };
 
 sourceConformance("kube", async () => {
   const server = new ScriptedApiServer();
@@ -30,13 +31,14 @@ describe("kube", () => {
   let server: ScriptedApiServer;
   let api: KubeApi;
   let watcher: Watcher;
-  const watch = (times = quick) => {
-    watcher = new Watcher(kubeSource({ api, times, random: () => 0.5 }));
+  const watch = (times = quick, more: { withServiceCIDRs?: boolean } = {}) => {
+    watcher = new Watcher(kubeSource({ api, times, random: () => 0.5, ...more }));
     return watcher;
   };
   const names = () => watcher.last.services.map(({ metadata }) => metadata.name);
   const has = (...wanted: string[]) => watcher.until(() => names().join() === wanted.join());
-  const watching = () => vi.waitFor(() => expect(server.watching).toBe(3), { timeout: 10_000, interval: 5 });
+  const watching = (kinds = 3) =>
+    vi.waitFor(() => expect(server.watching).toBe(kinds), { timeout: 10_000, interval: 5 });
   const lists = () => server.requests("list", "Service").length;
   beforeEach(async () => {
     server = new ScriptedApiServer();
@@ -219,6 +221,91 @@ describe("kube", () => {
     await vi.waitFor(() => expect(server.requests("watch", "Service").length).toBeGreaterThan(2), { timeout: 10_000 });
     expect(watcher.problems).toEqual([]);
     expect(lists()).toBe(1);
+  });
+
+  describe("ServiceCIDRs", () => {
+    const all = { withServiceCIDRs: true };
+    const ranges = () => watcher.last.serviceCIDRs.map(({ metadata, spec }) => `${metadata.name} ${spec.cidrs.join()}`);
+    const hasRanges = (...wanted: string[]) => watcher.until(() => ranges().join("; ") === wanted.join("; "));
+    const refuse = (status: number) => {
+      server.instead = ({ url }) => (url.pathname.endsWith("/servicecidrs") ? { status } : undefined);
+    };
+    const asked = () => server.requests("list", "ServiceCIDR").length;
+
+    it("are read and followed where they are wanted, until they are gone", async () => {
+      server.put(serviceCIDR("kubernetes", ["10.96.0.0/16", "fd00:96::/108"]));
+      watch(quick, all);
+      await hasRanges("kubernetes 10.96.0.0/16,fd00:96::/108");
+      expect(watcher.seen).toHaveLength(1);
+      await watching(4);
+      server.put(serviceCIDR("more", ["10.97.0.0/16"]));
+      await hasRanges("kubernetes 10.96.0.0/16,fd00:96::/108", "more 10.97.0.0/16");
+      server.put(serviceCIDR("more", ["10.97.0.0/16"], { deletionTimestamp: "2026-01-01T00:00:00Z" }));
+      await watcher.until(({ serviceCIDRs }) => serviceCIDRs[1]?.metadata.deletionTimestamp !== undefined);
+      server.delete(serviceCIDR("more", []));
+      await hasRanges("kubernetes 10.96.0.0/16,fd00:96::/108");
+    });
+
+    it("are not asked for where they are not wanted", async () => {
+      server.put(serviceCIDR("kubernetes", ["10.96.0.0/16"]));
+      watch();
+      await has();
+      await watching();
+      expect(watcher.last.serviceCIDRs).toEqual([]);
+      expect(asked()).toBe(0);
+    });
+
+    it("that an API server does not have yet hold up nothing, are no problem, and are found after its upgrade", async () => {
+      refuse(404);
+      server.put(service("web"));
+      server.put(serviceCIDR("kubernetes", ["10.96.0.0/16"]));
+      watch({ ...quick, missingMs: 20 }, all);
+      await has("web");
+      await vi.waitFor(() => expect(asked()).toBeGreaterThan(2));
+      expect(watcher.seen).toHaveLength(1);
+      expect(watcher.last.serviceCIDRs).toEqual([]);
+      expect(watcher.problems).toEqual([]);
+      server.instead = () => undefined;
+      await hasRanges("kubernetes 10.96.0.0/16");
+    });
+
+    it("are seldom asked for where there are none", async () => {
+      refuse(404);
+      watch(quick, all);
+      await watching();
+      server.endWatches();
+      await vi.waitFor(() => expect(server.requests("watch", "Node")).toHaveLength(2));
+      expect(asked()).toBe(1);
+      expect(afterMissing(() => 0.5, 600_000)).toEqual({
+        do: "list",
+        afterMs: 900_000,
+        failures: 0,
+        problem: undefined,
+      });
+    });
+
+    it("stay as they were known when an API server loses them, without a problem", async () => {
+      server.put(serviceCIDR("kubernetes", ["10.96.0.0/16"]));
+      watch({ ...quick, missingMs: 20 }, all);
+      await hasRanges("kubernetes 10.96.0.0/16");
+      await watching(4);
+      refuse(404);
+      server.endWatches();
+      await vi.waitFor(() => expect(asked()).toBeGreaterThan(2));
+      server.put(node("n1"));
+      await watcher.until(({ nodes }) => nodes.length === 1);
+      expect(ranges()).toEqual(["kubernetes 10.96.0.0/16"]);
+      expect(watcher.problems).toEqual([]);
+    });
+
+    it("that must not be read are a problem, and hold up nothing", async () => {
+      refuse(403);
+      server.put(service("web"));
+      watch(quick, all);
+      await has("web");
+      await watcher.untilProblems((problems) => problems.length === 1);
+      expect(watcher.problems).toEqual([{ where: "Kubernetes API, ServiceCIDRs", message: "answers HTTP 403" }]);
+    });
   });
 
   it("merges a burst, and trims what it keeps", async () => {

@@ -29,7 +29,9 @@ const paths: Readonly<Record<string, string>> = {
   Service: "/api/v1/services",
   EndpointSlice: "/apis/discovery.k8s.io/v1/endpointslices",
   Node: "/api/v1/nodes",
+  ServiceCIDR: "/apis/networking.k8s.io/v1/servicecidrs",
 };
+const ofCluster = ["Node", "ServiceCIDR"];
 
 export class ScriptedApiServer {
   readonly seen: Seen[] = [];
@@ -71,7 +73,7 @@ export class ScriptedApiServer {
 
   access(): Access {
     return {
-      server: new URL(`http://127.0.0.1:${this.#port}`),
+      servers: [new URL(`http://127.0.0.1:${this.#port}`)],
       namespace: "postern-system",
       token: () => this.token,
       tls: () => ({ ca: undefined, cert: undefined, key: undefined }),
@@ -98,7 +100,7 @@ export class ScriptedApiServer {
     const all = this.#all(kind);
     const before = all.get(key);
     const identity = { uid: `uid-${kind}-${key}`, creationTimestamp: "2026-01-01T00:00:00Z" };
-    const namespace = kind === "Node" ? {} : { namespace: "default" };
+    const namespace = ofCluster.includes(kind) ? {} : { namespace: "default" };
     const resourceVersion = String(++this.#version);
     const stored = { ...object, metadata: { ...namespace, ...identity, ...metadata, resourceVersion } };
     all.set(key, stored);
@@ -192,4 +194,4 @@ export class ScriptedApiServer {
 export const expired = { kind: "Status", status: "Failure", reason: "Expired", message: "too old", code: 410 };
 const line = ({ type, object }: Event): string => `${JSON.stringify({ type, object })}\n`;
 const keyOf = ({ kind, metadata }: Written): string =>
-  kind === "Node" ? metadata.name : `${metadata.namespace ?? "default"}/${metadata.name}`;
+  ofCluster.includes(kind) ? metadata.name : `${metadata.namespace ?? "default"}/${metadata.name}`;

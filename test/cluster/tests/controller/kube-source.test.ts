@@ -85,7 +85,7 @@ function withoutOwn(source: ReturnType<typeof kubeSource>): ReturnType<typeof ku
 async function corruptingProxy(broken: ReadonlySet<string>): Promise<{ port: number; close(): Promise<void> }> {
   const proxy: Server = createServer((incoming, outgoing) => {
     const { pathname, search } = new URL(incoming.url ?? "/", "http://proxy");
-    const target = new URL(pathname + search, server.access("agent").server);
+    const target = new URL(pathname + search, server.access("agent").servers[0]);
     const onward = requestTls(target, { headers: incoming.headers, ca: server.certificate() }, (answer) => {
       outgoing.writeHead(
         answer.statusCode ?? 502,

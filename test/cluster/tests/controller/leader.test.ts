@@ -208,7 +208,10 @@ it("a process that is stopped and continued writes nothing in between, and follo
     "current-context": "c",
     contexts: [{ name: "c", context: { cluster: "c", user: "u", namespace: access.namespace } }],
     clusters: [
-      { name: "c", cluster: { server: access.server.href, "certificate-authority-data": btoa(server.certificate()) } },
+      {
+        name: "c",
+        cluster: { server: access.servers[0]?.href, "certificate-authority-data": btoa(server.certificate()) },
+      },
     ],
     users: [{ name: "u", user: { token: access.token() } }],
   };

@@ -1,0 +1,58 @@
+// The executor of --proxy all with mode iptables: one set of tables an address family, in kube-proxy's shape. README.md says why.
+import type { EndpointAlgorithm } from "../../../src/shared/model/snapshot.ts";
+import type { KernelNode, PlanService } from "../../plan/plan.ts";
+import type { Applied, KernelExecutor } from "../executor.ts";
+import type { Run } from "../kernel/run.ts";
+import type { KernelSettings } from "../kernel/settings.ts";
+import { factsOf } from "./facts.ts";
+import { FamilyTables } from "./family.ts";
+import { Tools } from "./tools.ts";
+
+export const iptablesAlgorithms: readonly EndpointAlgorithm[] = ["random", "rr"];
+
+export interface IptablesEffects {
+  readonly run: Run;
+  /** The addresses of this machine's interfaces. */
+  readonly localAddresses: () => readonly string[];
+}
+
+export function iptablesExecutor(settings: KernelSettings, { run, localAddresses }: IptablesEffects): KernelExecutor {
+  const families = settings.families.map((family) => ({ family, tables: new FamilyTables(new Tools(family, run)) }));
+  let node: KernelNode | undefined;
+  const facts = (family: (typeof families)[number]["family"], of: KernelNode) =>
+    factsOf(family, settings, of, localAddresses());
+  return {
+    async apply(plan) {
+      node = plan.kernel ?? { addresses: [], podCIDRs: [], serviceCIDRs: [] };
+      const services = plan.services.filter(({ kernel }) => kernel !== undefined);
+      const problems = services.flatMap(algorithmProblem);
+      for (const { family, tables } of families) problems.push(...(await tables.apply(services, facts(family, node))));
+      return { problems };
+    },
+    // Rules outlive the process, so that a restart or an upgrade changes nothing for a packet.
+    clear: () => Promise.resolve(),
+    async check() {
+      if (node === undefined) return true;
+      let same = true;
+      for (const { family, tables } of families) same = (await tables.check(facts(family, node))) && same;
+      return same;
+    },
+    async cleanup() {
+      for (const { tables } of families) await tables.cleanup();
+    },
+  };
+}
+
+function algorithmProblem({ key, algorithm }: PlanService): Applied["problems"][number][] {
+  if (iptablesAlgorithms.includes(algorithm)) return [];
+  const others = otherModes.filter(({ algorithms }) => algorithms.includes(algorithm)).map(({ mode }) => mode);
+  const message =
+    `postern.dev/endpoint-algorithm: ${algorithm} cannot be done by iptables (possible: ${iptablesAlgorithms.join(", ")}); ` +
+    `endpoints are chosen at random. Of the other modes ${others.join(" and ") || "none"} can`;
+  return [{ service: key, reason: "EndpointAlgorithmNotSupported", message }];
+}
+
+const otherModes: readonly { readonly mode: string; readonly algorithms: readonly EndpointAlgorithm[] }[] = [
+  { mode: "nftables", algorithms: ["random", "rr", "wrr", "sh", "maglev"] },
+  { mode: "ipvs", algorithms: ["rr", "wrr", "lc", "wlc", "dh", "sh", "sed", "nq", "maglev"] },
+];

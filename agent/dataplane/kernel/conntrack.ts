@@ -1,0 +1,130 @@
+// UDP flows that the kernel would carry on to where no endpoint serves any more. A UDP client keeps its source port, so the kernel
+// keeps its NAT entry, and rules that changed do not concern it. Here is decided which entries must go, and conntrack is run to
+// remove them. TCP and SCTP end by themselves and are never touched. An entry that leads to an endpoint which still serves stays,
+// whatever policies and hints say, and so a restart of the agent cuts nothing.
+import type { Family } from "../../plan/endpoints.ts";
+import type { ForwardingPlan, KernelPort } from "../../plan/plan.ts";
+import { parseAddress } from "../../../src/shared/net/ranges.ts";
+import type { Run } from "./run.ts";
+
+/** What matters of an entry: whom the client asked, and who answers. Addresses in canonical form. */
+export interface Flow {
+  readonly address: string;
+  readonly port: number;
+  readonly answeredBy: string;
+  readonly answeredPort: number;
+}
+
+/** One for each family that was looked at. */
+export interface Cleaned {
+  readonly family: Family;
+  readonly deleted: number;
+  /** What went wrong, in words; entries may be left then. */
+  readonly problem?: string;
+}
+
+/** The client's packets, then the answers to them. Whatever stands between is flags. */
+const ENTRY = /^udp .*? dst=(\S+) sport=\d+ dport=(\d+) .*?src=(\S+) dst=\S+ sport=(\d+) dport=\d+/gm;
+
+/** Only ports of UDP, of both families. */
+export const udpPorts = ({ services }: ForwardingPlan): readonly KernelPort[] =>
+  services.flatMap(({ kernel }) => (kernel?.ports ?? []).filter(({ protocol }) => protocol === "UDP"));
+
+/**
+ * Removes the entries that `now`, which the kernel does already, has made wrong. `before`: what the kernel did until then;
+ * undefined at the start of the process. `nodeAddresses`: where NodePorts are served. Lists nothing where no UDP port changed.
+ */
+export async function cleanFlows(
+  run: Run,
+  before: readonly KernelPort[] | undefined,
+  now: readonly KernelPort[],
+  nodeAddresses: readonly string[],
+): Promise<readonly Cleaned[]> {
+  const cleaned: Cleaned[] = [];
+  for (const family of changedFamilies(before ?? [], now)) {
+    const ofFamily = ["-f", family === "IPv4" ? "ipv4" : "ipv6", "-p", "udp"];
+    // A list that was interrupted has a part of the entries, and that part counts.
+    const listed = await run("conntrack", ["-L", ...ofFamily]);
+    let problem = listed.code === 0 ? undefined : listed.stderr.trim();
+    let deleted = 0;
+    for (const flow of staleFlows(parseFlows(listed.stdout), before ?? [], now, nodeAddresses)) {
+      const { address, port, answeredBy, answeredPort } = flow;
+      const asked = ["--orig-dst", address, "--orig-port-dst", String(port)];
+      const answered = ["--reply-src", answeredBy, "--reply-port-src", String(answeredPort)];
+      const { code, stdout, stderr } = await run("conntrack", ["-D", ...ofFamily, ...asked, ...answered]);
+      deleted += parseFlows(stdout).length;
+      // It also fails where the entries have ended by themselves meanwhile.
+      if (code !== 0 && !stderr.includes("0 flow entries")) problem ??= stderr.trim();
+    }
+    cleaned.push({ family, deleted, ...(problem === undefined ? {} : { problem }) });
+  }
+  return cleaned;
+}
+
+/** Of `conntrack -L -p udp`: "udp 17 59 src=… dst=… sport=… dport=… [UNREPLIED] src=… dst=… sport=… dport=… mark=0 use=1". */
+export function parseFlows(text: string): readonly Flow[] {
+  return [...text.matchAll(ENTRY)].map(([, address = "", port, answeredBy = "", answeredPort]) => ({
+    ...{ address: canonical(address), port: Number(port) },
+    ...{ answeredBy: canonical(answeredBy), answeredPort: Number(answeredPort) },
+  }));
+}
+
+/** Families in which a UDP port came, went, or has other frontends or other serving endpoints. */
+export function changedFamilies(before: readonly KernelPort[], now: readonly KernelPort[]): readonly Family[] {
+  const of = (ports: readonly KernelPort[], family: Family) =>
+    ports
+      .filter((port) => port.family === family)
+      .map((port) => JSON.stringify([frontends(port, []), port.nodePort, [...(port.serving ?? [])].sort()]))
+      .sort();
+  return (["IPv4", "IPv6"] as const).filter(
+    (family) => JSON.stringify(of(before, family)) !== JSON.stringify(of(now, family)),
+  );
+}
+
+/** Each once, for one run of conntrack removes all entries that are alike. */
+export function staleFlows(
+  flows: readonly Flow[],
+  before: readonly KernelPort[],
+  now: readonly KernelPort[],
+  nodeAddresses: readonly string[],
+): readonly Flow[] {
+  const serving = new Map<string, Set<string>>();
+  const nodePorts = new Set<string>();
+  for (const port of now) {
+    for (const frontend of frontends(port, nodeAddresses)) {
+      const known = serving.get(frontend) ?? new Set();
+      for (const endpoint of port.serving ?? []) known.add(endpoint);
+      serving.set(frontend, known);
+    }
+    for (const frontend of nodePortsOf(port, nodeAddresses)) nodePorts.add(frontend);
+  }
+  const former = new Set(before.flatMap((port) => frontends(port, nodeAddresses)));
+  const stale = flows.filter(({ address, port, answeredBy, answeredPort }) => {
+    const frontend = `${address} ${port}`;
+    const answers = `${answeredBy} ${answeredPort}`;
+    const translated = frontend !== answers;
+    const endpoints = serving.get(frontend);
+    // Of a frontend that is gone only what we had translated is ours: a program of the node may have the port now.
+    if (endpoints === undefined) return translated && former.has(frontend);
+    // The same holds for a NodePort that leads nowhere. Once it leads somewhere, the flow must be translated.
+    if (!translated && endpoints.size === 0 && nodePorts.has(frontend)) return false;
+    return !endpoints.has(answers);
+  });
+  return [...new Map(stale.map((flow) => [JSON.stringify(flow), flow])).values()];
+}
+
+/** "address port" of each. */
+const frontends = (port: KernelPort, nodeAddresses: readonly string[]): string[] => [
+  ...[port.clusterIP, ...port.externalIPs, ...port.loadBalancerIPs].map((address) => `${address} ${port.port}`),
+  ...nodePortsOf(port, nodeAddresses),
+];
+
+const nodePortsOf = ({ nodePort, family }: KernelPort, nodeAddresses: readonly string[]): string[] =>
+  nodePort === undefined
+    ? []
+    : nodeAddresses
+        .filter((address) => address.includes(":") === (family === "IPv6"))
+        .map((address) => `${address} ${nodePort}`);
+
+/** There is one way to write an address of IPv4, and there may be a million entries. */
+const canonical = (text: string): string => (text.includes(":") ? (parseAddress(text)?.toString() ?? text) : text);

@@ -1,0 +1,109 @@
+// What surrounds an executor that programs the kernel, in the order in which it must happen: sysctls before the first rules, UDP
+// flows after the rules that make them wrong, and what other modes left on the node once our own rules stand, so that there is no
+// moment without rules. Owns no rules. The rules outlive the process; `clear` takes away nothing.
+import type { Family } from "../../plan/endpoints.ts";
+import type { ForwardingPlan, KernelPort } from "../../plan/plan.ts";
+import type { Applied, Executor, KernelExecutor } from "../executor.ts";
+import { type Cleaned, cleanFlows, udpPorts } from "./conntrack.ts";
+import { cleanupLeftovers, type KernelEffects, leftovers } from "./create.ts";
+import { nodePortAddresses } from "./node-port-addresses.ts";
+import type { KernelSettings } from "./settings.ts";
+import { applySysctls, type ConntrackSettings, cores, wantedSysctls } from "./sysctls.ts";
+
+export interface KernelDataplaneOptions {
+  readonly settings: KernelSettings;
+  readonly conntrack: ConntrackSettings;
+  readonly effects: KernelEffects;
+  readonly executor: KernelExecutor;
+  /** What is wrong with the node or was found on it, for the log; `topic` replaces what was said of it before. */
+  readonly warn: (topic: string, texts: readonly string[]) => void;
+  readonly info: (text: string) => void;
+  readonly onCleaned?: (cleaned: readonly Cleaned[], ms: number) => void;
+  /** For tests. */
+  readonly setSysctls?: typeof applySysctls;
+  readonly cleanup?: typeof cleanupLeftovers;
+}
+
+export class KernelDataplane implements Executor {
+  readonly #options: KernelDataplaneOptions;
+  /** Whose sysctls were set. */
+  #prepared: readonly Family[] = [];
+  /** The UDP ports that the kernel serves; undefined before the first apply. */
+  #served: readonly KernelPort[] | undefined;
+  #othersGone = false;
+  #retired = false;
+
+  constructor(options: KernelDataplaneOptions) {
+    this.#options = options;
+  }
+
+  /** Rejects where the executor does: nothing of the plan may have been applied. */
+  async apply(plan: ForwardingPlan): Promise<Applied> {
+    if (this.#retired) return { problems: [] };
+    const { executor } = this.#options;
+    await this.#prepare(plan);
+    let applied = await executor.apply(plan);
+    if (!this.#othersGone) {
+      this.#othersGone = true;
+      await this.#removeOthers();
+      // Modes share names of chains: whatever of ours went along is made again.
+      if (!(await executor.check())) applied = await executor.apply(plan);
+    }
+    await this.#cleanFlows(plan);
+    return applied;
+  }
+
+  async check(): Promise<boolean> {
+    return this.#retired || (await this.#options.executor.check());
+  }
+
+  /** From now on the kernel is left as it is: another agent of this node goes on with it. */
+  retire(): void {
+    this.#retired = true;
+  }
+
+  async clear(): Promise<void> {}
+
+  /** Where NodePorts are served now. */
+  nodePortAddresses(plan: ForwardingPlan): "all" | readonly string[] {
+    const { settings, effects } = this.#options;
+    return nodePortAddresses(settings, plan.kernel?.addresses ?? [], effects.localAddresses());
+  }
+
+  /** Once for each family, when the first Service of it comes: on a cluster of one family nothing is said of the other. */
+  async #prepare(plan: ForwardingPlan): Promise<void> {
+    const { settings, conntrack, warn, setSysctls = applySysctls } = this.#options;
+    const used = settings.families.filter((family) =>
+      plan.services.some(({ kernel }) => kernel?.ports.some((port) => port.family === family) ?? false),
+    );
+    if (used.every((family) => this.#prepared.includes(family))) return;
+    this.#prepared = used;
+    warn("sysctls", await setSysctls(wantedSysctls(settings, conntrack, used, cores())));
+  }
+
+  async #cleanFlows(plan: ForwardingPlan): Promise<void> {
+    const { effects, warn, onCleaned } = this.#options;
+    const ports = udpPorts(plan);
+    const addresses = this.nodePortAddresses(plan);
+    const began = performance.now();
+    const local = [...(plan.kernel?.addresses ?? []), ...effects.localAddresses()];
+    const cleaned = await cleanFlows(effects.run, this.#served, ports, addresses === "all" ? local : addresses);
+    this.#served = ports;
+    if (cleaned.length === 0) return;
+    onCleaned?.(cleaned, performance.now() - began);
+    warn(
+      "conntrack",
+      cleaned.flatMap(({ family, problem }) =>
+        problem === undefined ? [] : [`UDP flows of ${family} to endpoints that are gone may go on: ${problem}`],
+      ),
+    );
+  }
+
+  async #removeOthers(): Promise<void> {
+    const { settings, effects, info, cleanup = cleanupLeftovers } = this.#options;
+    const others = leftovers.filter((each) => each !== settings.mode);
+    for (const { of, outcome } of await cleanup(settings, effects, others)) {
+      info(`what ${of} may have left on this node: ${outcome}`);
+    }
+  }
+}

@@ -1,0 +1,68 @@
+// The nftables executor: one table a family, one transaction a sync, and nothing at all where the plan is as it was. It lists nothing
+// but its own stamp, of one element. Owns the tables "ip postern" and "ip6 postern" and touches no other. They outlive the process.
+import type { Family } from "../../plan/endpoints.ts";
+import type { ForwardingPlan, PlanService } from "../../plan/plan.ts";
+import type { Applied, KernelExecutor } from "../executor.ts";
+import type { Run } from "../kernel/run.ts";
+import type { KernelSettings } from "../kernel/settings.ts";
+import { TABLE } from "./layout.ts";
+import { type NftablesEffects, NftTable } from "./nft-table.ts";
+import { nftablesAlgorithms } from "./slots.ts";
+
+export function nftablesExecutor(settings: KernelSettings, effects: NftablesEffects): KernelExecutor {
+  return new NftablesExecutor(settings, effects);
+}
+
+type Problem = Applied["problems"][number];
+
+class NftablesExecutor implements KernelExecutor {
+  readonly #run: Run;
+  readonly #families: readonly NftTable[];
+
+  constructor(settings: KernelSettings, effects: NftablesEffects) {
+    this.#run = effects.run;
+    this.#families = settings.families.map((family: Family) => new NftTable(family, settings, effects));
+  }
+
+  async apply({ services, kernel }: ForwardingPlan): Promise<Applied> {
+    if (kernel === undefined) return { problems: [] };
+    const forwarded = new Map(services.filter((each) => each.kernel !== undefined).map((each) => [each.key, each]));
+    // A family that fails leaves the other alone.
+    const families = await Promise.allSettled(this.#families.map((family) => family.apply(forwarded, kernel)));
+    const failed = families.flatMap((each) => (each.status === "rejected" ? [(each.reason as Error).message] : []));
+    if (failed.length > 0) throw new Error(failed.join("; "));
+    const problems = families.flatMap((each) => (each.status === "fulfilled" ? each.value : []));
+    return { problems: [...problems, ...unsupported(forwarded)] };
+  }
+
+  /** Rules outlive the agent: connections go on while it is upgraded. */
+  clear(): Promise<void> {
+    return Promise.resolve();
+  }
+
+  async check(): Promise<boolean> {
+    const intact = await Promise.all(this.#families.map((family) => family.check()));
+    return intact.every(Boolean);
+  }
+
+  async cleanup(): Promise<void> {
+    for (const family of ["ip", "ip6"])
+      await this.#run("nft", ["-f", "-"], `add table ${family} ${TABLE}\ndelete table ${family} ${TABLE}\n`);
+    for (const family of this.#families) family.forget();
+  }
+}
+
+function unsupported(services: ReadonlyMap<string, PlanService>): readonly Problem[] {
+  const possible: readonly string[] = nftablesAlgorithms;
+  return [...services.values()].flatMap(({ key, algorithm }) =>
+    possible.includes(algorithm)
+      ? []
+      : [
+          {
+            service: key,
+            reason: "EndpointAlgorithmNotSupported",
+            message: `postern.dev/endpoint-algorithm: ${algorithm} cannot be done with --proxy-mode nftables (possible: ${possible.join(", ")}; ipvs has lc, wlc, dh, sed and nq); endpoints are chosen at random`,
+          },
+        ],
+  );
+}

@@ -1,0 +1,226 @@
+// One family's table in the kernel: which transactions bring it to what a plan asks for, and what is done where nft refuses one.
+// - Nothing is known of the kernel's table at first, and after a failure: then all is written, over what is there, unless its stamp
+//   says that it holds just that.
+// - A refused transaction changes nothing in the kernel. nft names lines; the Service that is refused alone as well is left out until
+//   it changes, all others are served, and its owner is told. Where that finds none, halving does.
+import type { Family } from "../../plan/endpoints.ts";
+import type { KernelNode, PlanService } from "../../plan/plan.ts";
+import { hash32 } from "../../../src/shared/balance/hash.ts";
+import type { Applied } from "../executor.ts";
+import type { Ran, Run } from "../kernel/run.ts";
+import type { KernelSettings } from "../kernel/settings.ts";
+import { HOOKED, STAMP, TABLE } from "./layout.ts";
+import { type Script, skeleton, stamp } from "./script.ts";
+import { Table } from "./table.ts";
+
+type Problem = Applied["problems"][number];
+type Services = ReadonlyMap<string, PlanService>;
+
+export interface NftablesEffects {
+  readonly run: Run;
+  /** The addresses of this machine's interfaces. */
+  readonly localAddresses: () => readonly string[];
+}
+
+/** A transaction that adds more than so many elements holds a processor for tenths of a second. Only a new table is so written. */
+const CHUNK = 20_000;
+/** Services whose lines nft names are tried alone, if they are so few. Else one fault had many consequences. */
+const NAMED_MAX = 16;
+
+export class NftTable {
+  readonly #settings: KernelSettings;
+  readonly #effects: NftablesEffects;
+  readonly #family: Family;
+  readonly #nft: "ip" | "ip6";
+  /** What the kernel has. Undefined where that is not known. */
+  #table: Table | undefined;
+  /** Services that nft refused, and why: until they change. */
+  readonly #refused = new Map<string, { readonly service: PlanService; readonly why: string }>();
+
+  constructor(family: Family, settings: KernelSettings, effects: NftablesEffects) {
+    this.#family = family;
+    this.#nft = family === "IPv4" ? "ip" : "ip6";
+    this.#settings = settings;
+    this.#effects = effects;
+  }
+
+  /** Rejects where nothing could be written. */
+  async apply(services: Services, node: KernelNode): Promise<readonly Problem[]> {
+    for (const [key, { service }] of this.#refused) if (services.get(key) !== service) this.#refused.delete(key);
+    const failure = await this.#write(services, node);
+    if (failure !== undefined) {
+      this.#table = undefined;
+      throw new Error(`nft cannot write the rules of ${this.#family}: ${failure}`);
+    }
+    return this.#problems();
+  }
+
+  /** False where somebody took the table or the rules of a hook away, or wrote the table. Costs the same whatever it holds. */
+  async check(): Promise<boolean> {
+    if (this.#table === undefined) return true;
+    if ((await this.#stampInKernel()) !== this.#stampOf(this.#table)) return this.#lost();
+    // Each of these chains is held by the rule of a hook. Deleting it, which is only tried, must be refused.
+    const tries = HOOKED.map((chain) => `delete chain ${this.#nft} ${TABLE} ${chain}\n`);
+    const { stderr } = await this.#effects.run("nft", ["-c", "-f", "-"], tries.join(""));
+    const busy = new Set([...stderr.matchAll(/^\/dev\/stdin:(\d+):.*(?:busy)/gim)].map(([, line]) => line));
+    return busy.size === HOOKED.length || this.#lost();
+  }
+
+  forget(): void {
+    this.#table = undefined;
+  }
+
+  #lost(): false {
+    this.#table = undefined;
+    return false;
+  }
+
+  /** Undefined where the kernel now has all but the refused; else why not. */
+  async #write(services: Services, node: KernelNode): Promise<string | undefined> {
+    if (this.#table !== undefined) {
+      const script = this.#table.update(this.#accepted(services), node);
+      const sweep = this.#table.sweep();
+      if (script.empty && sweep.empty) return undefined;
+      const text = `${script.text()}${stamp(this.#nft, this.#stampOf(this.#table), true)}`;
+      const ran = await this.#nftFile(text);
+      if (ran.code === 0) {
+        if (!sweep.empty) await this.#nftFile(sweep.text());
+        return undefined;
+      }
+      this.#table = undefined;
+      await this.#refuseNamed(services, node, this.#named(script, ran, ""));
+    }
+    for (;;) {
+      const { table, script } = this.#whole(this.#accepted(services), node);
+      const known = await this.#stampInKernel();
+      if (known === this.#stampOf(table)) {
+        this.#table = table;
+        // Rules may be gone where the stamp is not.
+        if (await this.check()) return undefined;
+      }
+      const ran = await this.#load(table, script, known);
+      if (ran.code === 0) {
+        this.#table = table;
+        return undefined;
+      }
+      const base = await this.#tryOnly(new Map(), node);
+      if (base.code !== 0) return whyOf(base);
+      if (await this.#refuseNamed(services, node, this.#named(script, ran, this.#skeleton("replace")))) continue;
+      const bad = await this.#halve([...this.#accepted(services).values()], new Map(), node);
+      if (bad.size === 0) return whyOf(ran);
+      for (const [key, why] of bad) this.#refuse(services, key, why);
+    }
+  }
+
+  /** All of it: in pieces where there is no table yet, else in one transaction, at first so that clients keep their endpoints. */
+  async #load(table: Table, script: Script, known: string | undefined): Promise<Ran> {
+    const end = stamp(this.#nft, this.#stampOf(table), false);
+    if (known === undefined && script.size > CHUNK) {
+      const begun = await this.#nftFile(this.#skeleton("replace"));
+      if (begun.code !== 0) return begun;
+      for (const chunk of script.chunks(CHUNK)) {
+        const ran = await this.#nftFile(chunk);
+        // Once more as a whole, to learn which line it is.
+        if (ran.code !== 0) return await this.#nftFile(`${this.#skeleton("replace")}${script.text()}${end}`);
+      }
+      return await this.#nftFile(end);
+    }
+    if (known !== undefined) {
+      const kept = await this.#nftFile(`${this.#skeleton("keep")}${script.text()}${end}`);
+      if (kept.code === 0) return kept;
+    }
+    return await this.#nftFile(`${this.#skeleton("replace")}${script.text()}${end}`);
+  }
+
+  /** Of which Services the lines are that nft named, after those of `before`. */
+  #named(script: Script, { stderr }: Ran, before: string): ReadonlySet<string> {
+    const skipped = before.split("\n").length - 1;
+    const lines = [...stderr.matchAll(/^\/dev\/stdin:(\d+):\d+-\d+: Error: /gm)].map(
+      ([, line]) => Number(line) - skipped,
+    );
+    return new Set(script.ownersOf(lines).filter((key) => key !== ""));
+  }
+
+  /** Those of them that nft refuses alone too. False where it refuses none. */
+  async #refuseNamed(services: Services, node: KernelNode, named: ReadonlySet<string>): Promise<boolean> {
+    if (named.size > NAMED_MAX) return false;
+    let found = false;
+    for (const key of named) {
+      const service = services.get(key);
+      if (service === undefined) continue;
+      const ran = await this.#tryOnly(new Map([[key, service]]), node);
+      if (ran.code !== 0) found = this.#refuse(services, key, whyOf(ran)) || found;
+    }
+    return found;
+  }
+
+  #refuse(services: Services, key: string, why: string): boolean {
+    const service = services.get(key);
+    if (service === undefined || this.#refused.has(key)) return false;
+    this.#refused.set(key, { service, why });
+    return true;
+  }
+
+  /** Those of `suspects` that nft refuses together with `sound`, which it takes: each with the reason. */
+  async #halve(suspects: readonly PlanService[], sound: Services, node: KernelNode): Promise<Map<string, string>> {
+    const ran = await this.#tryOnly(new Map([...sound, ...suspects.map((each) => [each.key, each] as const)]), node);
+    if (ran.code === 0) return new Map();
+    const [only, ...more] = suspects;
+    if (only !== undefined && more.length === 0) return new Map([[only.key, whyOf(ran)]]);
+    const middle = Math.ceil(suspects.length / 2);
+    const [left, right] = [suspects.slice(0, middle), suspects.slice(middle)];
+    const bad = await this.#halve(left, sound, node);
+    const good = left.filter(({ key }) => !bad.has(key)).map((each) => [each.key, each] as const);
+    return new Map([...bad, ...(await this.#halve(right, new Map([...sound, ...good]), node))]);
+  }
+
+  /** nft looks at it, and the kernel too, but nothing is changed. */
+  async #tryOnly(services: Services, node: KernelNode): Promise<Ran> {
+    const { script } = this.#whole(services, node);
+    return await this.#effects.run("nft", ["-c", "-f", "-"], `${this.#skeleton("replace")}${script.text()}`);
+  }
+
+  #whole(services: Services, node: KernelNode): { readonly table: Table; readonly script: Script } {
+    const { localAddresses } = this.#effects;
+    const table = new Table({ family: this.#family, settings: this.#settings, localAddresses });
+    return { table, script: table.update(services, node) };
+  }
+
+  #accepted(services: Services): Services {
+    return this.#refused.size === 0 ? services : new Map([...services].filter(([key]) => !this.#refused.has(key)));
+  }
+
+  #problems(): readonly Problem[] {
+    const refused = [...this.#refused].map(([service, { why }]) => ({
+      service,
+      reason: "RulesRefused",
+      message: `nftables (${this.#family}) refused the rules of this Service: ${why}. It is not forwarded on this node until it changes; all others are`,
+    }));
+    const conflicts = (this.#table?.conflicts ?? []).map(({ loser, winner, key }) => ({
+      service: loser.split(" ")[0] ?? "",
+      reason: "FrontendConflict",
+      message: `${key.replaceAll(" . ", " ")} is served for ${winner} already: give one of them another address or port`,
+    }));
+    return [...refused, ...conflicts];
+  }
+
+  #skeleton(over: "keep" | "replace"): string {
+    return skeleton(this.#nft, this.#settings, over);
+  }
+
+  #stampOf(table: Table): string {
+    return `${hash32(this.#skeleton("replace")).toString(16)} ${table.digest}`;
+  }
+
+  /** Undefined where there is no table of ours. */
+  async #stampInKernel(): Promise<string | undefined> {
+    const { code, stdout } = await this.#effects.run("nft", ["list", "set", this.#nft, TABLE, STAMP]);
+    return code === 0 ? (/comment "([^"]*)"/.exec(stdout)?.[1] ?? "") : undefined;
+  }
+
+  async #nftFile(text: string): Promise<Ran> {
+    return await this.#effects.run("nft", ["-f", "-"], text);
+  }
+}
+
+const whyOf = ({ stderr }: Ran): string => stderr.trim().split("\n").slice(0, 3).join(" ").slice(0, 500);

@@ -1,0 +1,177 @@
+// What one family's table holds, and the script that turns it into what a plan asks for. It keeps no copy of the elements: those of
+// a Service are computed anew from the Service's plan when it changes, so memory is what the plan takes and little more.
+// A script that nft refused must be followed by a new Table and its full script. Pure, but for the memory that it owns.
+import type { Family } from "../../plan/endpoints.ts";
+import type { KernelNode, PlanService } from "../../plan/plan.ts";
+import type { KernelSettings } from "../kernel/settings.ts";
+import { Claims } from "./claims.ts";
+import {
+  AFFINE_IDS,
+  type Element,
+  type Elements,
+  elementsOf,
+  ENDPOINT_IDS,
+  type Numbers,
+  PORT_IDS,
+} from "./elements.ts";
+import { Ids } from "./ids.ts";
+import type { NftFamily } from "./layout.ts";
+import { nodeElements } from "./node-elements.ts";
+import { Script } from "./script.ts";
+
+/** Chains that nothing leads to any more are kept, since the same are often needed again; more than so many are not. */
+const UNUSED_CHAINS_MAX = 256;
+
+export interface TableOptions {
+  readonly family: Family;
+  readonly settings: KernelSettings;
+  readonly localAddresses: () => readonly string[];
+}
+
+export class Table {
+  readonly family: NftFamily;
+  readonly #options: TableOptions;
+  #node: KernelNode = { addresses: [], podCIDRs: [], serviceCIDRs: [] };
+  #ofNode: readonly Element[] = [];
+  #services: ReadonlyMap<string, PlanService> = new Map();
+  readonly #claims = new Claims();
+  /** Name → how many elements lead to it. */
+  readonly #chains = new Map<string, number>();
+  readonly #portIds = new Ids(PORT_IDS);
+  readonly #affineIds = new Ids(AFFINE_IDS);
+  /** By Service port. */
+  readonly #endpointIds = new Map<string, Ids>();
+  readonly #digest = { a: 0, b: 0 };
+
+  constructor(options: TableOptions) {
+    this.#options = options;
+    this.family = options.family === "IPv4" ? "ip" : "ip6";
+  }
+
+  /** From what it holds to `services`. Its script is empty where nothing has changed. */
+  update(services: ReadonlyMap<string, PlanService>, node: KernelNode): Script {
+    const script = new Script(this.family);
+    const before = { node: this.#node, services: this.#services };
+    const moved = JSON.stringify(node) !== JSON.stringify(before.node);
+    // Asked each time, since a CIDR may match an address that the machine has only now.
+    const ofNode = nodeElements(this.family, node, this.#options.settings, this.#options.localAddresses);
+    this.#claims.replace("", this.#ofNode, ofNode);
+    [this.#node, this.#ofNode] = [node, ofNode];
+    for (const [key, service] of before.services)
+      if (services.get(key) === undefined) this.#change(script, service, before.node, undefined);
+    for (const [key, service] of services) {
+      const known = before.services.get(key);
+      if (known !== service || (moved && isRanged(service))) this.#change(script, known, before.node, service);
+    }
+    this.#services = services;
+    this.#claims.write(script);
+    this.#digest.a = (this.#digest.a + script.digest.a) >>> 0;
+    this.#digest.b = (this.#digest.b + script.digest.b) >>> 0;
+    return script;
+  }
+
+  /** Of all that it holds, in whatever order that came. Equal digests mean equal elements. */
+  get digest(): string {
+    return [this.#digest.a, this.#digest.b].map((half) => half.toString(16).padStart(8, "0")).join("");
+  }
+
+  /** Deletes chains that nothing leads to. A transaction of its own: kernels before 6.2 may still refuse it (EBUSY). */
+  sweep(): Script {
+    const script = new Script(this.family);
+    const unused = [...this.#chains].filter(([, count]) => count === 0);
+    if (unused.length <= UNUSED_CHAINS_MAX) return script;
+    for (const [name] of unused) {
+      script.sweepChain(name);
+      this.#chains.delete(name);
+    }
+    return script;
+  }
+
+  /** Frontends that two Service ports ask for: who does not get it, and who has it. */
+  get conflicts(): ReturnType<Claims["conflicts"]> {
+    return this.#claims.conflicts();
+  }
+
+  #change(
+    script: Script,
+    before: PlanService | undefined,
+    nodeBefore: KernelNode,
+    after: PlanService | undefined,
+  ): void {
+    script.owner = (after ?? before)?.key ?? "";
+    const old = new Map(this.#ports(before, nodeBefore).map((each) => [each.name, each]));
+    const next = this.#ports(after, this.#node);
+    for (const { name, elements } of next) {
+      this.#replace(script, name, old.get(name)?.elements, elements);
+      old.delete(name);
+    }
+    for (const { name, elements } of old.values()) {
+      this.#replace(script, name, elements, undefined);
+      this.#portIds.release(name);
+      this.#affineIds.release(`${name} cluster`);
+      this.#affineIds.release(`${name} local`);
+    }
+    this.#releaseEndpoints(before, after);
+  }
+
+  #replace(script: Script, owner: string, before: Elements | undefined, after: Elements | undefined): void {
+    const old = new Map((before?.own ?? []).map((element) => [`${element.set} ${element.key}`, element]));
+    for (const element of after?.own ?? []) {
+      const id = `${element.set} ${element.key}`;
+      const known = old.get(id);
+      if (known?.value === element.value) old.delete(id);
+      else script.add(element);
+    }
+    for (const element of old.values()) script.delete(element);
+    this.#claims.replace(owner, before?.shared ?? [], after?.shared ?? []);
+    for (const [name, rules] of after?.chains ?? []) {
+      const count = this.#chains.get(name);
+      if (count === undefined) script.addChain(name, rules);
+      this.#chains.set(name, (count ?? 0) + 1);
+    }
+    for (const name of before?.chains.keys() ?? []) this.#chains.set(name, (this.#chains.get(name) ?? 1) - 1);
+  }
+
+  #ports(service: PlanService | undefined, node: KernelNode): { name: string; elements: Elements }[] {
+    const family = this.#options.family;
+    return (service?.kernel?.ports ?? [])
+      .filter((port) => port.family === family)
+      .flatMap((port) => {
+        const name = `${service?.key} ${port.protocol} ${port.port}`;
+        const numbers = this.#numbers(name, port.affinitySeconds !== undefined);
+        if (numbers === undefined) return [];
+        const shown = `${service?.key}:${port.name === "" ? port.port : port.name}`;
+        return [{ name, elements: elementsOf(port, { numbers, node, name: shown, family: this.family }) }];
+      });
+  }
+
+  #numbers(name: string, affine: boolean): Numbers | undefined {
+    const port = this.#portIds.of(name);
+    if (port === undefined) return undefined;
+    const [cluster, local] = affine ? [this.#affineIds.of(`${name} cluster`), this.#affineIds.of(`${name} local`)] : [];
+    let endpoints = this.#endpointIds.get(name);
+    if (affine && endpoints === undefined) this.#endpointIds.set(name, (endpoints = new Ids(ENDPOINT_IDS)));
+    return {
+      port,
+      ...(cluster === undefined || local === undefined ? {} : { affine: { cluster, local } }),
+      endpoint: (key) => endpoints?.of(key),
+    };
+  }
+
+  #releaseEndpoints(before: PlanService | undefined, after: PlanService | undefined): void {
+    for (const { protocol, port } of before?.kernel?.ports ?? []) {
+      const name = `${before?.key} ${protocol} ${port}`;
+      const ids = this.#endpointIds.get(name);
+      if (ids === undefined) continue;
+      const staying = (after?.kernel?.ports ?? []).filter((each) => each.protocol === protocol && each.port === port);
+      const kept = new Set(
+        staying.flatMap(({ cluster, local }) => [...cluster, ...local]).map((each) => `${each.address} ${each.port}`),
+      );
+      if (kept.size === 0) this.#endpointIds.delete(name);
+      else for (const key of [...ids.names]) if (!kept.has(key)) ids.release(key);
+    }
+  }
+}
+
+const isRanged = ({ kernel }: PlanService): boolean =>
+  kernel?.ports.some(({ sourceRanges }) => sourceRanges !== undefined) ?? false;

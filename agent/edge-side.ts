@@ -1,0 +1,89 @@
+// What the agent does with its edge: the tunnel, the snapshot, and, in a cluster, the Lease and the status of Services. An agent
+// that is a kube-proxy alone has none of it. Wires these together; holds no rules and no state of its own.
+import type { Logger } from "pino";
+import type { Report } from "../src/shared/wire/messages.ts";
+import { Announcer, publishWithoutLeader } from "./announcer.ts";
+import { startController } from "./controller/controller.ts";
+import type { Backends } from "./endpoints/endpoints.ts";
+import type { Health } from "./health/healthz.ts";
+import type { KubeApi } from "./kube/api.ts";
+import type { LogOnce } from "./log-once.ts";
+import { type EdgeOptions, type Options, readToken } from "./options.ts";
+import type { Rules } from "./rules.ts";
+import type { Observed } from "./source/source.ts";
+import { createTunnel } from "./tunnel/index.ts";
+
+export interface EdgeSideOptions {
+  readonly edge: EdgeOptions;
+  readonly options: Pick<Options, "node" | "instance" | "kubeconfig">;
+  readonly software: string;
+  readonly rules: Rules;
+  readonly backends: Backends;
+  readonly health: Health;
+  readonly log: Logger;
+  readonly logOnce: LogOnce;
+  /** Undefined: the source is a folder of files, and every agent publishes. */
+  readonly api: KubeApi | undefined;
+  /** As the NodeProgrammer has them. */
+  readonly served: () => Observed | undefined;
+  readonly refused: (observed: Observed) => ReadonlyMap<string, string>;
+}
+
+export interface EdgeSide {
+  /** The node can serve what its plan says: from now on the edge may send. */
+  dial(): void;
+  /** Offers what the node serves. */
+  announce(): void;
+  report(endpoints: Report["endpoints"]): void;
+  /** Gives the Lease back, so that the next leader takes over while this agent finishes. */
+  stopAnnouncing(): Promise<void>;
+  /** Says GoAway; resolves when open streams have ended, after `limitMs` in any case. */
+  drain(limitMs: number): Promise<void>;
+  close(): void;
+}
+
+export function startEdgeSide(given: EdgeSideOptions): EdgeSide {
+  const { options, software, backends, health, log, logOnce, api } = given;
+  const { node, instance, kubeconfig } = options;
+  const { edge, cluster, tokenFile } = given.edge;
+  const target = { edge, cluster, token: () => readToken(tokenFile), log };
+  const announcer = new Announcer({
+    rules: given.rules,
+    logOnce,
+    served: given.served,
+    refused: given.refused,
+    start: (hooks) =>
+      api === undefined
+        ? publishWithoutLeader({ ...target, ...hooks })
+        : startController({
+            ...{ ...target, ...hooks, api, node },
+            identity: instance,
+            installed: kubeconfig === undefined,
+          }),
+    onAccepted: () => {
+      health.metrics.publishes.inc();
+      // The edge is there: no tunnel waits for it any longer.
+      tunnel.redialNow();
+    },
+  });
+  const tunnel = createTunnel({
+    ...{ ...target, node, instance, software, backends },
+    onState: (state) => {
+      announcer.tunnelChanged(state);
+      health.set(state);
+    },
+  });
+  return {
+    dial: () => tunnel.dial(),
+    announce: () => announcer.announce(),
+    report: (endpoints) => tunnel.report(endpoints),
+    stopAnnouncing: () => announcer.stop(),
+    async drain(limitMs) {
+      let timer: NodeJS.Timeout | undefined;
+      const limit = new Promise<void>((resolve) => (timer = setTimeout(resolve, limitMs)));
+      await Promise.race([tunnel.drain(), limit]);
+      clearTimeout(timer);
+    },
+    close: () => tunnel.close(),
+  };
+}

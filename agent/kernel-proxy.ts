@@ -1,0 +1,152 @@
+// The agent in kube-proxy's place, beside what programs the kernel: it spreads syncs over time, says on kube-proxy's ports whether
+// the node keeps up, answers the health checks of Services, and counts. Wires these together and owns their ports; the rules are
+// the executor's, and outlive the process.
+import type { Logger } from "pino";
+import type { Applied, Executor } from "./dataplane/executor.ts";
+import type { Cleaned } from "./dataplane/kernel/conntrack.ts";
+import { createExecutor, type KernelEffects } from "./dataplane/kernel/create.ts";
+import { KernelDataplane } from "./dataplane/kernel/dataplane.ts";
+import type { Closable } from "./health/held-port.ts";
+import { ProxyHealth } from "./health/proxy-health.ts";
+import { ProxyMetrics } from "./health/proxy-metrics.ts";
+import { ServiceHealth } from "./health/service-health.ts";
+import { SyncHealth } from "./health/sync-health.ts";
+import type { ProxySettings } from "./kube-proxy/settings.ts";
+import type { LogOnce } from "./log-once.ts";
+import { isStaying } from "./plan/nodes.ts";
+import type { ForwardingPlan } from "./plan/plan.ts";
+import type { ApplyObserver, Pace } from "./plan-applier.ts";
+import type { Observed } from "./source/source.ts";
+import { SyncMetrics } from "./sync-metrics.ts";
+
+export interface KernelProxyOptions {
+  readonly settings: ProxySettings;
+  /** The name of this agent's Node. */
+  readonly node: string;
+  readonly effects: KernelEffects;
+  /** Serves the tunnel's streams by the same plan, and gets it first. */
+  readonly streams: Executor;
+  readonly log: Pick<Logger, "info" | "warn" | "error">;
+  readonly logOnce: LogOnce;
+  /** For tests. */
+  readonly makeExecutor?: typeof createExecutor;
+}
+
+export class KernelProxy implements Executor {
+  readonly #options: KernelProxyOptions;
+  readonly #dataplane: KernelDataplane;
+  readonly #sync: SyncHealth;
+  readonly #metrics = new ProxyMetrics();
+  readonly #counts: SyncMetrics;
+  readonly #health: ProxyHealth;
+  readonly #serviceHealth: ServiceHealth;
+  readonly #ports: Closable[] = [];
+  #yielded = false;
+
+  /** Throws where this agent has no executor for the mode. */
+  constructor(options: KernelProxyOptions) {
+    this.#options = options;
+    const { settings, effects, log, logOnce, makeExecutor = createExecutor } = options;
+    const { kernel, conntrack } = settings;
+    const now = () => Date.now();
+    this.#dataplane = new KernelDataplane({
+      ...{ settings: kernel, conntrack, effects, executor: makeExecutor(kernel, effects) },
+      warn: (topic, texts) => logOnce.warn(topic, texts),
+      info: (text) => log.info(text),
+      onCleaned: (cleaned, ms) => this.#countFlows(cleaned, ms),
+    });
+    this.#sync = new SyncHealth({ limitMs: 2 * kernel.syncPeriodMs, now });
+    this.#counts = new SyncMetrics({ metrics: this.#metrics, mode: kernel.mode, families: kernel.families, now });
+    const { families, mode } = kernel;
+    this.#health = new ProxyHealth({ mode, families, sync: this.#sync, metrics: this.#metrics, now });
+    this.#serviceHealth = new ServiceHealth(() => this.#health.healthy);
+  }
+
+  /** For the plan applier: how syncs are spread, and who is told of them. */
+  get applying(): { pace: Pace; observer: ApplyObserver; onFailed: (error: unknown) => void } {
+    const { syncPeriodMs, minSyncPeriodMs } = this.#options.settings.kernel;
+    const check = { everyMs: syncPeriodMs, intact: () => this.#check() };
+    const both = [this.#sync, this.#counts];
+    return {
+      pace: { restMs: minSyncPeriodMs, againMs: syncPeriodMs, check },
+      observer: {
+        queued: () => both.forEach((each) => each.queued()),
+        began: () => both.forEach((each) => each.began()),
+        ended: (done) => both.forEach((each) => each.ended(done)),
+      },
+      onFailed: (err) =>
+        this.#options.log.error({ err }, `the rules were not synced; trying again within ${syncPeriodMs / 1000} s`),
+    };
+  }
+
+  /** Opens kube-proxy's ports, each as soon as it is free. */
+  listen(): {
+    readonly health: Closable & { readonly port: number };
+    readonly metrics: Closable & { readonly port: number };
+  } {
+    const { healthAddress, metricsAddress } = this.#options.settings;
+    const busy = (flag: string) => (error: Error) =>
+      this.#options.log.warn(
+        { err: error },
+        `--${flag} is not free yet: another agent, or a kube-proxy, holds it; trying on`,
+      );
+    const health = this.#health.holdHealth(healthAddress, busy("proxy-health-address"));
+    const metrics = this.#health.holdMetrics(metricsAddress, busy("proxy-metrics-address"));
+    this.#ports.push(health, metrics);
+    return { health, metrics };
+  }
+
+  /** Before the plan of it is wanted. */
+  observe(observed: Observed): void {
+    this.#health.eligible = isStaying(observed.nodes.find(({ metadata }) => metadata.name === this.#options.node));
+    this.#counts.observed(observed);
+  }
+
+  /** The node does what was observed last. */
+  agreed(): void {
+    this.#counts.agreed();
+  }
+
+  async apply(plan: ForwardingPlan): Promise<Applied> {
+    const streams = await this.#options.streams.apply(plan);
+    if (this.#yielded) return streams;
+    const kernel = await this.#dataplane.apply(plan);
+    this.#counts.applied(plan);
+    // After the rules: a balancer that hears of an endpoint here sends at once.
+    const checks = new Map(
+      plan.services.flatMap(({ key, kernel: service }) =>
+        service?.healthCheck === undefined ? [] : [[key, service.healthCheck] as const],
+      ),
+    );
+    if (this.#yielded) return streams;
+    const unchecked = await this.#serviceHealth.serve(checks, this.#dataplane.nodePortAddresses(plan));
+    return { problems: [...streams.problems, ...kernel.problems, ...unchecked] };
+  }
+
+  /** The rules stay. */
+  clear(): Promise<void> {
+    return this.#options.streams.clear();
+  }
+
+  /** Leaves kernel and ports to the agent that takes over; the tunnel's streams still follow the plan. */
+  yield(): void {
+    this.#yielded = true;
+    this.#dataplane.retire();
+    this.#serviceHealth.close();
+    for (const port of this.#ports.splice(0)) port.close();
+  }
+
+  async #check(): Promise<boolean> {
+    const intact = await this.#dataplane.check();
+    if (!intact)
+      this.#options.log.warn("the rules are not as they were left: another program changed them; making all anew");
+    return intact;
+  }
+
+  #countFlows(cleaned: readonly Cleaned[], ms: number): void {
+    for (const { family, deleted } of cleaned) {
+      this.#metrics.conntrackTime.observe({ ip_family: family }, ms / 1000);
+      this.#metrics.conntrackDeleted.inc({ ip_family: family }, deleted);
+    }
+  }
+}

@@ -1,0 +1,54 @@
+// Removing what modes and a kube-proxy left: where the tools are there, whatever becomes of the others.
+import { execFileSync, spawnSync } from "node:child_process";
+import { describe, expect, it } from "vitest";
+import { cleanupLeftovers } from "../../../../agent/dataplane/kernel/create.ts";
+import type { Run } from "../../../../agent/dataplane/kernel/run.ts";
+import { defaultSettings, type ProxyMode } from "../../../../agent/dataplane/kernel/settings.ts";
+
+const installed =
+  (...tools: readonly string[]): Run =>
+  async (program) =>
+    tools.includes(program)
+      ? { code: 0, stdout: "v1", stderr: "" }
+      : { code: undefined, stdout: "", stderr: `${program} cannot be run: ENOENT` };
+const executor = (cleanup: () => Promise<void>) => ({
+  ...{ apply: async () => ({ problems: [] }), clear: async () => undefined, check: async () => true, cleanup },
+});
+
+it("cleans what has its tools there, says what it left out, and goes on after a failure", async () => {
+  const cleaned: ProxyMode[] = [];
+  const effects = { run: installed("nft", "iptables-save", "iptables-restore", "ipset"), localAddresses: () => [] };
+  const outcomes = await cleanupLeftovers(defaultSettings, effects, undefined, ({ mode }) =>
+    executor(async () => {
+      cleaned.push(mode);
+      if (mode === "nftables") throw new Error("nft: no");
+    }),
+  );
+  expect(outcomes).toEqual([
+    { of: "nftables", outcome: "failed: nft: no" },
+    { of: "iptables", outcome: "cleaned" },
+    { of: "ipvs", outcome: "left out: ipvsadm is not installed" },
+    { of: "kube-proxy's nftables", outcome: "cleaned" },
+  ]);
+  expect(cleaned).toEqual(["nftables", "iptables"]);
+});
+
+const namespaces = spawnSync("unshare", ["--net", "nft", "list", "tables"]).status === 0;
+describe.skipIf(!namespaces)("with nft itself", () => {
+  it("takes kube-proxy's tables away, and no others", () => {
+    const program = new URL("remove-kube-proxy.ts", import.meta.url).pathname;
+    const tables = ["ip kube-proxy", "ip6 kube-proxy", "inet kube-proxy", "ip kube-proxy-other", "ip other"];
+    const script = [
+      ...tables.map((table) => `nft add table ${table}`),
+      `${process.execPath} ${program}`,
+      "nft list tables",
+    ];
+    const output = execFileSync("unshare", ["--net", "bash", "-c", script.join(" && ")], { encoding: "utf8" });
+    expect(output.trim().split("\n").sort()).toEqual([
+      `[{"of":"kube-proxy's nftables","outcome":"cleaned"}]`,
+      "table inet kube-proxy",
+      "table ip kube-proxy-other",
+      "table ip other",
+    ]);
+  });
+});

@@ -1,0 +1,140 @@
+// What surrounds the executor: in which order it happens, once or each time, and what a failure leaves undone.
+import { beforeEach, describe, expect, it } from "vitest";
+import { KernelDataplane } from "../../../../agent/dataplane/kernel/dataplane.ts";
+import type { Run } from "../../../../agent/dataplane/kernel/run.ts";
+import { defaultSettings } from "../../../../agent/dataplane/kernel/settings.ts";
+import type { ForwardingPlan } from "../../../../agent/plan/plan.ts";
+import { kernelPlan, kernelPort } from "./ports.ts";
+
+const conntrack = {
+  ...{ maxPerCore: 1, min: 1, tcpEstablishedSeconds: 1, tcpCloseWaitSeconds: 1, tcpBeLiberal: false },
+  ...{ udpSeconds: 0, udpStreamSeconds: 0 },
+};
+const entry = (address: string, port: number, by: string) =>
+  `udp 17 9 src=10.0.0.2 dst=${address} sport=1 dport=${port} src=${by} dst=10.0.0.2 sport=53 dport=1\n`;
+const dns = (...serving: readonly string[]): ForwardingPlan =>
+  kernelPlan({ "default/dns": { ports: [kernelPort({ serving, nodePort: 30053 })] } });
+
+const others = "clean iptables,ipvs,kube-proxy's nftables";
+
+describe("kernel data plane", () => {
+  let happened: string[];
+  let said: Record<string, readonly string[]>;
+  let fails: boolean;
+  let intact: boolean;
+  let entries: string;
+  let listFails: boolean;
+  let dataplane: KernelDataplane;
+
+  beforeEach(() => {
+    [happened, said, fails, intact, entries, listFails] = [[], {}, false, true, "", false];
+    const run: Run = async (_program, args) => {
+      happened.push(args[0] === "-L" ? `list ${args[2]}` : `delete ${args[args.indexOf("--orig-dst") + 1]}`);
+      return listFails
+        ? { code: undefined, stdout: "", stderr: "conntrack cannot be run" }
+        : { code: 0, stdout: entries, stderr: "" };
+    };
+    dataplane = new KernelDataplane({
+      settings: defaultSettings,
+      conntrack,
+      effects: { run, localAddresses: () => ["192.168.1.10", "10.5.0.1"] },
+      executor: {
+        apply: async () => {
+          happened.push("apply");
+          if (fails) throw new Error("nft: no");
+          return { problems: [] };
+        },
+        check: async () => {
+          happened.push("check");
+          return intact;
+        },
+        clear: async () => void happened.push("clear"),
+        cleanup: async () => void happened.push("cleanup"),
+      },
+      warn: (topic, texts) => (said[topic] = texts),
+      info: (text) => happened.push(text),
+      setSysctls: async (wanted) => {
+        happened.push(`sysctls ${wanted.some(({ path }) => path.includes("ipv6")) ? "6" : "4"}`);
+        return ["do this"];
+      },
+      cleanup: async (_settings, _effects, which) => {
+        happened.push(`clean ${which?.join()}`);
+        return [];
+      },
+    });
+  });
+
+  it("sets sysctls, makes the rules, takes away what other modes left, then ends flows; only flows again", async () => {
+    await dataplane.apply(dns("10.1.0.1 53"));
+    expect(happened).toEqual(["sysctls 4", "apply", others, "check", "list ipv4"]);
+    expect(said["sysctls"]).toEqual(["do this"]);
+    happened.length = 0;
+    await dataplane.apply(dns("10.1.0.2 53"));
+    await dataplane.apply(dns("10.1.0.2 53"));
+    expect(happened).toEqual(["apply", "list ipv4", "apply"]);
+  });
+
+  it("makes its rules again where they went along with another mode's", async () => {
+    intact = false;
+    await dataplane.apply(dns());
+    expect(happened.slice(1, 5)).toEqual(["apply", others, "check", "apply"]);
+  });
+
+  it("touches neither flows nor other modes before its own rules stand", async () => {
+    fails = true;
+    await expect(dataplane.apply(dns())).rejects.toThrow("nft: no");
+    expect(happened).toEqual(["sysctls 4", "apply"]);
+    fails = false;
+    await dataplane.apply(dns());
+    expect(happened.slice(2)).toEqual(["apply", others, "check", "list ipv4"]);
+  });
+
+  it("ends flows to endpoints that went while a sync failed", async () => {
+    await dataplane.apply(dns("10.1.0.1 53", "10.1.0.2 53"));
+    fails = true;
+    await expect(dataplane.apply(dns("10.1.0.2 53"))).rejects.toThrow();
+    fails = false;
+    happened.length = 0;
+    entries = entry("10.96.0.10", 53, "10.1.0.1");
+    await dataplane.apply(dns("10.1.0.2 53"));
+    expect(happened).toEqual(["apply", "list ipv4", "delete 10.96.0.10"]);
+  });
+
+  it("ends flows to NodePorts at the addresses where they are served, and of Services that went", async () => {
+    entries = entry("192.168.1.10", 30053, "10.1.0.9") + entry("10.5.0.1", 30053, "10.1.0.9");
+    await dataplane.apply(dns("10.1.0.1 53"));
+    expect(happened.filter((what) => what.startsWith("delete"))).toEqual(["delete 192.168.1.10"]);
+    entries = entry("10.96.0.10", 53, "10.1.0.1");
+    await dataplane.apply(kernelPlan({}));
+    expect(happened.at(-1)).toBe("delete 10.96.0.10");
+  });
+
+  it("says what conntrack does not do, and does not fail for it", async () => {
+    listFails = true;
+    await expect(dataplane.apply(dns())).resolves.toEqual({ problems: [] });
+    expect(said["conntrack"]).toEqual([
+      "UDP flows of IPv4 to endpoints that are gone may go on: conntrack cannot be run",
+    ]);
+  });
+
+  it("sets sysctls for a family when its first Service comes", async () => {
+    await dataplane.apply(kernelPlan({}));
+    expect(happened[0]).toBe("apply");
+    await dataplane.apply(dns());
+    await dataplane.apply(
+      kernelPlan({ "default/dns": { ports: [kernelPort(), kernelPort({ family: "IPv6", clusterIP: "fd00::a" })] } }),
+    );
+    expect(happened.filter((what) => what.startsWith("sysctls"))).toEqual(["sysctls 4", "sysctls 6"]);
+  });
+
+  it("leaves the kernel alone once retired, and never clears it", async () => {
+    await dataplane.apply(dns());
+    happened.length = 0;
+    intact = false;
+    dataplane.retire();
+    await dataplane.apply(dns("10.1.0.1 53"));
+    expect(await dataplane.check()).toBe(true);
+    await dataplane.clear();
+    expect(happened).toEqual([]);
+  });
+});

@@ -1,0 +1,191 @@
+// The nftables executor over a fake nft: whatever plans come in whatever order, the table does what the last one says, by scripts
+// that the kernel takes, and by none where nothing has changed.
+import * as fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import { nftablesExecutor } from "../../../../agent/dataplane/nftables/executor.ts";
+import { defaultSettings } from "../../../../agent/dataplane/kernel/settings.ts";
+import type { PlanService } from "../../../../agent/plan/plan.ts";
+import { anyServices, kernelNode, kernelPort, planOf, planService, to } from "../kernel-plans.ts";
+import { FakeNft } from "./fake-nft.ts";
+import { expected, readBack } from "./read-back.ts";
+
+const settings = {
+  ...defaultSettings,
+  localDetector: { kind: "cluster-cidr" as const, cidrs: ["10.244.0.0/16", "fd00:10::/32"] },
+};
+const start = (nft = new FakeNft()) => ({
+  nft,
+  executor: nftablesExecutor(settings, { run: nft.run, localAddresses: () => [] }),
+});
+const both = (nft: FakeNft) => ({ ip: readBack(nft.table("ip")), ip6: readBack(nft.table("ip6")) });
+const wanted = (services: readonly PlanService[]) => ({
+  ip: expected(services, "IPv4"),
+  ip6: expected(services, "IPv6"),
+});
+const web = (...addresses: string[]) =>
+  planService("default/web", [
+    kernelPort(
+      "10.96.0.1",
+      addresses.map((each) => to(each)),
+    ),
+  ]);
+const shop = planService("default/shop", [kernelPort("10.96.0.2", [to("10.244.0.9")])]);
+
+describe("any plans, one after the other", () => {
+  test("leave what the last one asks for, and an equal plan costs nothing", async () => {
+    await fc.assert(
+      fc.asyncProperty(fc.array(anyServices(), { minLength: 1, maxLength: 5 }), async (plans) => {
+        const { nft, executor } = start();
+        for (const services of plans) {
+          await executor.apply(planOf(services));
+          expect(both(nft)).toEqual(wanted(services));
+          const before = nft.scripts.length;
+          await executor.apply(planOf(structuredClone(services)));
+          await executor.apply(planOf(services));
+          expect(nft.scripts.slice(before)).toEqual([]);
+        }
+      }),
+      { numRuns: 100 },
+    );
+  });
+
+  test("and an agent that was restarted between them, or found another's table", async () => {
+    await fc.assert(
+      fc.asyncProperty(anyServices(), anyServices(), fc.boolean(), async (first, second, foreign) => {
+        const { nft, executor } = start();
+        await executor.apply(planOf(first));
+        if (foreign) nft.table("ip").sets.get("stamp")?.clear();
+        const before = nft.scripts.length;
+        await start(nft).executor.apply(planOf(first));
+        // What is there already is not written again.
+        expect(nft.scripts.length - before).toBe(foreign ? 1 : 0);
+        await start(nft).executor.apply(planOf(second));
+        expect(both(nft)).toEqual(wanted(second));
+      }),
+      { numRuns: 100 },
+    );
+  });
+
+  test("while nft refuses some, with or without naming the line: all others are served, and the refused once they change", async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        anyServices(),
+        anyServices(),
+        fc.boolean(),
+        fc.boolean(),
+        async (first, second, names, later) => {
+          const { nft, executor } = start();
+          nft.names = names;
+          // ClusterIPs of two Services, of either family. `later`: those two come with the second plan only.
+          nft.refuses = /^(10\.96\.0\.[12]|fd00:96::[12]),?$/;
+          await executor.apply(planOf(first.filter(({ key }) => !later || !/s[12]$/.test(key))));
+          const { problems } = await executor.apply(planOf(second));
+          const bad = (family: string) =>
+            new Set(
+              second.flatMap(({ key, kernel }) =>
+                kernel?.ports.some((port) => port.family === family) && /s[12]$/.test(key) ? [key] : [],
+              ),
+            );
+          const sound = (family: "IPv4" | "IPv6") =>
+            expected(
+              second.filter(({ key }) => !bad(family).has(key)),
+              family,
+            );
+          expect(both(nft)).toEqual({ ip: sound("IPv4"), ip6: sound("IPv6") });
+          const told = problems.filter(({ reason }) => reason === "RulesRefused").map(({ service }) => service);
+          expect(new Set(told)).toEqual(new Set([...bad("IPv4"), ...bad("IPv6")]));
+          nft.refuses = undefined;
+          const changed = second.map((service) => ({ ...service }));
+          await executor.apply(planOf(changed));
+          expect(both(nft)).toEqual(wanted(changed));
+        },
+      ),
+      { numRuns: 100 },
+    );
+  });
+});
+
+describe("a change", () => {
+  test("of one endpoint of a thousand Services touches that endpoint's slot", async () => {
+    const { nft, executor } = start();
+    const others = Array.from({ length: 1_000 }, (_, at) =>
+      planService(`default/s${at}`, [kernelPort(`10.97.${at >> 8}.${at & 255}`, [to("10.244.0.9"), to("10.244.0.8")])]),
+    );
+    await executor.apply(planOf([web("10.244.0.1", "10.244.0.2"), ...others]));
+    await executor.apply(planOf([web("10.244.0.1", "10.244.0.3"), ...others]));
+    const script = nft.scripts.at(-1) ?? "";
+    expect(script).toContain(" : 10.244.0.3 . 8080");
+    // The slot, the hairpin of either address, and the stamp.
+    expect(script.split("\n").length).toBeLessThan(20);
+  });
+
+  test("of a Service's name alone keeps the other's frontend, and says who has it", async () => {
+    const { nft, executor } = start();
+    const asks = (key: string, own: string, pod: string) =>
+      planService(key, [kernelPort(own, [to(pod)], { externalIPs: ["192.0.2.1"] })]);
+    const { problems } = await executor.apply(
+      planOf([asks("a/b", "10.96.0.2", "10.244.0.2"), asks("a/a", "10.96.0.1", "10.244.0.1")]),
+    );
+    expect(readBack(nft.table("ip"))["192.0.2.1 . tcp . 80"]).toMatchObject({
+      cluster: { slots: ["10.244.0.1 . 8080"] },
+    });
+    expect(problems).toEqual([expect.objectContaining({ service: "a/b", reason: "FrontendConflict" })]);
+    expect(problems[0]?.message).toContain("a/a");
+    await executor.apply(planOf([asks("a/b", "10.96.0.2", "10.244.0.2")]));
+    expect(readBack(nft.table("ip"))["192.0.2.1 . tcp . 80"]).toMatchObject({
+      cluster: { slots: ["10.244.0.2 . 8080"] },
+    });
+  });
+});
+
+test("ranges of Services come into each family's set, and go", async () => {
+  const { nft, executor } = start();
+  const cidrs = (family: "ip" | "ip6") => [...(nft.table(family).sets.get("service-cidrs")?.keys() ?? [])];
+  const having = (...serviceCIDRs: string[]) => planOf([shop], { ...kernelNode, serviceCIDRs });
+  await executor.apply(having());
+  expect([cidrs("ip"), cidrs("ip6")]).toEqual([[], []]);
+  await executor.apply(having("10.96.0.0/16", "10.98.0.0/24", "fd00:96::/108"));
+  expect([cidrs("ip"), cidrs("ip6")]).toEqual([["10.96.0.0/16", "10.98.0.0/24"], ["fd00:96::/108"]]);
+  await executor.apply(having("10.96.0.0/16"));
+  expect([cidrs("ip"), cidrs("ip6")]).toEqual([["10.96.0.0/16"], []]);
+});
+
+describe("somebody else", () => {
+  test.each<[string, (nft: FakeNft) => void]>([
+    ["deletes the table", (nft) => nft.tables.delete("ip postern")],
+    ["flushes the table's rules", (nft) => nft.table("ip6").chains.forEach((rules) => (rules.length = 0))],
+    ["flushes one hook", (nft) => void nft.table("ip").chains.get("nat-output")?.splice(0)],
+    [
+      "writes the table as another agent would",
+      (nft) => void nft.table("ip").sets.get("stamp")?.set("1", ' comment "other"'),
+    ],
+  ])("%s: that is noticed, and mended", async (_, edit) => {
+    const { nft, executor } = start();
+    await executor.apply(planOf([web("10.244.0.1"), shop]));
+    expect(await executor.check()).toBe(true);
+    edit(nft);
+    expect(await executor.check()).toBe(false);
+    await executor.apply(planOf([web("10.244.0.1"), shop]));
+    expect(both(nft)).toEqual(wanted([web("10.244.0.1"), shop]));
+    expect(nft.table("ip").chains.get("nat-output")).toEqual(["jump services-output"]);
+    expect(await executor.check()).toBe(true);
+  });
+});
+
+test("nft that refuses everything is an error with its words, and the next apply writes all", async () => {
+  const { nft, executor } = start();
+  nft.refuses = /add table/;
+  await expect(executor.apply(planOf([shop]))).rejects.toThrow(/IPv4.*Invalid argument.*IPv6/);
+  nft.refuses = undefined;
+  await executor.apply(planOf([shop]));
+  expect(both(nft)).toEqual(wanted([shop]));
+});
+
+test("cleanup leaves no table, and the agent's end leaves all", async () => {
+  const { nft, executor } = start();
+  await executor.apply(planOf([shop]));
+  await executor.clear();
+  expect(nft.tables.size).toBe(2);
+  await executor.cleanup();
+  expect(nft.tables.size).toBe(0);
+});

@@ -1,0 +1,159 @@
+// The agent in kube-proxy's place as a whole, over an executor that is scripted: from what is observed to its ports.
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import type { Executor, KernelExecutor } from "../../agent/dataplane/executor.ts";
+import { KernelProxy } from "../../agent/kernel-proxy.ts";
+import { proxySettings } from "../../agent/kube-proxy/settings.ts";
+import { LogOnce } from "../../agent/log-once.ts";
+import { NodeProgrammer } from "../../agent/node-programmer.ts";
+import type { ForwardingPlan } from "../../agent/plan/plan.ts";
+import type { Observed } from "../../agent/source/source.ts";
+import { freePort } from "../../src/host/process/free-port.ts";
+import { observe } from "./plan/observe.ts";
+import { endpoint, node, service, slice } from "./source/objects.ts";
+
+const at = { host: "127.0.0.1", port: 0 };
+const rules = {
+  ...{ defaultClass: false, allowExternalName: [], clusterDomain: "cluster.local", ignoreExcludeLabel: false },
+  ...{ endpointAlgorithms: [], forwards: "all" as const },
+};
+
+let happened: string[];
+let fails: boolean;
+let intact: boolean;
+let logged: string[];
+let proxy: KernelProxy;
+let programmer: NodeProgrammer;
+let ports: ReturnType<KernelProxy["listen"]>;
+let healthCheckNodePort: number;
+let failures: readonly string[];
+
+const streams: Executor = {
+  apply: async () => {
+    happened.push("streams");
+    return { problems: [] };
+  },
+  clear: async () => void happened.push("streams cleared"),
+};
+const executor: KernelExecutor = {
+  apply: async ({ services }: ForwardingPlan) => {
+    if (fails) throw new Error("nft: no");
+    happened.push(`rules of ${services.map(({ key }) => key).join()}`);
+    return { problems: [] };
+  },
+  check: async () => intact,
+  cleanup: async () => undefined,
+  clear: async () => void happened.push("rules cleared"),
+};
+
+beforeEach(async () => {
+  [happened, fails, intact, logged, failures] = [[], false, true, [], []];
+  healthCheckNodePort = await freePort();
+  const settings = proxySettings(
+    "iptables",
+    { iptables: { syncPeriod: 60, minSyncPeriod: 10 }, nodePortAddresses: ["localhost"], conntrack: { maxPerCore: 0 } },
+    { clusterCIDRs: undefined, healthAddress: at, metricsAddress: at },
+  );
+  const say = (_fields: unknown, text?: string) => void logged.push(text ?? String(_fields));
+  const logOnce = new LogOnce(() => undefined);
+  proxy = new KernelProxy({
+    ...{ settings, node: "n1", streams, logOnce, log: { info: say, warn: say, error: say } },
+    effects: {
+      run: async () => ({ code: undefined, stdout: "", stderr: "no such program" }),
+      localAddresses: () => ["127.0.0.1"],
+    },
+    makeExecutor: (kernel) => {
+      happened.push(`made for ${kernel.mode}`);
+      return executor;
+    },
+  });
+  programmer = new NodeProgrammer({
+    ...{ node: "n1", rules, logOnce, executor: proxy, applying: proxy.applying, localAddresses: () => [] },
+    problems: {
+      setFailures: (problems) => (failures = problems.map(({ service: key, reason }) => `${key} ${reason}`)),
+      setLeftOut: () => undefined,
+    },
+    onApplied: () => undefined,
+    onServed: () => proxy.agreed(),
+  });
+  ports = proxy.listen();
+  await vi.waitFor(() => expect(ports.health.port * ports.metrics.port).not.toBe(0));
+});
+afterEach(async () => {
+  proxy.yield();
+  await programmer.stop();
+});
+
+const observed = (...endpoints: object[]): Observed =>
+  observe(
+    node("n1", {}, { status: { addresses: [{ type: "InternalIP", address: "192.168.1.10" }] } }),
+    service("web", { externalTrafficPolicy: "Local", healthCheckNodePort }),
+    slice("web", endpoints),
+  );
+const see = (state: Observed) => {
+  proxy.observe(state);
+  programmer.observe(state);
+};
+const ask = async (port: number, path = "/healthz") => (await fetch(`http://127.0.0.1:${port}${path}`)).status;
+const served = () => vi.waitFor(() => expect(programmer.served).toBeDefined());
+
+describe("in kube-proxy's place", () => {
+  it("is healthy once the rules stand, and tells balancers of local endpoints", async () => {
+    expect(happened).toEqual(["made for iptables"]);
+    expect(await ask(ports.health.port)).toBe(503);
+    see(observed(endpoint("10.1.0.1", "n1")));
+    await served();
+    expect(happened.slice(1)).toEqual(["streams", "rules of default/web"]);
+    expect([await ask(ports.health.port), await ask(healthCheckNodePort)]).toEqual([200, 200]);
+    see(observed(endpoint("10.1.0.1", "n2")));
+    await served();
+    expect([await ask(ports.health.port), await ask(healthCheckNodePort)]).toEqual([200, 503]);
+    expect(failures).toEqual([]);
+  });
+
+  it("takes no traffic where the own node goes, or is not known", async () => {
+    const state = observed();
+    see({ ...state, nodes: [] });
+    await served();
+    expect([await ask(ports.health.port), await ask(ports.health.port, "/livez")]).toEqual([503, 200]);
+    see(state);
+    await served();
+    expect(await ask(ports.health.port)).toBe(200);
+  });
+
+  it("agrees with nothing while syncs fail, becomes unhealthy, and recovers by itself", async () => {
+    fails = true;
+    see(observed(endpoint("10.1.0.1", "n1")));
+    await vi.waitFor(async () => expect(await ask(ports.health.port, "/livez")).toBe(503));
+    expect(programmer.served).toBeUndefined();
+    expect(logged).toContain("the rules were not synced; trying again within 0.06 s");
+    const metrics = await (await fetch(`http://127.0.0.1:${ports.metrics.port}/metrics`)).text();
+    expect(metrics).toMatch(/kubeproxy_sync_proxy_rules_iptables_restore_failures_total\{ip_family="IPv4"\} [1-9]/);
+    fails = false;
+    await served();
+    expect([await ask(ports.health.port), await ask(healthCheckNodePort)]).toEqual([200, 200]);
+  });
+
+  it("makes the rules again when another program has changed them", async () => {
+    see(observed());
+    await served();
+    happened.length = 0;
+    intact = false;
+    await vi.waitFor(() => expect(happened).toContain("rules of default/web"));
+    expect(logged).toContain("the rules are not as they were left: another program changed them; making all anew");
+  });
+
+  it("leaves its rules, and gives its ports to the next agent at once", async () => {
+    see(observed(endpoint("10.1.0.1", "n1")));
+    await served();
+    proxy.yield();
+    for (const port of [ports.health.port, ports.metrics.port, healthCheckNodePort]) {
+      await expect(ask(port)).rejects.toThrow("fetch failed");
+    }
+    happened.length = 0;
+    see(observed());
+    await served();
+    await expect(ask(healthCheckNodePort)).rejects.toThrow("fetch failed");
+    await programmer.stop();
+    expect(happened).toEqual(["streams", "streams cleared"]);
+  });
+});

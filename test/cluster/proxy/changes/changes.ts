@@ -1,0 +1,27 @@
+// All changes. They are played at the same time but for those that disturb the others.
+import type { World } from "../world.ts";
+import { affinity } from "./affinity.ts";
+import { health } from "./health.ts";
+import { program } from "./program.ts";
+import { type Change, type Checked, Stage } from "./stage.ts";
+import { udp } from "./udp.ts";
+import { zone } from "./zone.ts";
+
+export const changes: readonly Change[] = [...udp, ...affinity, ...zone, ...health, ...program];
+
+export async function playChanges(world: World, only: string, isReference: boolean): Promise<Checked[]> {
+  const chosen = changes.filter(({ name }) => name.includes(only));
+  const played = async ({ name, play }: Change): Promise<Checked[]> => {
+    const stage = new Stage(world, name, isReference);
+    try {
+      await play(stage);
+    } catch (error) {
+      stage.check("played to its end", error instanceof Error ? error.message : String(error), "yes");
+    }
+    return stage.checked;
+  };
+  const together = await Promise.all(chosen.filter(({ alone }) => !alone).map(played));
+  const oneByOne: Checked[][] = [];
+  for (const change of chosen.filter(({ alone }) => alone)) oneByOne.push(await played(change));
+  return [...together, ...oneByOne].flat();
+}

@@ -1,0 +1,115 @@
+// The program ends, starts again, and changes its mode.
+import { run } from "../../harness/command.ts";
+import { inside } from "../../harness/places.ts";
+import { families, type Family } from "../row.ts";
+import type { Change, Stage } from "./stage.ts";
+
+export const program: readonly Change[] = [
+  {
+    name: "the program starts anew",
+    services: [
+      { name: "restarted", endpoints: ["a1", "b1", "c1"] },
+      { name: "changed-meanwhile", endpoints: ["a1"] },
+    ],
+    play: async (stage) => {
+      const flows = async (family: Family): Promise<string> => {
+        const words = Array.from({ length: 8 }, (_, index) =>
+          stage.ask("UDP", { from: "a2", to: "ClusterIP", service: "restarted", family, fromPort: 40_010 + index }),
+        );
+        return (await Promise.all(words)).join(" ");
+      };
+      const changed = { from: "a2", to: "ClusterIP", service: "changed-meanwhile" };
+      const before = await Promise.all(families.map(flows));
+      const requests = new Requests(stage, "restarted");
+      await stage.world.stop();
+      await stage.checkConnection("without the program", { ...changed, family: "IPv4" }, "a1");
+      await stage.world.cluster.putEndpoints({ name: "changed-meanwhile", endpoints: ["b1"] });
+      await stage.world.start({});
+      for (const family of families) {
+        await stage.checkConnection(`what changed meanwhile, ${family}`, { ...changed, family }, "b1");
+      }
+      stage.check("requests from before it stopped until it was ready again", await requests.end(), "all answered");
+      for (const [index, family] of families.entries()) {
+        const words = before[index] ?? "";
+        const served = words.split(" ").every((word) => ["a1", "b1", "c1"].includes(word));
+        stage.check(`flows of UDP are served, ${family}`, served ? "yes" : words, "yes");
+        stage.check(`flows of UDP stay, ${family}`, await flows(family), words);
+      }
+    },
+    alone: true,
+  },
+  {
+    name: "the program starts in another mode, and in its own again",
+    services: [{ name: "other-mode", endpoints: ["a1", "b1"] }],
+    play: async (stage) => {
+      const before = await namesOfRules("a");
+      stage.check("there are rules", before === "" ? "none" : "some", "some");
+      await stage.world.start({}, stage.world.mode === "nftables" ? "iptables" : "nftables");
+      const between = await namesOfRules("a");
+      stage.check("the other mode has other rules", between === before ? "the same" : "others", "others");
+      stage.check("of the first mode is left", common(before, between), "nothing");
+      await stage.world.start({});
+      stage.check("of the other mode is left", common(between, await namesOfRules("a")), "nothing");
+      const way = { from: "a2", to: "ClusterIP", service: "other-mode", family: "IPv4" } as const;
+      await stage.checkConnection("it serves", way, "one of a1 b1");
+    },
+    alone: true,
+  },
+];
+
+/** Asks on and on, TCP of both families, until it is told to end. */
+class Requests {
+  readonly #counts = new Map<string, number>();
+  readonly #done: Promise<void>;
+  #ends = false;
+
+  constructor(stage: Stage, service: string) {
+    this.#done = this.#run(stage, service);
+  }
+
+  async end(): Promise<string> {
+    this.#ends = true;
+    await this.#done;
+    const failed = [...this.#counts].filter(([word]) => !/^[a-c]1$/.test(word));
+    return failed.length === 0 ? "all answered" : failed.map(([word, count]) => `${word} ×${count}`).join(", ");
+  }
+
+  async #run(stage: Stage, service: string): Promise<void> {
+    while (!this.#ends) {
+      for (const family of families) {
+        const word = await stage.ask("TCP", { from: "a2", to: "ClusterIP", service, family });
+        this.#counts.set(word, (this.#counts.get(word) ?? 0) + 1);
+      }
+    }
+  }
+}
+
+/** Of all nft tables and of all chains that somebody made for iptables. KUBE-FIREWALL is the kubelet's. */
+async function namesOfRules(node: string): Promise<string> {
+  const texts = [["nft", "list", "tables"], ["iptables-save"], ["ip6tables-save"]].map((command) =>
+    run([...inside(node), ...command]),
+  );
+  const names = (await Promise.all(texts)).flatMap((text) =>
+    // ":KUBE-SERVICES - [0:0]"; a built-in chain has a policy instead of "-".
+    text
+      .split("\n")
+      .filter((line) => /^:\S+ - /.test(line) || (line.startsWith("table ") && !builtInTables.test(line))),
+  );
+  return names
+    .map((name) => name.replace(/ \[.*/, ""))
+    .filter((name) => !name.startsWith(":KUBE-FIREWALL "))
+    .sort()
+    .join("\n");
+}
+/** The tables in which the nft flavour of iptables keeps its chains. */
+const builtInTables = / (filter|nat|mangle|raw|security)$/;
+
+function common(some: string, others: string): string {
+  const known = others.split("\n");
+  return (
+    some
+      .split("\n")
+      .filter((name) => known.includes(name))
+      .join(" ") || "nothing"
+  );
+}

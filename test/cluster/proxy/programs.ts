@@ -1,0 +1,101 @@
+// What the table judges: a program on each node that forwards Services. kube-proxy is the reference; the agent is to pass
+// the same table in its place. Each starts one process inside a node's namespace and is told the same configuration.
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { openSync, readFileSync, writeFileSync } from "node:fs";
+import { inside } from "../harness/places.ts";
+import { podRange } from "./places.ts";
+import type { Mode } from "./row.ts";
+
+export const programNames = ["kube-proxy", "agent"] as const;
+export type ProgramName = (typeof programNames)[number];
+
+/** What a table may want different from a usual node. */
+export interface Options {
+  readonly masqueradeAll?: boolean;
+  /** Absent: pods of the cluster are known by their addresses. */
+  readonly detectsPods?: boolean;
+  /** By mode; absent: the mode's own default. */
+  readonly nodePortAddresses?: { readonly [mode in Mode]?: readonly string[] };
+}
+
+export interface Start {
+  readonly node: string;
+  readonly mode: Mode;
+  readonly options: Options;
+  readonly kubeconfig: string;
+  /** For its configuration and its log. */
+  readonly folder: string;
+  /** Of the newest kube-proxy. */
+  readonly binaries: string;
+}
+
+export class Running {
+  readonly node: string;
+  readonly #child: ChildProcess;
+  readonly #log: string;
+
+  constructor(program: ProgramName, start: Start) {
+    this.node = start.node;
+    this.#log = `${start.folder}/${program}-${start.node}.log`;
+    const config = `${start.folder}/${program}-${start.node}.json`;
+    writeFileSync(config, JSON.stringify(configuration(start)));
+    const [enter = "", ...prefix] = inside(start.node);
+    const output = openSync(this.#log, "a");
+    this.#child = spawn(enter, [...prefix, ...commands[program](start, config)], { stdio: ["ignore", output, output] });
+  }
+
+  /** Throws what it said at last when it has ended by itself. */
+  mustRun(): void {
+    if (this.isRunning) return;
+    const lines = readFileSync(this.#log, "utf8").trimEnd().split("\n").slice(-15);
+    throw new Error(`the program on node ${this.node} has ended; its last words:\n${lines.join("\n")}`);
+  }
+
+  get isRunning(): boolean {
+    return this.#child.exitCode === null && this.#child.signalCode === null;
+  }
+
+  /** As a supervisor does; its rules stay. */
+  async stop(): Promise<void> {
+    if (!this.isRunning) return;
+    const ended = once(this.#child, "exit");
+    this.#child.kill("SIGTERM");
+    const timer = setTimeout(() => this.#child.kill("SIGKILL"), 5_000);
+    await ended;
+    clearTimeout(timer);
+  }
+}
+
+/** A KubeProxyConfiguration, which is JSON as well as YAML. */
+function configuration({ node, mode, options, kubeconfig }: Start): object {
+  const { masqueradeAll = false, detectsPods = true, nodePortAddresses } = options;
+  const timing = { syncPeriod: "30s", minSyncPeriod: "0.1s" };
+  return {
+    apiVersion: "kubeproxy.config.k8s.io/v1alpha1",
+    kind: "KubeProxyConfiguration",
+    hostnameOverride: node,
+    clientConnection: { kubeconfig },
+    mode,
+    ...(detectsPods && { clusterCIDR: `${podRange.IPv4},${podRange.IPv6}` }),
+    nodePortAddresses: nodePortAddresses?.[mode] ?? null,
+    iptables: { ...timing, masqueradeAll },
+    nftables: { ...timing, masqueradeAll },
+    ipvs: { ...timing },
+    // They belong to the machine, and cannot be set in a namespace.
+    conntrack: { maxPerCore: 0, tcpEstablishedTimeout: "0s", tcpCloseWaitTimeout: "0s" },
+    healthzBindAddress: "0.0.0.0:10256",
+    metricsBindAddress: "127.0.0.1:10249",
+  };
+}
+
+const agentMain = new URL("../../../agent/main.ts", import.meta.url).pathname;
+const commands: Readonly<Record<ProgramName, (start: Start, config: string) => string[]>> = {
+  "kube-proxy": ({ binaries }, config) => [`${binaries}/kube-proxy`, "--config", config, "--v", "2"],
+  // The agent has no such options yet: they are how it will be started, and the table fails until then.
+  agent: ({ node, mode, kubeconfig }, config) => [
+    ...[process.execPath, agentMain, "--proxy", "all", "--proxy-mode", mode, "--kube-proxy-config", config],
+    ...["--source", "kube", "--kubeconfig", kubeconfig, "--node", node],
+    ...["--proxy-health-address", "0.0.0.0:10256", "--proxy-metrics-address", "127.0.0.1:10249"],
+  ],
+};

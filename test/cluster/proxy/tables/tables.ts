@@ -1,0 +1,83 @@
+// All tables. Each is played with the program started anew on every node, with the table's options.
+import type { Options } from "../programs.ts";
+import type { ServiceSpec } from "../objects.ts";
+import { endpoints, hints } from "./endpoints.ts";
+import { affinity, frontends, otherAddresses, sourceRanges } from "./frontends.ts";
+import { policies } from "./policies.ts";
+import type { Section } from "./section.ts";
+
+export interface Table {
+  readonly name: string;
+  readonly options: Options;
+  readonly sections: readonly Section[];
+}
+
+const pods = ["a1", "b1"];
+
+const usual: Table = {
+  name: "usual",
+  options: {},
+  sections: [...policies, ...endpoints, ...hints, ...sourceRanges, ...frontends, ...affinity],
+};
+
+const masqueradeAll: Table = {
+  name: "masqueradeAll",
+  options: { masqueradeAll: true },
+  sections: [
+    {
+      title: "both policies Cluster",
+      service: { name: "all-web", endpoints: pods },
+      lines: [
+        ["a2 a1 a c2 out-a", "ClusterIP", "a1* b1*"],
+        ["a2 out-a", "LoadBalancer", "a1* b1*"],
+      ],
+    },
+    {
+      title: "external policy Local",
+      service: { name: "all-local", endpoints: pods, external: "Local" },
+      lines: [
+        ["a2", "LoadBalancer", "a1 b1", "masqueradeAll is for ClusterIPs"],
+        ["out-a", "LoadBalancer NodePort@a", "a1"],
+      ],
+    },
+  ],
+};
+
+const undetected: Table = {
+  name: "no detection of pods",
+  options: { detectsPods: false },
+  sections: [
+    {
+      title: "both policies Cluster",
+      service: { name: "undetected-web", endpoints: pods },
+      lines: [
+        ["a2 a", "ClusterIP", "a1 b1", "nobody is known to be outside"],
+        ["a1", "ClusterIP", "a1* b1"],
+        ["a2 a out-a", "NodePort@a LoadBalancer", "a1* b1*"],
+      ],
+    },
+    {
+      title: "both policies Local",
+      service: { name: "undetected-local", endpoints: pods, external: "Local", internal: "Local" },
+      lines: [
+        ["out-a a2 a", "ClusterIP", "a1"],
+        ["a2 out-a", "LoadBalancer NodePort@a", "a1", "a pod is like anybody outside"],
+        ["c2", "LoadBalancer", "drop"],
+        ["a c", "LoadBalancer", "a1* b1*", "the node is known by its addresses"],
+      ],
+    },
+  ],
+};
+
+const addresses: Table = {
+  name: "nodePortAddresses",
+  options: { nodePortAddresses: { nftables: ["0.0.0.0/0", "::/0"], iptables: ["primary"], ipvs: ["primary"] } },
+  sections: [otherAddresses("other-addresses", { otherwise: "a", nftables: "a1* b1*" }, "a")],
+};
+
+export const tables: readonly Table[] = [usual, masqueradeAll, undetected, addresses];
+
+/** Every Service has the number of its place in here. */
+export const services: readonly ServiceSpec[] = tables.flatMap(({ sections }) =>
+  sections.map(({ service }) => service),
+);

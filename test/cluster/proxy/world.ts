@@ -1,0 +1,180 @@
+// The world: network, residents, API server with all Nodes and Services, and the programs under test. Only composes. It is
+// never taken down: the namespaces that it is in (isolation.ts) end with the run, and all of it with them.
+import { setTimeout as delay } from "node:timers/promises";
+import { ApiServer } from "../harness/api-server.ts";
+import { makeLan, makeNetwork } from "./network.ts";
+import { Cluster, type ServiceSpec } from "./objects.ts";
+import {
+  control,
+  type NodePlace,
+  nodes,
+  OTHER_PORT,
+  places,
+  POD_PORT,
+  SERVICE_PORT,
+  serviceAddresses,
+  serviceRange,
+} from "./places.ts";
+import { destination, wordOf } from "./play.ts";
+import { type Options, type ProgramName, Running } from "./programs.ts";
+import { Residents } from "./residents.ts";
+import { families, type Mode } from "./row.ts";
+
+const READY_MS = 60_000;
+/** By which it is seen whether a node knows its zone. */
+const zonesService: ServiceSpec = {
+  name: "known-zones",
+  endpoints: [
+    { pod: "a1", zones: ["z1"] },
+    { pod: "c1", zones: ["z2"] },
+  ],
+};
+/** Long enough for an answer; what is waited for is asked again. */
+const ASK_MS = 300;
+/** Services that are made to be waited for have these numbers and the following. */
+const MARKERS_FROM = 200;
+
+export interface WorldOptions {
+  readonly program: ProgramName;
+  readonly mode: Mode;
+  /** Of the newest kube-proxy. */
+  readonly binaries: string;
+  /** For logs. */
+  readonly folder: string;
+}
+
+export class World {
+  readonly residents = new Residents();
+  readonly server = new ApiServer({
+    address: control.addresses.IPv4,
+    serviceRanges: Object.values(serviceRange),
+    inKubeProxysPlace: true,
+  });
+  readonly cluster = new Cluster(this.server);
+  readonly numbers: ReadonlyMap<string, number>;
+  readonly #services: readonly ServiceSpec[];
+  readonly #options: WorldOptions;
+  #programs: Running[] = [];
+  #markers = 0;
+
+  constructor(services: readonly ServiceSpec[], options: WorldOptions) {
+    this.#services = [...services, zonesService];
+    this.numbers = new Map(this.#services.map(({ name }, index) => [name, index + 1]));
+    this.#options = options;
+  }
+
+  async make(): Promise<void> {
+    const owned = this.#services.flatMap(({ name, balancerOn }) => {
+      if (balancerOn === undefined) return [];
+      const { balancer } = serviceAddresses(this.numberOf(name));
+      return [{ node: balancerOn, addresses: Object.values(balancer) }];
+    });
+    await makeLan();
+    await Promise.all([makeNetwork(owned).then(() => this.#populate()), this.#makeCluster()]);
+  }
+
+  numberOf(service: string): number {
+    const number = this.numbers.get(service);
+    if (number === undefined) throw new Error(`there is no Service ${service}`);
+    return number;
+  }
+
+  /** On every node; in place of what ran before. Returns when they have done what the API server says. */
+  async start(options: Options, mode: Mode = this.#options.mode): Promise<void> {
+    await this.stop();
+    const { program, binaries, folder } = this.#options;
+    const kubeconfig = this.server.kubeconfig(program);
+    this.#programs = nodes.map(
+      (node) => new Running(program, { node: node.name, mode, options, kubeconfig, folder, binaries }),
+    );
+    await this.settled();
+    // kube-proxy loses its node's zone when it hears of it while it is still starting: it has to hear of it once more.
+    if (program === "kube-proxy") await this.#renewZones();
+    await this.#zonesAreKnown();
+  }
+
+  /** What the kernel has then stays. */
+  async stop(): Promise<void> {
+    await Promise.all(this.#programs.map((program) => program.stop()));
+    this.#programs = [];
+  }
+
+  /**
+   * Until every node forwards as all objects say that were written before: a Service is made and waited for. Watches keep
+   * the order of changes, so whoever forwards this one has heard of all before it, both of Services and of slices.
+   */
+  async settled(): Promise<void> {
+    const number = MARKERS_FROM + this.#markers++;
+    await this.cluster.addService({ name: `marker-${number}`, endpoints: ["a1"], type: "ClusterIP" }, number);
+    await this.until(`marker-${number} is forwarded by every node`, async () => {
+      for (const each of this.#programs) each.mustRun();
+      const healthy = nodes.map(async ({ name }) => {
+        const outcome = await this.residents.ask(name, { do: "get", url: "http://127.0.0.1:10256/healthz" });
+        return outcome.kind === "page" && outcome.status === 200;
+      });
+      const words = await Promise.all(nodes.map(({ name }) => this.#words(name, "ClusterIP", number, 1)));
+      const forwarded = words.flat().every((word) => word.startsWith("a1"));
+      return forwarded && (await Promise.all(healthy)).every(Boolean);
+    });
+  }
+
+  /** Asks again and again; `what` says what was waited for when it does not come. */
+  async until(what: string, met: () => Promise<boolean>, withinMs = READY_MS): Promise<void> {
+    const deadline = performance.now() + withinMs;
+    while (!(await met())) {
+      if (performance.now() > deadline) throw new Error(`not within ${withinMs / 1000} s: ${what}`);
+      await delay(50);
+    }
+  }
+
+  async #renewZones(): Promise<void> {
+    for (const zone of [() => "none", (node: NodePlace) => node.zone]) {
+      await Promise.all(nodes.map((node) => this.cluster.setZone(node.name, zone(node))));
+    }
+  }
+
+  /** What programs hear of Nodes has no order with what they hear of Services. */
+  async #zonesAreKnown(): Promise<void> {
+    await this.until("every node knows its zone", async () => {
+      const asked = nodes.map((node) => this.#words(node.name, "ClusterIP", this.numberOf(zonesService.name), 10));
+      const words = await Promise.all(asked);
+      return nodes.every(({ zone }, index) =>
+        words[index]?.every((word) => word.startsWith(zone === "z1" ? "a1" : "c1")),
+      );
+    });
+  }
+
+  /** Of so many connections, in both families. */
+  async #words(from: string, to: string, number: number, count: number): Promise<string[]> {
+    const asked = families.flatMap((family) =>
+      Array.from({ length: count }, () =>
+        this.residents.ask(from, {
+          ...({ do: "ask", protocol: "TCP", family, withinMs: ASK_MS } as const),
+          ...destination(to, number, family),
+        }),
+      ),
+    );
+    return (await Promise.all(asked)).map(wordOf);
+  }
+
+  get mode(): Mode {
+    return this.#options.mode;
+  }
+
+  async #populate(): Promise<void> {
+    await this.residents.start(places);
+    // The host answers on every NodePort, so that a reject is a rule's doing, and a packet that no rule caught is seen.
+    const nodePorts = [...this.numbers.values()].map((number) => serviceAddresses(number).nodePort);
+    await Promise.all([
+      ...nodes.map(({ name }) => this.residents.serve(name, nodePorts)),
+      ...nodes.flatMap(({ pods }) => pods.map(({ name }) => this.residents.serve(name, [POD_PORT]))),
+      this.residents.serve("gateway", [SERVICE_PORT, OTHER_PORT]),
+    ]);
+  }
+
+  async #makeCluster(): Promise<void> {
+    await this.server.start();
+    await Promise.all(nodes.map((node) => this.cluster.addNode(node)));
+    await Promise.all(this.#services.map((service) => this.cluster.addService(service, this.numberOf(service.name))));
+  }
+}
