@@ -66,6 +66,22 @@ describe("any plans, one after the other", () => {
     );
   });
 
+  test("and an agent that was killed between any two runs of nft", async () => {
+    await fc.assert(
+      fc.asyncProperty(anyServices(), anyServices(), fc.nat(12), async (first, second, runs) => {
+        const nft = new FakeNft();
+        let left = runs;
+        const killed: typeof nft.run = (...args) =>
+          left-- > 0 ? nft.run(...args) : Promise.reject(new Error("killed"));
+        const executor = nftablesExecutor(settings, { run: killed, localAddresses: () => [] });
+        for (const services of [first, second]) await executor.apply(planOf(services)).catch(() => undefined);
+        await start(nft).executor.apply(planOf(second));
+        expect(both(nft)).toEqual(wanted(second));
+      }),
+      { numRuns: 100 },
+    );
+  });
+
   test("while nft refuses some, with or without naming the line: all others are served, and the refused once they change", async () => {
     await fc.assert(
       fc.asyncProperty(
