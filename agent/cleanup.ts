@@ -16,7 +16,7 @@ again. Run it as root, in the node's own network.
 
 Examples:
   sudo node agent/main.ts cleanup
-  kubectl -n postern-system exec <an agent's pod> -- node /agent/main.mjs cleanup
+  kubectl debug node/<node> --profile=netadmin --image=<the agent's> -- node /agent/main.mjs cleanup
 `;
 
 /** What is printed of a program's input: rules of thousands of Services are no news. */

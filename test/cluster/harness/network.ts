@@ -4,7 +4,10 @@
 import { run, succeeds } from "./command.ts";
 import { anyService, control, inside, nodes, type NodePlace, outside } from "./places.ts";
 
-/** What docs/install.md has a node's admin set where the agent is in kube-proxy's place: a pod cannot. */
+/**
+ * What docs/install.md has a node's admin set where the agent is in kube-proxy's place, for a pod cannot. A kernel that has not
+ * loaded nf_conntrack yet does not know the last two, and they are left out.
+ */
 const sysctls = [
   "net.ipv4.ip_forward=1",
   "net.netfilter.nf_conntrack_tcp_timeout_established=86400",
@@ -50,7 +53,7 @@ async function makeNamespace(netns: string): Promise<void> {
   if ((await namespaces()).includes(netns)) await run(["ip", "netns", "del", netns]);
   await run(["ip", "netns", "add", netns]);
   await run(batch(netns), { input: "link set lo up" });
-  await run([...inside(netns), "sysctl", "-qw", ...sysctls]);
+  await run([...inside(netns), "sysctl", "-eqw", ...sysctls]);
 }
 
 const batch = (netns: string): string[] => [...inside(netns), "ip", "-batch", "-"];

@@ -10,7 +10,7 @@ import { ensureTestBinaries } from "../harness/binaries.ts";
 import { bringUp } from "../harness/cluster.ts";
 import { control, inside, kubeconfig, kubectl, nodes, type Proxy, work } from "../harness/places.ts";
 import { stopCluster } from "../harness/stop.ts";
-import { type Suite, suites } from "./expectations.ts";
+import { type Spec, type Suite, suites } from "./expectations.ts";
 import { judge, parseResults, type Result, table } from "./results.ts";
 
 const root = new URL("../../..", import.meta.url).pathname;
@@ -20,12 +20,18 @@ const usage = `usage: npm run test:upstream -- SUITE [--focus REGEXP] [--procs N
        # --proxy: what forwards to Services, one run for each: kube-proxy,nftables (default: all that the suite has);
        # --dry-run: names the specs, needs no cluster`;
 
-/** One run of ginkgo. */
-interface Run {
-  readonly folder: string;
+interface Selection {
+  /** Regular expressions, for ginkgo. */
   readonly focus: string;
   readonly skip: readonly string[];
+  /** The specs that are then left, and what is expected of them. */
+  readonly specs: readonly Spec[];
   readonly procs: number;
+}
+
+/** One run of ginkgo. */
+interface Run extends Omit<Selection, "specs"> {
+  readonly folder: string;
   readonly dryRun: boolean;
 }
 
@@ -65,38 +71,53 @@ async function main(): Promise<number> {
   const specs = chosen.filter(({ expected }) => expected !== "left out");
   if (specs.length === 0) throw new Error(`--focus ${values.focus}: no spec of ${name} has such a name`);
 
-  const dryRun = values["dry-run"];
-  // A dry run leaves alone what the last run found.
-  const folder = `${root}dist/upstream/${name}${dryRun ? "-dry-run" : ""}`;
-  const binaries = await ensureTestBinaries(say);
   const skip = [...leftOut.map((spec) => verbatim(spec.name)), ...(suite.skip === undefined ? [] : [suite.skip])];
+  const binaries = await ensureTestBinaries(say);
   for (const { name, why } of leftOut) console.log(`left out: ${name}\n  ${why}`);
-  if (dryRun) {
-    // It calls each of them passed.
-    const all = specs.map((spec) => ({ ...spec, expected: "passed" as const }));
-    const { results, code } = await runSpecs(binaries, { folder: anew(folder), focus, skip, procs, dryRun });
-    const well = conclude(judge(all, results).differences, code === 0, folder);
-    console.log(`${results.length} specs would run`);
-    return well ? 0 : 1;
-  }
+  const selection = { focus, skip, specs, procs };
+  const well = values["dry-run"]
+    ? await nameThem(binaries, name, selection)
+    : await runThem(binaries, name, selection, suite, proxies);
+  return well ? 0 : 1;
+}
+
+/** A dry run. It leaves alone what the last run found, and ginkgo calls each spec passed. */
+async function nameThem(binaries: string, name: string, { specs, ...selection }: Selection): Promise<boolean> {
+  const folder = anew(`${root}dist/upstream/${name}-dry-run`);
+  const { results, code } = await runSpecs(binaries, { folder, ...selection, dryRun: true });
+  const all = specs.map((spec) => ({ ...spec, expected: "passed" as const }));
+  const well = conclude(judge(all, results).differences, code === 0, folder);
+  console.log(`${results.length} specs would run`);
+  return well;
+}
+
+/** True: with each proxy all went as expected. */
+async function runThem(
+  binaries: string,
+  name: string,
+  { specs, ...selection }: Selection,
+  suite: Suite,
+  proxies: readonly Proxy[],
+): Promise<boolean> {
   if (proxies.length > 1 && existsSync(work)) {
     throw new Error("a cluster is up: npm run cluster:down first, or name the proxy that it has with --proxy");
   }
+  const all = `${root}dist/upstream/${name}`;
   let allWell = true;
   for (const [at, proxy] of proxies.entries()) {
     if (at > 0) await stopCluster();
     await bringUp((line) => say(`cluster: ${line}`), { ...suite.cluster, ...(suite.proxies && { proxy }) });
-    const own = suite.proxies === undefined ? folder : folderOf(folder, proxy);
-    say(`${proxy}: ${specs.length} specs; report and log are in ${own}`);
-    const { results, code } = await runSpecs(binaries, { folder: anew(own), focus, skip, procs, dryRun });
+    const folder = anew(suite.proxies === undefined ? all : folderOf(all, proxy));
+    say(`${proxy}: ${specs.length} specs; report and log are in ${folder}`);
+    const { results, code } = await runSpecs(binaries, { folder, ...selection, dryRun: false });
     const { differences, summary } = judge(specs, results);
     // Ginkgo fails where any spec does, also one that was expected to.
     const ended = code === 0 || (code !== null && specs.some(({ expected }) => expected === "failed"));
-    if (!conclude(differences, ended, own)) allWell = false;
-    console.log(`${proxy}: ${summary}`);
+    if (!conclude(differences, ended, folder)) allWell = false;
+    console.log(suite.proxies === undefined ? summary : `${proxy}: ${summary}`);
   }
-  if (suite.proxies !== undefined) for (const line of table(found(folder, suite.proxies))) console.log(line);
-  return allWell ? 0 : 1;
+  if (suite.proxies !== undefined) for (const line of table(found(all, suite.proxies))) console.log(line);
+  return allWell;
 }
 
 /** Undefined: it names one that the suite does not have. */

@@ -325,8 +325,11 @@ describe("kube", () => {
       annotations: { "postern.dev/algorithm": "weighted" },
       managedFields: ["k3s"],
     });
-    server.put(slice("s1", [endpoint("10.0.0.1")]));
+    const kept = { "kubernetes.io/service-name": "s1", "service.kubernetes.io/headless": "" };
+    const labels = { ...kept, "endpointslice.kubernetes.io/managed-by": "endpointslice-controller.k8s.io" };
+    server.put(slice("s1", [endpoint("10.0.0.1")], { metadata: { name: "s1-1", labels } }));
     await watcher.until(({ endpointSlices }) => endpointSlices.length === 1);
+    expect(watcher.last.endpointSlices[0]?.metadata.labels).toEqual(kept);
     // Kinds that did not change are the same list.
     expect(watcher.seen.at(-1)?.services).toBe(watcher.seen.at(-2)?.services);
   });
