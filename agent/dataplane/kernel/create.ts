@@ -42,7 +42,11 @@ export function createExecutor(settings: KernelSettings, effects: KernelEffects)
 
 /** Whose rules may be on a node: ours of each mode, where iptables and ipvs share kube-proxy's names, and its nftables tables. */
 export type Leftover = ProxyMode | "kube-proxy's nftables";
-export const leftovers: readonly Leftover[] = [...proxyModes, "kube-proxy's nftables"];
+/** Without ipvs, which is not built yet. */
+export const leftovers: readonly Leftover[] = [
+  ...proxyModes.filter((mode) => modes[mode].algorithms.length > 0),
+  "kube-proxy's nftables",
+];
 
 export interface Cleanup {
   readonly of: Leftover;

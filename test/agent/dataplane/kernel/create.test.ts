@@ -18,7 +18,8 @@ const executor = (cleanup: () => Promise<void>) => ({
 it("cleans what has its tools there, says what it left out, and goes on after a failure", async () => {
   const cleaned: ProxyMode[] = [];
   const effects = { run: installed("nft", "iptables-save", "iptables-restore", "ipset"), localAddresses: () => [] };
-  const outcomes = await cleanupLeftovers(defaultSettings, effects, undefined, ({ mode }) =>
+  const which = ["nftables", "iptables", "ipvs", "kube-proxy's nftables"] as const;
+  const outcomes = await cleanupLeftovers(defaultSettings, effects, which, ({ mode }) =>
     executor(async () => {
       cleaned.push(mode);
       if (mode === "nftables") throw new Error("nft: no");
