@@ -70,4 +70,6 @@ async function main(
   return 0;
 }
 
-const forwarder = (proxy: Proxy): string => (proxy === "kube-proxy" ? proxy : `the agent, mode ${proxy}`);
+function forwarder(proxy: Proxy): string {
+  return proxy === "kube-proxy" ? proxy : `the agent, mode ${proxy}`;
+}
