@@ -1,6 +1,6 @@
 // What the rules of one address family need to know of the node, worked out of the settings, the Node object and the machine's
 // addresses. Pure. Equal facts give equal rules.
-import { parseAddress, parseRange } from "../../../src/shared/net/ranges.ts";
+import { parseRange, within } from "../../../src/shared/net/ranges.ts";
 import type { Family } from "../../plan/endpoints.ts";
 import type { KernelNode } from "../../plan/plan.ts";
 import type { KernelSettings } from "../kernel/settings.ts";
@@ -83,10 +83,7 @@ function nodePortTargets(
   const addresses = [
     ...(wanted.includes("primary") ? nodeAddresses.slice(0, 1) : []),
     ...(wanted.includes("localhost") ? [family === "IPv4" ? "127.0.0.1" : "::1"] : []),
-    ...localAddresses.filter((text) => {
-      const address = parseAddress(text);
-      return address !== undefined && ranges.some(([network, prefix]) => isWithin(address, network, prefix));
-    }),
+    ...within(wanted, localAddresses),
   ];
   return [...new Set(addresses)]
     .filter((address) => withLoopback || !isLoopback(address))
@@ -94,8 +91,4 @@ function nodePortTargets(
     .map((address) => `-d ${address}`);
 }
 
-type Address = NonNullable<ReturnType<typeof parseAddress>>;
-
 const isLoopback = (address: string): boolean => address === "::1" || address.startsWith("127.");
-export const isWithin = (address: Address, network: Address, prefix: number): boolean =>
-  address.kind() === network.kind() && address.match(network, prefix);

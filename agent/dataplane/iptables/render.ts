@@ -1,8 +1,8 @@
 // Services → chains and rules. Pure, and all of what a packet meets is decided here. Shape and names are kube-proxy's
 // (README.md says which and why); a rule is written as iptables-restore reads it, without "-A chain".
-import { parseAddress, parseRange } from "../../../src/shared/net/ranges.ts";
+import { within } from "../../../src/shared/net/ranges.ts";
 import type { KernelEndpoint, KernelPort, KernelService } from "../../plan/plan.ts";
-import { type Facts, isWithin } from "./facts.ts";
+import type { Facts } from "./facts.ts";
 import * as names from "./names.ts";
 
 /** Chain → its rules. */
@@ -219,13 +219,7 @@ function externalRules(
 /** What falls through keeps its destination, and KUBE-PROXY-FIREWALL drops it. */
 function firewallRules(external: string, port: KernelPort, facts: Facts): string[] {
   const ranges = port.sourceRanges ?? [];
-  const includesNode = facts.nodeAddresses.some((text) => {
-    const address = parseAddress(text);
-    return ranges.some((range) => {
-      const [network, prefix] = parseRange(range) ?? [];
-      return address !== undefined && network !== undefined && isWithin(address, network, prefix ?? 0);
-    });
-  });
+  const includesNode = within(ranges, facts.nodeAddresses).length > 0;
   // Where the balancer's IP is an address of this machine, what the node sends there has that IP as its source as well.
   const allowed = [...ranges, ...(includesNode ? port.loadBalancerIPs : [])];
   return allowed.map((source) => `-s ${source} -j ${external}`);

@@ -1,5 +1,5 @@
 // At which of the node's addresses NodePorts are served, and Services' health checks answered. Pure.
-import { parseAddress, parseRange } from "../../../src/shared/net/ranges.ts";
+import { within } from "../../../src/shared/net/ranges.ts";
 import type { KernelSettings } from "./settings.ts";
 
 /**
@@ -20,15 +20,4 @@ export function nodePortAddresses(
     return within([each], local);
   });
   return [...new Set(found)];
-}
-
-function within(cidrs: readonly string[], addresses: readonly string[]): readonly string[] {
-  const ranges = cidrs.map(parseRange).filter((range) => range !== undefined);
-  return addresses.filter((text) => {
-    const address = parseAddress(text);
-    return (
-      address !== undefined &&
-      ranges.some(([network, bits]) => network.kind() === address.kind() && address.match(network, bits))
-    );
-  });
 }

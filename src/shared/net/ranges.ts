@@ -67,6 +67,18 @@ export function disjointRanges(texts: readonly string[]): string[] {
   });
 }
 
+/** Those of `addresses` that lie within one of `cidrs` of their own family; what is no CIDR holds none. */
+export function within(cidrs: readonly string[], addresses: readonly string[]): readonly string[] {
+  const ranges = cidrs.map(parseRange).filter((range) => range !== undefined);
+  return addresses.filter((text) => {
+    const address = parseAddress(text);
+    return (
+      address !== undefined &&
+      ranges.some(([network, bits]) => network.kind() === address.kind() && address.match(network, bits))
+    );
+  });
+}
+
 /**
  * Each family is held to its own ranges; a /0 among them lets all of it in. A family without any is open where the other has
  * a /0 (people write 0.0.0.0/0 and mean everybody), else refused: `10.0.0.0/8` keeps all of IPv6 out.

@@ -8,6 +8,17 @@ import type { FakeTable } from "./fake-nft.ts";
 /** "10.96.0.1 . tcp . 80" or "tcp . 30001" → what becomes of it. Sets are sorted. */
 export type Served = Record<string, object>;
 
+/** Whose keys say all. */
+const plainSets = [
+  "refused",
+  "dropped",
+  "node-port-refused",
+  "node-port-dropped",
+  "ranged",
+  "ranges",
+  "hairpin",
+  "cluster-ips",
+];
 const kinds = ["internalCluster", "internalLocal", "externalCluster", "externalLocal"] as const;
 const cover = (name: string) => (name === "node-port-" ? "node-port-" : "");
 
@@ -25,17 +36,7 @@ export function readBack(table: FakeTable): Served {
         ...(kind.endsWith("Local") ? { local: endpointsOf(table, (base | 8) >>> 0, key) } : {}),
       };
     }
-  for (const name of [
-    "refused",
-    "dropped",
-    "node-port-refused",
-    "node-port-dropped",
-    "ranged",
-    "ranges",
-    "hairpin",
-    "cluster-ips",
-  ])
-    served[name] = [...set(name).keys()].sort();
+  for (const name of plainSets) served[name] = [...set(name).keys()].sort();
   return served;
 }
 
@@ -104,17 +105,7 @@ export function expected(services: readonly PlanService[], family: Family): Serv
       for (const range of port.sourceRanges ?? []) put("ranges", `${address} . ${l4} . ${port.port} . ${range}`);
     }
   }
-  for (const name of [
-    "refused",
-    "dropped",
-    "node-port-refused",
-    "node-port-dropped",
-    "ranged",
-    "ranges",
-    "hairpin",
-    "cluster-ips",
-  ])
-    served[name] = [...(sets.get(name) ?? [])].sort();
+  for (const name of plainSets) served[name] = [...(sets.get(name) ?? [])].sort();
   return served;
 }
 
