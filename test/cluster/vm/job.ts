@@ -12,13 +12,15 @@ export interface Job {
   /** Kernel modules that are loaded before; others come when the kernel asks for them. */
   readonly modules: readonly string[];
   readonly memoryMB: number;
-  /** A tap device of the host, which is `vec0` in the machine. Absent: the machine has no network but its own. */
+  /** A tap device of the host, which is UPLINK in the machine. Absent: the machine has no network but its own. */
   readonly tap?: string;
 }
 
 /** File descriptors of the kernel's process that the command's output goes to. */
 export const STDOUT = 3;
 export const STDERR = 4;
+/** The machine's end of the tap. */
+export const UPLINK = "vec0";
 /** Names in the folder of the job. */
 export const INIT = "init";
 export const EXIT_CODE = "exit-code";
@@ -30,7 +32,7 @@ export function kernelArguments(job: Job, folder: string): string[] {
     ...["root=none", "rootfstype=hostfs", "rootflags=/", "ro", `init=${folder}/${INIT}`],
     // Its own words go to its standard output, the command's to the two serial lines; nobody types.
     ...["con=null", "con0=null,fd:1", `ssl0=null,fd:${STDOUT}`, `ssl1=null,fd:${STDERR}`, "quiet"],
-    ...(job.tap === undefined ? [] : [`vec0:transport=tap,ifname=${job.tap},depth=128,gro=0`]),
+    ...(job.tap === undefined ? [] : [`${UPLINK}:transport=tap,ifname=${job.tap},depth=128,gro=0`]),
   ];
 }
 
