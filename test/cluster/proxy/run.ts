@@ -46,11 +46,11 @@ async function main(): Promise<number> {
   const folder = `${FOLDER}/programs`;
   mkdirSync(folder, { recursive: true });
   const playedTables = tables
-    .filter(({ name }) => name.includes(values.table))
+    .filter(({ name }) => new RegExp(values.table).test(name))
     .map((table) => ({ ...table, cases: casesIn(table) }))
     .filter(({ cases }) => cases.length > 0);
   const isReference = program === "kube-proxy";
-  const playedChanges = "changes".includes(values.table) ? chosenChanges(values.only, mode, isReference) : [];
+  const playedChanges = new RegExp(values.table).test("changes") ? chosenChanges(values.only, mode, isReference) : [];
   const world = new World(servicesOf(playedTables, playedChanges), {
     program,
     mode,
@@ -106,7 +106,7 @@ function casesIn({ sections }: Table): Case[] {
   return sections
     .flatMap(({ service, lines }) => rowsOf(service.name, lines))
     .flatMap((row) => casesOf(row, mode, program === "kube-proxy"))
-    .filter((each) => lineOf(each).includes(values.only));
+    .filter((each) => new RegExp(values.only).test(lineOf(each)));
 }
 
 /** Those that are asked for, and no others: in mode ipvs each of them takes kube-proxy seconds in the virtual machine. */
