@@ -67,7 +67,7 @@ async function main(): Promise<number> {
     for (const { cases, ...table } of playedTables) {
       await world.start(table.options);
       const began = performance.now();
-      const played = await playAll(cases, world.residents, world.numbers, world.patience);
+      const played = await playAll(cases, world.residents, world.numbers, world);
       const took = ((performance.now() - began) / 1000).toFixed(1);
       console.log(`\n${table.name}: ${program} in mode ${mode}, ${cases.length} cases in ${took} s`);
       for (const { title, service } of table.sections) {
