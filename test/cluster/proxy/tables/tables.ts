@@ -3,7 +3,7 @@ import type { Options } from "../programs.ts";
 import type { ServiceSpec } from "../objects.ts";
 import { endpoints, hints } from "./endpoints.ts";
 import { affinity, frontends, otherAddresses, sourceRanges } from "./frontends.ts";
-import { policies } from "./policies.ts";
+import { oneList, policies } from "./policies.ts";
 import type { Section } from "./section.ts";
 
 export interface Table {
@@ -36,7 +36,7 @@ const masqueradeAll: Table = {
       title: "external policy Local",
       service: { name: "all-local", endpoints: pods, external: "Local" },
       lines: [
-        ["a2", "LoadBalancer", "a1 b1", "masqueradeAll is for ClusterIPs"],
+        ["a2", "LoadBalancer", { otherwise: "a1 b1", ipvs: "a1" }, `masqueradeAll is for ClusterIPs; ${oneList}`],
         ["out-a", "LoadBalancer NodePort@a", "a1"],
       ],
     },
