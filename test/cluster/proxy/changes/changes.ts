@@ -14,7 +14,8 @@ const changes: readonly Change[] = [...udp, ...affinity, ...zone, ...health, ...
 /** Those whose names that matches and that are for this mode and program. */
 export function chosenChanges(only: RegExp, mode: Mode, isReference: boolean): Change[] {
   return changes.filter(
-    ({ name, onlyFor }) => only.test(name) && (onlyFor === undefined || (onlyFor.mode === mode && !isReference)),
+    ({ name, modes, onlyFor }) =>
+      only.test(name) && (modes?.includes(mode) ?? true) && !(isReference && onlyFor === "agent"),
   );
 }
 

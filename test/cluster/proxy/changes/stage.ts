@@ -11,8 +11,10 @@ export interface Change {
   readonly services: readonly ServiceSpec[];
   /** It disturbs the others. */
   readonly alone?: true;
-  /** Absent: every mode, every program. kube-proxy knows no annotations. */
-  readonly onlyFor?: { readonly mode: Mode; readonly program: "agent" };
+  /** Absent: all. */
+  readonly modes?: readonly Mode[];
+  /** kube-proxy knows nothing of it. */
+  readonly onlyFor?: "agent";
   readonly play: (stage: Stage) => Promise<void>;
 }
 

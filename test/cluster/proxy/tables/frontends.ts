@@ -5,6 +5,7 @@ import type { Expectation } from "../row.ts";
 import type { Section } from "./section.ts";
 
 const endpoints = ["a1", "b1"];
+const notMasqueraded = "kube-proxy's ipvs mode does not masquerade IPv6 sources that a range allows";
 const only = (name: string): string[] => [`${placeOf(name).addresses.IPv4}/32`, `${placeOf(name).addresses.IPv6}/128`];
 
 export const sourceRanges: readonly Section[] = [
@@ -12,7 +13,21 @@ export const sourceRanges: readonly Section[] = [
     title: "source ranges: the client out-a and pod a2",
     service: { name: "ranges", endpoints, sourceRanges: [...only("out-a"), ...only("a2")] },
     lines: [
-      ["out-a a2", "LoadBalancer", "a1* b1*"],
+      ["out-a a2", "LoadBalancer", "a1* b1*", undefined, { families: ["IPv4"] }],
+      [
+        "out-a",
+        "LoadBalancer",
+        { otherwise: "a1* b1*", ipvs: "a1* b1*, but kube-proxy: a1 drop" },
+        notMasqueraded,
+        { families: ["IPv6"] },
+      ],
+      [
+        "a2",
+        "LoadBalancer",
+        { otherwise: "a1* b1*", ipvs: "a1* b1*, but kube-proxy: a1 b1" },
+        notMasqueraded,
+        { families: ["IPv6"] },
+      ],
       ["out-b out-c", "LoadBalancer", "drop"],
       ["c2", "LoadBalancer", "drop", "pods are no exception"],
       ["a c", "LoadBalancer", "drop", "nor is the node, unless a range holds it"],
@@ -54,8 +69,8 @@ export const sourceRanges: readonly Section[] = [
       [
         "out-b a2",
         "LoadBalancer",
-        { otherwise: "reject", nftables: "drop" },
-        "nftables mode asks for the source first",
+        { otherwise: "drop", iptables: "reject" },
+        "modes nftables and ipvs ask for the source first",
       ],
     ],
   },
@@ -109,20 +124,26 @@ export const frontends: readonly Section[] = [
         "reaches the gateway, too",
         { protocols: ["UDP"] },
       ],
-      ["a2 a out-a", "LoadBalancer ExternalIP", "gateway", undefined, { protocols: ["TCP"] }],
+      [
+        "a2 a out-a",
+        "LoadBalancer ExternalIP",
+        { otherwise: "gateway", ipvs: "reject" },
+        "in ipvs mode the node has these addresses itself",
+        { protocols: ["TCP"] },
+      ],
       ["a2 a out-a", "NodePort@a", "a", "another program's port", { protocols: ["TCP"] }],
     ],
   },
   {
     title: "an address of the Services' range that no Service has",
     service: { name: "nobody", endpoints },
-    lines: [["a2 a out-a", "Unallocated", { otherwise: "drop", iptables: "gateway" }]],
+    lines: [["a2 a out-a", "Unallocated", { otherwise: "gateway", nftables: "drop" }]],
   },
   {
     title: "a Service that another proxy serves",
     service: { name: "foreign", endpoints, labels: { "service.kubernetes.io/service-proxy-name": "other" } },
     lines: [
-      ["a2 a", "ClusterIP", { otherwise: "drop", iptables: "gateway" }, "as an address of nobody"],
+      ["a2 a", "ClusterIP", { otherwise: "gateway", nftables: "drop" }, "as an address of nobody"],
       ["a2 a out-a", "LoadBalancer ExternalIP", "gateway"],
       ["a2 a out-a", "NodePort@a", "a"],
     ],
@@ -157,7 +178,13 @@ export const frontends: readonly Section[] = [
         { otherwise: "a1* b1*", nftables: "a" },
         "by default nftables mode serves the primary ones",
       ],
-      ["a", "NodePort@localhost", { otherwise: "a1* b1*", nftables: "a" }, undefined, { families: ["IPv4"] }],
+      [
+        "a",
+        "NodePort@localhost",
+        { otherwise: "a", iptables: "a1* b1*" },
+        "ipvs mode leaves loopback out of all addresses",
+        { families: ["IPv4"] },
+      ],
       ["a", "NodePort@localhost", "a", "the kernel routes no packet from ::1 away", { families: ["IPv6"] }],
     ],
   },
