@@ -5,7 +5,6 @@ import type { Expectation } from "../row.ts";
 import type { Section } from "./section.ts";
 
 const endpoints = ["a1", "b1"];
-const notMasqueraded = "kube-proxy's ipvs mode does not masquerade IPv6 sources that a range allows";
 const only = (name: string): string[] => [`${placeOf(name).addresses.IPv4}/32`, `${placeOf(name).addresses.IPv6}/128`];
 
 export const sourceRanges: readonly Section[] = [
@@ -13,21 +12,7 @@ export const sourceRanges: readonly Section[] = [
     title: "source ranges: the client out-a and pod a2",
     service: { name: "ranges", endpoints, sourceRanges: [...only("out-a"), ...only("a2")] },
     lines: [
-      ["out-a a2", "LoadBalancer", "a1* b1*", undefined, { families: ["IPv4"] }],
-      [
-        "out-a",
-        "LoadBalancer",
-        { otherwise: "a1* b1*", ipvs: "a1* b1*, but kube-proxy: a1 drop" },
-        notMasqueraded,
-        { families: ["IPv6"] },
-      ],
-      [
-        "a2",
-        "LoadBalancer",
-        { otherwise: "a1* b1*", ipvs: "a1* b1*, but kube-proxy: a1 b1" },
-        notMasqueraded,
-        { families: ["IPv6"] },
-      ],
+      ["out-a a2", "LoadBalancer", "a1* b1*"],
       ["out-b out-c", "LoadBalancer", "drop"],
       ["c2", "LoadBalancer", "drop", "pods are no exception"],
       ["a c", "LoadBalancer", "drop", "nor is the node, unless a range holds it"],
