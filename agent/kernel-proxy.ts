@@ -119,7 +119,7 @@ export class KernelProxy implements Executor {
       ),
     );
     if (this.#yielded) return streams;
-    const unchecked = await this.#serviceHealth.serve(checks, this.#dataplane.nodePortAddresses(plan));
+    const unchecked = await this.#serviceHealth.serve(checks, this.#dataplane.healthCheckAddresses(plan));
     return { problems: [...streams.problems, ...kernel.problems, ...unchecked] };
   }
 
