@@ -57,6 +57,11 @@ export class KernelDataplane implements Executor {
     return this.#retired || (await this.#options.executor.check());
   }
 
+  /** The next apply writes everything over what is there. */
+  renew(): void {
+    this.#options.executor.renew();
+  }
+
   /** From now on the kernel is left as it is: another agent of this node goes on with it. */
   retire(): void {
     this.#retired = true;
