@@ -6,8 +6,10 @@ import { iptablesExecutor } from "../../../../agent/dataplane/iptables/executor.
 import { portChains } from "../../../../agent/dataplane/iptables/names.ts";
 import type { KernelSettings } from "../../../../agent/dataplane/kernel/settings.ts";
 import type { KernelPort, PlanService } from "../../../../agent/plan/plan.ts";
+import { within } from "../../../../src/shared/net/ranges.ts";
 import { FakeIptables } from "./fake-iptables.ts";
-import { kernelPort, planOf, planService } from "../kernel-plans.ts";
+import { expected, readBack } from "./read-back.ts";
+import { anyServices, kernelPort, planOf, planService } from "../kernel-plans.ts";
 import { settings } from "./settings.ts";
 
 const pod = "10.244.1.5:8080";
@@ -136,6 +138,63 @@ describe("any sequence of plans", () => {
       { numRuns: 200 },
     );
   });
+});
+
+/** Each with addresses and NodePorts of its own: two Services that ask for one frontend are another matter. */
+const apart = (services: readonly PlanService[], family: "IPv4" | "IPv6"): PlanService[] =>
+  services.map(({ key, kernel }, at) => {
+    const own = (addresses: readonly string[]) =>
+      addresses.map((address) => address.replace(/^(10\.5[01]\.)0|^(fd00:5[01]:):/, (_, four, six) => `${four ?? six}${at}${six === undefined ? "" : ":"}`));
+    const ports = (kernel?.ports ?? [])
+      .filter((port) => port.family === family)
+      .map((port) => ({
+        ...port,
+        ...{ externalIPs: own(port.externalIPs), loadBalancerIPs: own(port.loadBalancerIPs) },
+        ...(port.nodePort === undefined ? {} : { nodePort: port.nodePort + 1_000 * at + port.port }),
+      }));
+    return planService(key, ports);
+  });
+
+describe.each(["IPv4", "IPv6"] as const)("rules of %s, read back", (family) => {
+  const askers = (
+    [
+      ["pod", family === "IPv4" ? "10.244.9.9" : "fd00:244::99"],
+      ["node", family === "IPv4" ? "192.168.9.1" : "fd00:9::1"],
+      ["outside", family === "IPv4" ? "198.51.100.9" : "2001:db8::9"],
+    ] as const
+  ).map(([asker, source]) => ({ asker, source }));
+  const node = family === "IPv4" ? "192.168.9.1" : "fd00:9::1";
+  const cidrs = family === "IPv4" ? ["10.244.0.0/16"] : ["fd00:244::/32"];
+
+  it("say what the plan says: endpoints and their shares, masquerade, affinity, refusals", async () => {
+    await fc.assert(
+      fc.asyncProperty(anyServices(), async (services) => {
+        const fake = new FakeIptables();
+        fake.installed = /^ip6?tables/;
+        const { executor } = start({ families: [family], localDetector: { kind: "cluster-cidr", cidrs } }, fake);
+        const planned = apart(services, family);
+        await executor.apply(planOf(planned));
+        const [nat, filter] = [fake.tables.get("nat") ?? new Map(), fake.tables.get("filter") ?? new Map()];
+        for (const port of planned.flatMap(({ kernel }) => kernel?.ports ?? [])) {
+          const fate = (source: string, isNode: boolean, destination: string, number: number) =>
+            readBack(nat, filter, {
+              ...{ source, fromNode: isNode, destination, toNode: destination === node },
+              ...{ protocol: port.protocol.toLowerCase(), port: number },
+            });
+          for (const { asker, source } of askers) {
+            const isNode = asker === "node";
+            const allowed = port.sourceRanges === undefined || within(port.sourceRanges, [source]).length > 0;
+            const of = (kind: Parameters<typeof expected>[1]) => expected(port, kind, asker, allowed);
+            expect(fate(source, isNode, port.clusterIP, port.port)).toEqual(of("internal"));
+            for (const ip of port.externalIPs) expect(fate(source, isNode, ip, port.port)).toEqual(of("external"));
+            for (const ip of port.loadBalancerIPs) expect(fate(source, isNode, ip, port.port)).toEqual(of("balancer"));
+            if (port.nodePort !== undefined) expect(fate(source, isNode, node, port.nodePort)).toEqual(of("external"));
+          }
+        }
+      }),
+      { numRuns: 100 },
+    );
+  }, 30_000);
 });
 
 describe("a Service that the kernel refuses", () => {

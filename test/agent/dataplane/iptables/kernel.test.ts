@@ -1,12 +1,13 @@
 // The executor in a real kernel, in a network namespace of the test's own, with both flavours of iptables. Needs root.
 import { spawnSync } from "node:child_process";
+import fc from "fast-check";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { iptablesExecutor } from "../../../../agent/dataplane/iptables/executor.ts";
 import type { KernelExecutor } from "../../../../agent/dataplane/executor.ts";
 import type { KernelSettings } from "../../../../agent/dataplane/kernel/settings.ts";
 import type { KernelPort, PlanService } from "../../../../agent/plan/plan.ts";
 import { Namespace } from "../namespace.ts";
-import { kernelPort, planOf, planService } from "../kernel-plans.ts";
+import { anyServices, kernelPort, planOf, planService } from "../kernel-plans.ts";
 import { settings } from "./settings.ts";
 
 const nodeAddress = "192.168.9.1";
@@ -131,6 +132,26 @@ for (const flavour of ["nft", "legacy"] as const) {
       expect((await third.apply(planOf(B))).problems).toEqual([]);
       expect(await sorted(both)).toBe(await sorted(alone));
     });
+
+    it("takes any plan after any other, and holds then what the last one alone makes", async () => {
+      const families = { families: ["IPv4", "IPv6"] } as const;
+      // Each takes some sixty processes: as many as this machine can do in a while, and one in any case.
+      const enough = performance.now() + 15_000;
+      for (const [first = [], second = []] of fc.sample(fc.tuple(anyServices(), anyServices()), 8)) {
+        const after = executorIn(net, families);
+        for (const services of [first, second]) {
+          const { problems } = await after.apply(planOf(services));
+          expect(problems.filter(({ reason }) => reason === "RulesRefused")).toEqual([]);
+        }
+        const held = await sorted();
+        await after.cleanup();
+        const alone = executorIn(net, families);
+        await alone.apply(planOf(second));
+        expect(held).toBe(await sorted());
+        await alone.cleanup();
+        if (performance.now() > enough) break;
+      }
+    }, 120_000);
 
     it("carries a connection from the node to all endpoints, and follows them", async () => {
       expect(await apply(web([a, b, c]))).toEqual([]);
