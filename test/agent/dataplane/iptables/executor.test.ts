@@ -144,7 +144,12 @@ describe("any sequence of plans", () => {
 const apart = (services: readonly PlanService[], family: "IPv4" | "IPv6"): PlanService[] =>
   services.map(({ key, kernel }, at) => {
     const own = (addresses: readonly string[]) =>
-      addresses.map((address) => address.replace(/^(10\.5[01]\.)0|^(fd00:5[01]:):/, (_, four, six) => `${four ?? six}${at}${six === undefined ? "" : ":"}`));
+      addresses.map((address) =>
+        address.replace(
+          /^(10\.5[01]\.)0|^(fd00:5[01]:):/,
+          (_, four, six) => `${four ?? six}${at}${six === undefined ? "" : ":"}`,
+        ),
+      );
     const ports = (kernel?.ports ?? [])
       .filter((port) => port.family === family)
       .map((port) => ({

@@ -122,15 +122,17 @@ function matches(rule: string, { source, fromNode, destination, toNode, protocol
 
 /** Options without a value. */
 const flags = new Set(["--rcheck", "--set", "--reap"]);
-const known = new Set([
-  ...["-m", "--mode", "--probability", "--every", "--packet", "--name", "--seconds"],
-  ...flags,
-]);
+const known = new Set([...["-m", "--mode", "--probability", "--every", "--packet", "--name", "--seconds"], ...flags]);
 
 export type Asker = "pod" | "node" | "outside";
 
 /** The same from what the plan says. `allowed`: the asker's address is within the source ranges. */
-export function expected(port: KernelPort, frontend: "internal" | "external" | "balancer", asker: Asker, allowed: boolean): Fate {
+export function expected(
+  port: KernelPort,
+  frontend: "internal" | "external" | "balancer",
+  asker: Asker,
+  allowed: boolean,
+): Fate {
   const policy = frontend === "internal" ? port.internalPolicy : port.externalPolicy;
   const isLocal = policy === "Local";
   const inside = frontend !== "internal" && isLocal && asker !== "outside" && port.cluster.length > 0;
@@ -148,7 +150,10 @@ export function expected(port: KernelPort, frontend: "internal" | "external" | "
         (1 / endpoints.length).toFixed(3),
       ]),
     ),
-    masqueraded: asker === "outside" ? frontend === "internal" || !isLocal : asker === "node" || (frontend !== "internal" && !isLocal),
+    masqueraded:
+      asker === "outside"
+        ? frontend === "internal" || !isLocal
+        : asker === "node" || (frontend !== "internal" && !isLocal),
     affinity: port.affinitySeconds === undefined ? [] : [String(port.affinitySeconds)],
   };
 }
