@@ -12,7 +12,7 @@ import {
 } from "../../../../agent/dataplane/kernel/conntrack.ts";
 import type { Run } from "../../../../agent/dataplane/kernel/run.ts";
 import type { KernelPort } from "../../../../agent/plan/plan.ts";
-import { kernelPlan, kernelPort } from "./ports.ts";
+import { dnsPort, planOf, planService } from "../kernel-plans.ts";
 
 const node = ["192.168.1.10", "fd00::10"];
 const flow = (asked: string, answers: string): Flow => {
@@ -20,7 +20,7 @@ const flow = (asked: string, answers: string): Flow => {
   const [answeredBy = "", answeredPort] = answers.split(" ");
   return { address, port: Number(port), answeredBy, answeredPort: Number(answeredPort) };
 };
-const dns = (serving: readonly string[], parts: Partial<KernelPort> = {}) => kernelPort({ serving, ...parts });
+const dns = (serving: readonly string[], parts: Partial<KernelPort> = {}) => dnsPort({ serving, ...parts });
 const [one, two] = ["10.1.0.1 53", "10.1.0.2 53"];
 
 describe("parsing", () => {
@@ -113,8 +113,8 @@ describe("when entries are listed", () => {
   });
 
   it("finds UDP ports alone", () => {
-    const ports = [kernelPort(), kernelPort({ protocol: "TCP" })];
-    expect(udpPorts(kernelPlan({ "default/dns": { ports } }))).toEqual([ports[0]]);
+    const ports = [dnsPort(), dnsPort({ protocol: "TCP" })];
+    expect(udpPorts(planOf([planService("default/dns", ports)]))).toEqual([ports[0]]);
   });
 
   it("says what is wrong, and works with the part that it got", async () => {
