@@ -3,8 +3,8 @@ import { connect } from "node:net";
 import type { Target } from "./messages.ts";
 import type { Tally } from "./tally.ts";
 
-/** A SYN that is lost is sent again after 1, 3 and 7 seconds. */
-const WITHIN_MS = 10_000;
+/** A SYN that is lost is sent again after 1, 3, 7 and 15 seconds; a server that is starved of its processor may take as long. */
+const WITHIN_MS = 30_000;
 
 export class Connections {
   readonly #target: Target;

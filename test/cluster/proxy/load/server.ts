@@ -7,6 +7,12 @@ import { answerQuestions } from "../channel.ts";
 import { families, type Family } from "../row.ts";
 import { type ServerOrder, serverOrderSchema } from "./messages.ts";
 
+/**
+ * On the same port. Node takes one connection of each in a turn of its loop, and on a busy machine it has few turns a second: with
+ * one of them connections wait for longer than their clients.
+ */
+const LISTENERS = 8;
+
 const [name = "", port = ""] = process.argv.slice(2);
 const wildcard: Readonly<Record<Family, string>> = { IPv4: "0.0.0.0", IPv6: "::" };
 const connections = new Set<Socket>();
@@ -14,7 +20,11 @@ let listening: (Server | UdpSocket)[] = [];
 
 answerQuestions(serverOrderSchema, async (order: ServerOrder) => {
   if (order === "serve" && listening.length === 0) {
-    listening = (await Promise.all(families.map((family) => Promise.all([serveTcp(family), serveUdp(family)])))).flat();
+    const servers = families.flatMap((family) => [
+      serveUdp(family),
+      ...Array.from({ length: LISTENERS }, () => serveTcp(family)),
+    ]);
+    listening = await Promise.all(servers);
   }
   if (order === "finish") {
     for (const each of listening.splice(0)) each.close();
@@ -33,7 +43,8 @@ async function serveTcp(family: Family): Promise<Server> {
     });
     socket.write(`${name}\n`);
   });
-  server.listen({ host: wildcard[family], port: Number(port), ipv6Only: family === "IPv6", backlog: 511 });
+  const at = { host: wildcard[family], port: Number(port), ipv6Only: family === "IPv6" };
+  server.listen({ ...at, reusePort: true, backlog: 511 });
   await once(server, "listening");
   return server;
 }
