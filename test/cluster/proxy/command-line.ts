@@ -14,7 +14,7 @@ export const options = {
 
 export const usage = `usage: npm run test:proxy -- [--with kube-proxy|agent] [--mode nftables|iptables|ipvs]
        --only TEXT     rows whose printed line has TEXT
-       --table TEXT    tables whose name has TEXT
+       --table TEXT    tables whose name has TEXT; "load" and "distribution" are played only by their whole names
        --quiet         prints what was wrong, and the sums
        --logs FOLDER   keeps what the programs said, and each node's rules after each table
        --hold          afterwards all stays as it is until Ctrl-C, to look around in it

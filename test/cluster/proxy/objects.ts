@@ -25,6 +25,11 @@ export interface ServiceSpec {
   readonly external?: "Local";
   readonly internal?: "Local";
   readonly affinity?: "ClientIP";
+  /** Of the affinity; absent: three hours. */
+  readonly affinitySeconds?: number;
+  /** Absent: POD_PORT. */
+  readonly targetPort?: number;
+  readonly annotations?: Readonly<Record<string, string>>;
   readonly sourceRanges?: readonly string[];
   readonly ipMode?: "Proxy";
   readonly families?: readonly Family[];
@@ -52,7 +57,7 @@ export function serviceObject(spec: ServiceSpec, number: number): Written {
   return {
     apiVersion: "v1",
     kind: "Service",
-    metadata: { name: spec.name, labels: spec.labels ?? {} },
+    metadata: { name: spec.name, labels: spec.labels ?? {}, annotations: spec.annotations ?? {} },
     spec: {
       type: spec.type ?? "LoadBalancer",
       ipFamilyPolicy: its.length > 1 ? "RequireDualStack" : "SingleStack",
@@ -61,13 +66,16 @@ export function serviceObject(spec: ServiceSpec, number: number): Written {
       clusterIPs: its.map((family) => clusterIP[family]),
       internalTrafficPolicy: spec.internal ?? "Cluster",
       sessionAffinity: spec.affinity ?? "None",
+      ...(spec.affinitySeconds && {
+        sessionAffinityConfig: { clientIP: { timeoutSeconds: spec.affinitySeconds } },
+      }),
       ...(isOpen && {
         externalIPs: its.map((family) => external[family]),
         externalTrafficPolicy: spec.external ?? "Cluster",
       }),
       ...(spec.sourceRanges && { loadBalancerSourceRanges: spec.sourceRanges }),
       ports: (spec.protocols ?? protocols).map((protocol) => ({
-        ...{ name: protocol.toLowerCase(), protocol, port: SERVICE_PORT, targetPort: POD_PORT },
+        ...{ name: protocol.toLowerCase(), protocol, port: SERVICE_PORT, targetPort: spec.targetPort ?? POD_PORT },
         ...(isOpen && { nodePort }),
       })),
     },
@@ -96,7 +104,7 @@ export function sliceObjects(spec: ServiceSpec): Written[] {
       ports: (spec.protocols ?? protocols).map((protocol) => ({
         name: protocol.toLowerCase(),
         protocol,
-        port: POD_PORT,
+        port: spec.targetPort ?? POD_PORT,
       })),
     })),
   );
@@ -181,6 +189,12 @@ export class Cluster {
 
   async setZone(node: string, zone: string): Promise<void> {
     await this.#patch(`/api/v1/nodes/${node}`, { metadata: { labels: { [ZONE]: zone } } });
+  }
+
+  /** For the agent alone. */
+  async setWeight(node: string, weight: number): Promise<void> {
+    const annotations = { "postern.dev/weight": String(weight) };
+    await this.#patch(`/api/v1/nodes/${node}`, { metadata: { annotations } });
   }
 
   async taintNode(name: string, taints: readonly object[]): Promise<void> {

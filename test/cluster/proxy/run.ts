@@ -7,7 +7,10 @@ import { options } from "./command-line.ts";
 import { changes, playChanges } from "./changes/changes.ts";
 import { endWithParent, FOLDER } from "./isolation.ts";
 import { nodes } from "./places.ts";
+import type { ServiceSpec } from "./objects.ts";
 import { playAll } from "./play.ts";
+import { distributionServices, playDistribution } from "./distribution/play.ts";
+import { loadServices, playLoad } from "./load/play.ts";
 import type { ProgramName } from "./programs.ts";
 import { lineOf, printed, printedCheck } from "./report.ts";
 import { casesOf, type Mode, rowsOf } from "./row.ts";
@@ -18,6 +21,11 @@ endWithParent();
 const { values } = parseArgs({ options });
 const [program, mode] = [values.with as ProgramName, values.mode as Mode];
 const started = performance.now();
+/** Tables that are played only when they are asked for by their whole name: they take minutes, and have Services of their own. */
+const servicesOf: { readonly [table in string]?: readonly ServiceSpec[] } = {
+  load: loadServices,
+  distribution: distributionServices,
+};
 const seconds = (): string => ((performance.now() - started) / 1000).toFixed(1);
 
 let code = 2;
@@ -32,16 +40,20 @@ process.exit(code);
 async function main(): Promise<number> {
   const folder = `${FOLDER}/programs`;
   mkdirSync(folder);
-  const world = new World([...services, ...changes.flatMap(({ services }) => services)], {
-    program,
-    mode,
-    binaries: values.binaries,
-    folder,
-  });
+  const its = servicesOf[values.table] ?? [...services, ...changes.flatMap(({ services }) => services)];
+  const world = new World(its, { program, mode, binaries: values.binaries, folder });
   await world.make();
   console.error(`test:proxy: the world is there after ${seconds()} s`);
-  const sums = { right: 0, wrong: 0 };
+  let sums = { right: 0, wrong: 0 };
   try {
+    const print = (text: string): void => console.log(text);
+    if (values.table === "load") {
+      const sides: readonly ProgramName[] = program === "agent" ? ["kube-proxy", "agent"] : ["kube-proxy"];
+      sums = await playLoad(world, { sides, mode, only: values.only, print });
+    }
+    if (values.table === "distribution") {
+      sums = await playDistribution(world, { program, mode, only: values.only, print });
+    }
     for (const table of tables.filter(({ name }) => name.includes(values.table))) {
       const cases = table.sections
         .flatMap(({ service, lines }) => rowsOf(service.name, lines))

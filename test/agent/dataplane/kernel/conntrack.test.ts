@@ -133,6 +133,36 @@ describe("when entries are listed", () => {
   });
 });
 
+describe("an entry that ends by itself while it is removed", () => {
+  const listed = ["10.0.0.2", "10.0.0.3"]
+    .map(
+      (client) =>
+        `udp 17 9 src=${client} dst=10.96.0.10 sport=1 dport=53 src=10.1.0.2 dst=${client} sport=53 dport=1\n`,
+    )
+    .join("");
+  const gone = "conntrack v1.4.7 (conntrack-tools): Operation failed: such conntrack doesn't exist\n";
+  const cleaned = async (ran: readonly { code: number; stdout: string; stderr: string }[]) => {
+    const left = [...ran];
+    const run: Run = async (_program, args) =>
+      args[0] === "-L"
+        ? { code: 0, stdout: listed, stderr: "" }
+        : (left.shift() ?? { code: 1, stdout: "", stderr: gone });
+    return await cleanFlows(run, undefined, [dns([one])], node);
+  };
+
+  it("keeps no other from being removed", async () => {
+    const ran = [
+      { code: 1, stdout: "", stderr: gone },
+      { code: 0, stdout: listed.split("\n")[1] ?? "", stderr: "" },
+    ];
+    expect(await cleaned(ran)).toEqual([{ family: "IPv4", deleted: 1 }]);
+  });
+
+  it("is said where it never ends", async () => {
+    expect(await cleaned([])).toEqual([{ family: "IPv4", deleted: 0, problem: gone.trim() }]);
+  });
+});
+
 const conntrack = spawnSync("unshare", ["--net", "conntrack", "-L"]).status === 0;
 describe.skipIf(!conntrack)("with conntrack itself", () => {
   it("removes what is stale of both families, and nothing else", () => {
