@@ -69,7 +69,7 @@ const layers: Record<string, Layer> = {
   "agent/dataplane/": { values: ["src/shared/", "agent/plan/", "agent/endpoints/"] },
   // It starts no process by itself: it is given `run`.
   "agent/dataplane/iptables/": {
-    values: ["src/shared/net/"],
+    values: ["src/shared/net/", "agent/dataplane/kernel/node-port-addresses.ts"],
     types: ["src/shared/model/", "agent/plan/", "agent/dataplane/kernel/", "agent/dataplane/executor.ts"],
   },
   "agent/tunnel/": { values: ["src/shared/", "agent/endpoints/", "agent/net/"] },

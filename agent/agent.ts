@@ -2,6 +2,7 @@
 // The order that the parts keep: the node is programmed before the edge is told, so that the node already serves what the edge
 // routes to it. In kube-proxy's place it may have no edge: then that half is missing. Nothing of its own survives a restart.
 import type { Logger } from "pino";
+import { EventRecorder } from "./controller/event-recorder.ts";
 import type { Executor } from "./dataplane/executor.ts";
 import { run } from "./dataplane/kernel/run.ts";
 import { tunnelOnlyExecutor } from "./dataplane/userspace/tunnel-only.ts";
@@ -50,7 +51,8 @@ export function startAgent({ options, proxy, software, log, health, onRefusal }:
   const backends = new Backends();
   const streams = tunnelOnlyExecutor(backends);
   const effects = { run, localAddresses: interfaceAddresses };
-  const kernel = proxy && new KernelProxy({ settings: proxy, node, effects, streams, log, logOnce });
+  const events = proxy && api && new EventRecorder(api, node, log);
+  const kernel = proxy && new KernelProxy({ settings: proxy, node, effects, streams, events, log, logOnce });
 
   const edgeOptions = edgeOf(options);
   const edge: EdgeSide | undefined =
@@ -59,6 +61,7 @@ export function startAgent({ options, proxy, software, log, health, onRefusal }:
       ...{ edge: edgeOptions, options, software, rules, backends, health, log, logOnce, api },
       served: () => programmer.served,
       refused: (observed) => programmer.refused(observed),
+      incomplete: () => kernel?.incomplete ?? new Map(),
     });
   // There is none to wait for.
   if (edge === undefined) health.set({ connected: true });

@@ -1,7 +1,7 @@
 // Tells the edge what this cluster has, as far as this node serves it already: what the edge routes here must not arrive before
 // the node can take it. Adds to the snapshot what only a leader may say, and warns of what the edge answers.
 // Nothing survives a restart.
-import { isTrouble } from "../src/shared/model/conditions.ts";
+import { type Condition, isTrouble } from "../src/shared/model/conditions.ts";
 import type { PublishResult, Snapshot } from "../src/shared/model/snapshot.ts";
 import type { Controller, ControllerOptions } from "./controller/controller.ts";
 import { Listening } from "./health/listening.ts";
@@ -22,6 +22,8 @@ export interface AnnouncerOptions {
   readonly served: () => Observed | undefined;
   /** "namespace/name" → why addresses of that ExternalName are not dialled from this node. */
   readonly refused: (observed: Observed) => ReadonlyMap<string, string>;
+  /** "namespace/name" → what the kernel of this node does not do of it. */
+  readonly incomplete: () => ReadonlyMap<string, Condition>;
   readonly start: (hooks: AnnouncerHooks) => Controller;
   /** The edge accepted a snapshot. */
   readonly onAccepted: () => void;
@@ -67,9 +69,10 @@ export class Announcer {
   }
 
   #snapshotOf(observed: Observed): Snapshot {
-    const { rules, refused } = this.#options;
+    const { rules, refused, incomplete } = this.#options;
     const listening = this.#listening;
-    const own = listening === undefined ? {} : { silent: listening.silent, refused: refused(observed) };
+    const own =
+      listening === undefined ? {} : { silent: listening.silent, refused: refused(observed), incomplete: incomplete() };
     const snapshot = buildSnapshot(observed, { ...rules, ...own });
     listening?.watch(snapshot.services);
     return snapshot;

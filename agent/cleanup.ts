@@ -1,10 +1,15 @@
 // `node agent/main.ts cleanup`: takes the rules of --proxy all off this node, in whatever mode they were made, and says what it did.
-// It is for nodes that get a kube-proxy back, and needs neither cluster nor edge. No agent may run meanwhile.
+// It is for nodes that get a kube-proxy back, and needs neither cluster nor edge. No agent may run meanwhile. A kube-proxy that runs
+// already keeps its rules, so that no packet meets a node without any.
 import { parseArgs } from "node:util";
-import { cleanupLeftovers } from "./dataplane/kernel/create.ts";
+import { cleanupLeftovers, leftovers, leftoversOfOurs } from "./dataplane/kernel/create.ts";
 import type { Run } from "./dataplane/kernel/run.ts";
 import { defaultSettings } from "./dataplane/kernel/settings.ts";
+import { mayRun } from "./health/other-proxy.ts";
 import { interfaceAddresses } from "./node-programmer.ts";
+
+/** Its health, as it has it by default. */
+const KUBE_PROXY = { host: "127.0.0.1", port: 10256 };
 
 export const help = `Takes away the rules that an agent with --proxy all, or a kube-proxy, left on this node.
 
@@ -12,7 +17,8 @@ Usage: node agent/main.ts cleanup
 
 Removes nothing but what bears the names of Postern's or kube-proxy's own tables, chains, sets and virtual servers, in all modes
 whose programs (nft; iptables; ipvsadm and ipset) are installed. Prints each change. Stop the agent first, or it makes the rules
-again. Run it as root, in the node's own network.
+again. Run it as root, in the node's own network. Where a kube-proxy answers at port ${KUBE_PROXY.port}, what bears kube-proxy's names is its
+own and stays: then nothing is without rules meanwhile.
 
 Examples:
   sudo node agent/main.ts cleanup
@@ -28,6 +34,7 @@ export async function cleanup(
   run: Run,
   print = (text: string) => void process.stdout.write(text),
   clean = cleanupLeftovers,
+  kubeProxyRuns = () => mayRun(KUBE_PROXY),
 ): Promise<number> {
   try {
     const options = { help: { type: "boolean", short: "h" } } as const;
@@ -49,7 +56,10 @@ export async function cleanup(
     }
     return ran;
   };
-  const outcomes = await clean(defaultSettings, { run: said, localAddresses: interfaceAddresses });
+  const beside = await kubeProxyRuns();
+  if (beside) print("a kube-proxy runs on this node: its rules stay, and only Postern's own are removed\n");
+  const which = beside ? leftoversOfOurs : leftovers;
+  const outcomes = await clean(defaultSettings, { run: said, localAddresses: interfaceAddresses }, which);
   for (const { of, outcome } of outcomes) print(`${of}: ${outcome}\n`);
   print(changes === 0 ? "nothing was there to remove\n" : `${changes} changes made\n`);
   return outcomes.some(({ outcome }) => outcome.startsWith("failed")) ? 1 : 0;

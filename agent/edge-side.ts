@@ -1,6 +1,7 @@
 // What the agent does with its edge: the tunnel, the snapshot, and, in a cluster, the Lease and the status of Services. An agent
 // that is a kube-proxy alone has none of it. Wires these together; holds no rules and no state of its own.
 import type { Logger } from "pino";
+import type { Condition } from "../src/shared/model/conditions.ts";
 import type { Report } from "../src/shared/wire/messages.ts";
 import { Announcer, publishWithoutLeader } from "./announcer.ts";
 import { startController } from "./controller/controller.ts";
@@ -27,6 +28,8 @@ export interface EdgeSideOptions {
   /** As the NodeProgrammer has them. */
   readonly served: () => Observed | undefined;
   readonly refused: (observed: Observed) => ReadonlyMap<string, string>;
+  /** As the KernelProxy finds them. */
+  readonly incomplete: () => ReadonlyMap<string, Condition>;
 }
 
 export interface EdgeSide {
@@ -52,6 +55,7 @@ export function startEdgeSide(given: EdgeSideOptions): EdgeSide {
     logOnce,
     served: given.served,
     refused: given.refused,
+    incomplete: given.incomplete,
     start: (hooks) =>
       api === undefined
         ? publishWithoutLeader({ ...target, ...hooks })

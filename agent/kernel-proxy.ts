@@ -2,6 +2,8 @@
 // the node keeps up, answers the health checks of Services, and counts. Wires these together and owns their ports; the rules are
 // the executor's, and outlive the process.
 import type { Logger } from "pino";
+import type { Condition } from "../src/shared/model/conditions.ts";
+import type { EventRecorder } from "./controller/event-recorder.ts";
 import type { Applied, Executor } from "./dataplane/executor.ts";
 import type { Cleaned } from "./dataplane/kernel/conntrack.ts";
 import { createExecutor, type KernelEffects } from "./dataplane/kernel/create.ts";
@@ -16,6 +18,7 @@ import type { LogOnce } from "./log-once.ts";
 import { isStaying } from "./plan/nodes.ts";
 import type { ForwardingPlan } from "./plan/plan.ts";
 import type { ApplyObserver, Pace } from "./plan-applier.ts";
+import { ServiceProblems } from "./service-problems.ts";
 import type { Observed } from "./source/source.ts";
 import { SyncMetrics } from "./sync-metrics.ts";
 
@@ -26,11 +29,18 @@ export interface KernelProxyOptions {
   readonly effects: KernelEffects;
   /** Serves the tunnel's streams by the same plan, and gets it first. */
   readonly streams: Executor;
+  /** Undefined where there is no API server to write Events to. */
+  readonly events: Pick<EventRecorder, "record" | "stop"> | undefined;
   readonly log: Pick<Logger, "info" | "warn" | "error">;
   readonly logOnce: LogOnce;
+  /** Monotonic, ms. */
+  readonly now?: () => number;
   /** For tests. */
   readonly makeExecutor?: typeof createExecutor;
 }
+
+/** As kube-proxy: after so long all is written anew, ms, whether or not anything has changed. That mends what check() does not see. */
+const RENEW_MS = 3_600_000;
 
 export class KernelProxy implements Executor {
   readonly #options: KernelProxyOptions;
@@ -40,15 +50,21 @@ export class KernelProxy implements Executor {
   readonly #counts: SyncMetrics;
   readonly #health: ProxyHealth;
   readonly #serviceHealth: ServiceHealth;
+  readonly #problems: ServiceProblems;
   readonly #ports: Closable[] = [];
+  readonly #now: () => number;
+  /** When all was written anew, or this process began. */
+  #renewedAt: number;
   #yielded = false;
 
   /** Throws where this agent has no executor for the mode. */
   constructor(options: KernelProxyOptions) {
     this.#options = options;
-    const { settings, effects, log, logOnce, makeExecutor = createExecutor } = options;
+    const { settings, effects, events, node, log, logOnce, makeExecutor = createExecutor } = options;
     const { kernel, conntrack } = settings;
     const now = () => Date.now();
+    this.#now = options.now ?? (() => performance.now());
+    this.#renewedAt = this.#now();
     this.#dataplane = new KernelDataplane({
       ...{ settings: kernel, conntrack, effects, executor: makeExecutor(kernel, effects) },
       warn: (topic, texts) => logOnce.warn(topic, texts),
@@ -60,6 +76,8 @@ export class KernelProxy implements Executor {
     const { families, mode } = kernel;
     this.#health = new ProxyHealth({ mode, families, sync: this.#sync, metrics: this.#metrics, now });
     this.#serviceHealth = new ServiceHealth(() => this.#health.healthy);
+    const record = events && events.record.bind(events);
+    this.#problems = new ServiceProblems({ node, metrics: this.#metrics, record, now: this.#now });
   }
 
   /** For the plan applier: how syncs are spread, and who is told of them. */
@@ -100,6 +118,12 @@ export class KernelProxy implements Executor {
   observe(observed: Observed): void {
     this.#health.eligible = isStaying(observed.nodes.find(({ metadata }) => metadata.name === this.#options.node));
     this.#counts.observed(observed);
+    this.#problems.observed(observed.services);
+  }
+
+  /** "namespace/name" → what the kernel of this node does not do of it, of the plan that was applied last. */
+  get incomplete(): ReadonlyMap<string, Condition> {
+    return this.#problems.conditions;
   }
 
   /** The node does what was observed last. */
@@ -110,8 +134,14 @@ export class KernelProxy implements Executor {
   async apply(plan: ForwardingPlan): Promise<Applied> {
     const streams = await this.#options.streams.apply(plan);
     if (this.#yielded) return streams;
+    const renewing = this.#isTimeToRenew();
+    if (renewing) {
+      this.#dataplane.renew();
+      this.#counts.renews();
+    }
     const kernel = await this.#dataplane.apply(plan);
-    this.#counts.applied(plan);
+    if (renewing) this.#renewedAt = this.#now();
+    this.#counts.applied(plan, kernel);
     // After the rules: a balancer that hears of an endpoint here sends at once.
     const checks = new Map(
       plan.services.flatMap(({ key, kernel: service }) =>
@@ -119,7 +149,8 @@ export class KernelProxy implements Executor {
       ),
     );
     if (this.#yielded) return streams;
-    const unchecked = await this.#serviceHealth.serve(checks, this.#dataplane.nodePortAddresses(plan));
+    const unchecked = await this.#serviceHealth.serve(checks, this.#dataplane.healthCheckAddresses(plan));
+    this.#problems.set([...kernel.problems, ...unchecked]);
     return { problems: [...streams.problems, ...kernel.problems, ...unchecked] };
   }
 
@@ -133,10 +164,17 @@ export class KernelProxy implements Executor {
     this.#yielded = true;
     this.#dataplane.retire();
     this.#serviceHealth.close();
+    this.#options.events?.stop();
     for (const port of this.#ports.splice(0)) port.close();
   }
 
+  #isTimeToRenew(): boolean {
+    return this.#now() - this.#renewedAt >= RENEW_MS;
+  }
+
   async #check(): Promise<boolean> {
+    // The apply that follows does it.
+    if (this.#isTimeToRenew()) return false;
     const intact = await this.#dataplane.check();
     if (!intact)
       this.#options.log.warn("the rules are not as they were left: another program changed them; making all anew");

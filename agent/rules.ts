@@ -5,11 +5,11 @@ import type { ProxyMode } from "./dataplane/kernel/settings.ts";
 import { userspaceAlgorithms } from "./endpoints/balance/index.ts";
 import type { Options } from "./options.ts";
 import type { PlanOptions } from "./plan/forwarding.ts";
-import type { SnapshotOptions } from "./plan/snapshot.ts";
+import type { NodesOwn, SnapshotOptions } from "./plan/snapshot.ts";
 import type { Observed } from "./source/source.ts";
 
 /** What every agent of the cluster shares. What one node alone finds out is added where it is known. */
-export type Rules = Omit<SnapshotOptions, "silent" | "refused"> & Omit<PlanOptions, "resolved" | "localAddresses">;
+export type Rules = Omit<SnapshotOptions, NodesOwn> & Omit<PlanOptions, "resolved" | "localAddresses">;
 
 /** `mode`: in which this agent programs the kernel, with --proxy all. */
 export function rulesOf(options: Options, mode?: ProxyMode): Rules {

@@ -1,5 +1,6 @@
 // What an agent in kube-proxy's place counts of its syncs. Told by the plan applier of each step, by the source of what changed, and
 // by the executor of what is applied. It measures and decides nothing.
+import type { Applied } from "./dataplane/executor.ts";
 import type { ProxyMetrics } from "./health/proxy-metrics.ts";
 import type { Family } from "./plan/endpoints.ts";
 import type { ForwardingPlan, KernelPort } from "./plan/plan.ts";
@@ -100,18 +101,35 @@ export class SyncMetrics {
     this.#setPending();
   }
 
-  applied({ services }: ForwardingPlan): void {
-    const { noLocalEndpoints } = this.#options.metrics;
-    const ports = services.flatMap(({ kernel }) => kernel?.ports ?? []).filter(({ local }) => local.length === 0);
-    const count = (of: (port: KernelPort) => boolean) => ports.filter(of).length;
-    noLocalEndpoints.set(
-      { traffic_policy: "internal" },
-      count(({ internalPolicy }) => internalPolicy === "Local"),
-    );
-    noLocalEndpoints.set(
-      { traffic_policy: "external" },
-      count(({ externalPolicy, cluster }) => externalPolicy === "Local" && cluster.length > 0),
-    );
+  /** The sync that begins now is about everything. */
+  renews(): void {
+    this.#full = true;
+  }
+
+  applied({ services }: ForwardingPlan, { written = [] }: Applied): void {
+    const { metrics, families } = this.#options;
+    const none = services.flatMap(({ kernel }) => kernel?.ports ?? []).filter(({ local }) => local.length === 0);
+    const internal = none.filter(({ internalPolicy, anywhere }) => internalPolicy === "Local" && anywhere);
+    const external = none.filter(({ externalPolicy, anywhere }) => externalPolicy === "Local" && anywhere);
+    for (const family of families) {
+      const count = (ports: readonly KernelPort[]) => ports.filter((port) => port.family === family).length;
+      metrics.noLocalEndpoints.set({ traffic_policy: "internal", ip_family: family }, count(internal));
+      metrics.noLocalEndpoints.set({ traffic_policy: "external", ip_family: family }, count(external));
+    }
+    for (const each of written) this.#written(each);
+  }
+
+  #written({ family, rules, refused, failedCleanups = 0 }: NonNullable<Applied["written"]>[number]): void {
+    const { metrics } = this.#options;
+    const labels = { ip_family: family };
+    metrics.nftablesCleanupFailures.inc(labels, failedCleanups);
+    metrics.iptablesPartialFailures.inc(labels, refused?.changes ?? 0);
+    metrics.iptablesFailures.inc(labels, refused?.everything ?? 0);
+    if (rules === undefined) return;
+    for (const table of ["filter", "nat"] as const) {
+      metrics.iptablesRules.set({ table, ...labels }, rules[table].total);
+      metrics.iptablesRulesLast.set({ table, ...labels }, rules[table].last);
+    }
   }
 
   #setPending(): void {

@@ -7,8 +7,14 @@ import { describe, type KubeApi, STRATEGIC_MERGE } from "../kube/api.ts";
 import type { KubeService } from "../source/resources.ts";
 import type { ServiceEvent } from "./event.ts";
 
-const BURST = 25;
-const REFILL_MS = 300_000;
+export interface Allowance {
+  /** So many at once, */
+  readonly burst: number;
+  /** and then one in this time, ms. */
+  readonly everyMs: number;
+}
+
+const OF_OBJECT: Allowance = { burst: 25, everyMs: 300_000 };
 /** This many objects, and as many Events, are remembered; the one unused for longest is dropped. */
 const REMEMBERED_MAX = 20_000;
 /** This many objects may have Events that are not yet written; further objects get none. */
@@ -22,9 +28,13 @@ export interface Bucket {
 }
 
 /** The bucket after one Event, or undefined where there is no token left. Pure; `now` in ms. */
-export function spend(bucket: Bucket | undefined, now: number): Bucket | undefined {
-  const { tokens, at } = bucket ?? { tokens: BURST, at: now };
-  const full = Math.min(BURST, tokens + (now - at) / REFILL_MS);
+export function spend(
+  bucket: Bucket | undefined,
+  now: number,
+  { burst, everyMs }: Allowance = OF_OBJECT,
+): Bucket | undefined {
+  const { tokens, at } = bucket ?? { tokens: burst, at: now };
+  const full = Math.min(burst, tokens + (now - at) / everyMs);
   return full < 1 ? undefined : { tokens: full - 1, at: now };
 }
 

@@ -24,15 +24,19 @@ export const closable = (server: Server): Closable => ({
   },
 });
 
-/** `host` undefined: at all addresses of both families. `busy` is called once if the first try fails. */
-export function holdPort(
-  server: Server,
-  { host, port }: { readonly host?: string | undefined; readonly port: number },
-  busy: (error: Error) => void,
-): HeldPort {
+export interface At {
+  /** Undefined: at all addresses of both families. */
+  readonly host?: string;
+  readonly port: number;
+  /** Of "::", which else takes in all of IPv4. */
+  readonly ipv6Only?: boolean;
+}
+
+/** `busy` is called once if the first try fails. */
+export function holdPort(server: Server, at: At, busy: (error: Error) => void): HeldPort {
   let retry: NodeJS.Timeout | undefined;
   const { promise: tried, resolve } = Promise.withResolvers<void>();
-  const listen = () => void server.listen(host === undefined ? { port } : { host, port });
+  const listen = () => void server.listen({ ...at });
   server.on("error", (error) => {
     if (retry === undefined) busy(error);
     retry = setTimeout(listen, RETRY_MS);
@@ -47,7 +51,7 @@ export function holdPort(
     },
     get port() {
       const bound = server.address();
-      return typeof bound === "object" && bound !== null ? bound.port : port;
+      return typeof bound === "object" && bound !== null ? bound.port : at.port;
     },
     close() {
       clearTimeout(retry);

@@ -61,7 +61,8 @@ export class ProxyHealth {
     };
     switch (url.split("?")[0]) {
       case "/healthz":
-        // Before the first sync a balancer must not send anything; kube-proxy says 200 then.
+        // kube-proxy says 200 before its first sync. But a node that has just booted forwards nothing by then, and a balancer that is
+        // told 200 sends to it. Whoever would restart the agent asks /livez.
         metrics.healthz.inc({ code: answer(this.healthy && this.eligible, this.#facts(this.healthy, true)) });
         break;
       case "/livez":

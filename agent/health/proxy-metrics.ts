@@ -1,5 +1,8 @@
 // The metrics of an agent in kube-proxy's place: kube-proxy's names and labels where the meaning is the same, so that dashboards
-// and alerts go on. Whoever knows a figure sets it; this file only names them. Beside them stand those of the process.
+// and alerts go on. Whoever knows a figure sets it; this file only names them. Beside them stand those of the process. Not here, for
+// nothing of ours would set them: kubeproxy_iptables_ct_state_invalid_dropped_packets_total and
+// kubeproxy_iptables_localhost_nodeports_accepted_packets_total (nfacct counters in the rules), and kubeproxy_nftables_localhost_nodeport_*
+// (of a proxy in userspace that kube-proxy has as an alpha feature).
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from "prom-client";
 
 /** 1 ms, doubled 14 times. */
@@ -39,7 +42,23 @@ export class ProxyMetrics {
   readonly noLocalEndpoints = this.#gauge(
     "sync_proxy_rules_no_local_endpoints_total",
     "Service ports whose policy is Local, and which have no endpoint here",
-    ["traffic_policy"],
+    ["traffic_policy", "ip_family"],
+  );
+  readonly iptablesRules = this.#gauge("sync_proxy_rules_iptables_total", "Rules of ours", ["table", "ip_family"]);
+  readonly iptablesRulesLast = this.#gauge(
+    "sync_proxy_rules_iptables_last",
+    "Rules that the last sync wrote, of those that wrote some",
+    ["table", "ip_family"],
+  );
+  readonly iptablesPartialFailures = this.#counter(
+    "sync_proxy_rules_iptables_partial_restore_failures_total",
+    "Changes that iptables refused, so that everything was written",
+    ["ip_family"],
+  );
+  readonly nftablesCleanupFailures = this.#counter(
+    "sync_proxy_rules_nftables_cleanup_failures_total",
+    "Removals of unused chains that nft refused",
+    ["ip_family"],
   );
   readonly nftablesFailures = this.#counter("sync_proxy_rules_nftables_sync_failures_total", "Syncs that nft refused", [
     "ip_family",
@@ -58,6 +77,21 @@ export class ProxyMetrics {
     ["ip_family"],
   );
 
+  /** Ours: kube-proxy loses all Services with one that the kernel refuses, and has nothing to count. */
+  readonly problems = new Gauge({
+    ...this.#named(
+      "services_with_problems",
+      "Services of which this node cannot do a part, by reason",
+      "postern_proxy",
+    ),
+    labelNames: ["reason"],
+  });
+  /** Of the first hundred. */
+  readonly serviceProblems = new Gauge({
+    ...this.#named("service_problem", "1 where this node cannot do a part of the Service", "postern_proxy"),
+    labelNames: ["namespace", "service", "reason"],
+  });
+
   constructor() {
     collectDefaultMetrics({ register: this.#registry });
   }
@@ -70,8 +104,8 @@ export class ProxyMetrics {
     return this.#registry.metrics();
   }
 
-  #named(name: string, help: string) {
-    return { name: `kubeproxy_${name}`, help, registers: [this.#registry] };
+  #named(name: string, help: string, prefix = "kubeproxy") {
+    return { name: `${prefix}_${name}`, help, registers: [this.#registry] };
   }
 
   #histogram(name: string, help: string, buckets = SYNC_BUCKETS): Histogram {

@@ -30,8 +30,8 @@ export class ServiceHealth {
   }
 
   /**
-   * From now on `checks` are answered, at these addresses ("all": at every one), and no others. Resolves when each port was tried
-   * once; one that is taken is tried on, and named until this is called while it is ours.
+   * From now on `checks` are answered, at these addresses ("all": at every one; "0.0.0.0" and "::": at every one of a family), and
+   * no others. Resolves when each port was tried once; one that is taken is tried on, and named until this is called while it is ours.
    */
   async serve(checks: ServiceChecks, addresses: "all" | readonly string[]): Promise<readonly ServiceHealthProblem[]> {
     const hosts = addresses === "all" ? [""] : addresses;
@@ -67,7 +67,7 @@ export class ServiceHealth {
   }
 
   #hold(key: string, open: Open, host: string): void {
-    const at = { ...(host === "" ? {} : { host }), port: open.nodePort };
+    const at = { ...(host === "" ? {} : { host, ipv6Only: host === "::" }), port: open.nodePort };
     const entry: { held: HeldPort; failure: Error | undefined } = {
       held: holdPort(this.#server(key, open), at, (error) => (entry.failure = error)),
       failure: undefined,

@@ -2,7 +2,7 @@
 // (pkg/proxy: endpointslicecache, topology), so that a packet and a tunnel stream end at the same pods.
 import type { KubeEndpointSlice, KubeService } from "../source/resources.ts";
 import { isHeadless } from "./eligible.ts";
-import { parseAddress } from "../../src/shared/net/ranges.ts";
+import { canonicalAddress, parseAddress } from "../../src/shared/net/ranges.ts";
 import type { OfferedPort } from "./annotations.ts";
 
 export type Family = "IPv4" | "IPv6";
@@ -79,55 +79,84 @@ export function mergeSlices(
   slices: readonly Slice[],
   offered: readonly OfferedPort[],
 ): readonly ServiceEndpoint[] {
-  const portless = service.spec.ports.length === 0 && isHeadless(service);
-  const selects = service.spec.selector !== undefined;
-  const nonEmpty = (text: string | undefined) => (text === "" ? undefined : text);
-  const merged = new Map<string, ServiceEndpoint & { readonly ports: Map<string, number> }>();
-  const targets = new Set<string>();
-  const addressed = slices.flatMap(({ addressType, ports: own, endpoints }) => {
-    if (addressType === "FQDN") return [];
-    const ports = portless
-      ? offered.map(({ port, target }) => [portKey("TCP", port), target] as const)
-      : service.spec.ports.flatMap(({ name, protocol, port, targetPort }) => {
-          const same = own.find((candidate) => candidate.name === name && candidate.protocol === protocol);
-          // A port without number is one that no pod has (a targetPort of a name unknown to it). One that is not listed was
-          // renamed, or is new, and the slice has not followed yet: a number is what it will be, and no request waits.
-          const target = same === undefined && selects && typeof targetPort === "number" ? targetPort : same?.port;
-          return target === undefined ? [] : [[portKey(protocol, port), target] as const];
-        });
-    return endpoints.map((endpoint) => ({ endpoint, ports }));
-  });
-  const isGoing = ({ endpoint }: (typeof addressed)[number]) => endpoint.conditions?.terminating ?? false;
+  const found = slices.flatMap((slice) =>
+    slice.addressType === "FQDN" ? [] : [{ endpoints: slice.endpoints, ports: portsOf(service, slice, offered) }],
+  );
+  const merged = new Merged();
   // The same pod in two slices (of two families, or of two ports) is one; the same address twice for a port counts once, and as
   // it is where it is not on its way out.
-  const staying = addressed.filter((each) => !isGoing(each));
-  for (const { endpoint: written, ports } of [...staying, ...addressed.filter(isGoing)]) {
+  for (const going of [false, true])
+    for (const { endpoints, ports } of found)
+      for (const endpoint of endpoints)
+        if ((endpoint.conditions?.terminating ?? false) === going) merged.add(endpoint, ports);
+  return merged.all();
+}
+
+/** What a slice's endpoints serve of a Service's ports. */
+function portsOf(service: KubeService, { ports: own }: Slice, offered: readonly OfferedPort[]): Ports {
+  if (service.spec.ports.length === 0 && isHeadless(service))
+    return new Map(offered.map(({ port, target }) => [portKey("TCP", port), target]));
+  const selects = service.spec.selector !== undefined;
+  return new Map(
+    service.spec.ports.flatMap(({ name, protocol, port, targetPort }) => {
+      const same = own.find((candidate) => candidate.name === name && candidate.protocol === protocol);
+      // A port without number is one that no pod has (a targetPort of a name unknown to it). One that is not listed was
+      // renamed, or is new, and the slice has not followed yet: a number is what it will be, and no request waits.
+      const target = same === undefined && selects && typeof targetPort === "number" ? targetPort : same?.port;
+      return target === undefined ? [] : [[portKey(protocol, port), target] as const];
+    }),
+  );
+}
+
+type Ports = ServiceEndpoint["ports"];
+
+/** Endpoints while they are gathered. Those of one slice share one map of ports: a cluster has a hundred thousand of them. */
+class Merged {
+  /** By address: mostly one each. */
+  readonly #endpoints = new Map<string, ServiceEndpoint[]>();
+
+  add(written: KubeEndpointSlice["endpoints"][number], ports: Ports): void {
     const { addresses, conditions, nodeName, zone, targetRef, hints } = written;
     const [address] = addresses;
-    if (address === undefined || parseAddress(address) === undefined) continue;
-    const id = `${targetRef?.uid ?? ""} ${address}`;
-    const known = merged.get(id);
-    const endpoint = known ?? {
-      key: nonEmpty(targetRef?.uid) ?? address,
+    if (address === undefined || canonicalAddress(address) === undefined) return;
+    const key = nonEmpty(targetRef?.uid) ?? address;
+    const there = this.#endpoints.get(address) ?? [];
+    const known = there.findIndex((endpoint) => endpoint.key === key);
+    const before = there[known];
+    const added = there.length === 0 ? ports : notTaken(ports, before, there);
+    if (before !== undefined) {
+      if (added.size > 0) there[known] = { ...before, ports: new Map([...before.ports, ...added]) };
+      return;
+    }
+    there.push({
+      key,
       address,
       node: nonEmpty(nodeName),
       zone,
       ready: conditions?.ready ?? true,
       serving: conditions?.serving ?? true,
       terminating: conditions?.terminating ?? false,
-      forZones: hints?.forZones.map(({ name }) => name) ?? [],
-      forNodes: hints?.forNodes.map(({ name }) => name).filter((name) => name !== "") ?? [],
-      ports: new Map<string, number>(),
-    };
-    if (known === undefined) merged.set(id, endpoint);
-    for (const [key, port] of ports) {
-      const target = `${key} ${address} ${port}`;
-      if (targets.has(target) || endpoint.ports.has(key)) continue;
-      targets.add(target);
-      endpoint.ports.set(key, port);
-    }
+      forZones: hints?.forZones.map(({ name }) => name) ?? none,
+      forNodes: hints?.forNodes.map(({ name }) => name).filter((name) => name !== "") ?? none,
+      ports: added,
+    });
+    this.#endpoints.set(address, there);
   }
-  return [...merged.values()].sort((a, b) => compare(a.key, b.key) || compare(a.address, b.address));
+
+  all(): readonly ServiceEndpoint[] {
+    return [...this.#endpoints.values()].flat().sort((a, b) => compare(a.key, b.key) || compare(a.address, b.address));
+  }
+}
+
+const none: readonly string[] = [];
+const nonEmpty = (text: string | undefined): string | undefined => (text === "" ? undefined : text);
+
+/** What the endpoint does not serve yet, and no other of its address at the same port. */
+function notTaken(ports: Ports, before: ServiceEndpoint | undefined, there: readonly ServiceEndpoint[]): Ports {
+  const free = [...ports].filter(
+    ([key, port]) => before?.ports.has(key) !== true && there.every((each) => each.ports.get(key) !== port),
+  );
+  return new Map(free);
 }
 
 /**

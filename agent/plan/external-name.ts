@@ -7,7 +7,7 @@
 // - A name inside the cluster (web.shop.svc, web.shop.svc.cluster.local) is never looked up: it needs a listed suffix, and
 //   leads to that Service's pods; nodes and the API server among them must be listed themselves, too.
 import type { Observed } from "../source/source.ts";
-import { parseAddress, parseRange } from "../../src/shared/net/ranges.ts";
+import { canonicalAddress, parseAddress, parseRange } from "../../src/shared/net/ranges.ts";
 
 /** True where the list may cover this name; its addresses decide where the list has only CIDRs. */
 export function isNameAllowed(name: string, allow: readonly string[], clusterDomain: string): boolean {
@@ -125,5 +125,5 @@ function exactAddresses(allow: readonly string[]): ReadonlySet<string> {
 }
 
 /** One spelling of each address; an IPv4 address written as IPv6 is the IPv4 one. */
-const canonicalOf = (address: string): string => parseAddress(address)?.toString() ?? address;
+const canonicalOf = (address: string): string => canonicalAddress(address) ?? address;
 const plain = (name: string): string => name.toLowerCase().replace(/\.$/, "");

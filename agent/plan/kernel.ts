@@ -2,7 +2,7 @@
 // address family, and the endpoints that each traffic policy gives them. Pure. The executors of --proxy all share it, so that
 // nftables, iptables and ipvs differ in how they forward and in nothing else.
 import type { EndpointAlgorithm } from "../../src/shared/model/snapshot.ts";
-import { disjointRanges, parseAddress } from "../../src/shared/net/ranges.ts";
+import { canonicalAddress, disjointRanges } from "../../src/shared/net/ranges.ts";
 import type { KubeEndpointSlice, KubeNode, KubeService, KubeServiceCIDR } from "../source/resources.ts";
 import { isHeadless } from "./eligible.ts";
 import { type Family, mergeSlices, type Policy, type ServiceEndpoint, usable } from "./endpoints.ts";
@@ -58,8 +58,9 @@ export function kernelService(
     );
     // A slice of IPv6 may hold ::ffff:10.0.0.1, which is an IPv4 address and no endpoint of this family.
     const endpoints = mergeSlices(service, own, []).flatMap((endpoint) => {
-      const address = ofFamily(canonical([endpoint.address]), family)[0];
-      return address === undefined ? [] : [{ ...endpoint, address }];
+      const address = canonicalAddress(endpoint.address);
+      if (address === undefined || familyOf(address) !== family) return [];
+      return address === endpoint.address ? endpoint : { ...endpoint, address };
     });
     return [{ family, clusterIP, endpoints }];
   });
@@ -127,14 +128,17 @@ function endpointsOf(
       local: endpoint.node === node.name,
     }));
   const all = of("Cluster");
-  const having = endpoints.filter(({ ports }) => ports.has(key));
   return {
     // Under an external policy of Local, traffic from this node and its pods still goes to all of them.
     cluster: internalPolicy === "Cluster" || external ? all : [],
     local: internalPolicy === "Local" || (external && externalPolicy === "Local") ? of("Local") : [],
     anywhere: all.length > 0,
     ...(protocol === "UDP"
-      ? { serving: having.filter(({ serving }) => serving).map(({ address, ports }) => `${address} ${ports.get(key)}`) }
+      ? {
+          serving: endpoints
+            .filter(({ serving, ports }) => serving && ports.has(key))
+            .map(({ address, ports }) => `${address} ${ports.get(key)}`),
+        }
       : {}),
   };
 }
@@ -159,8 +163,11 @@ function healthCheckOf(
 
 /** As the kernel writes them; what is no address is left out. */
 const canonical = (texts: readonly string[]): string[] => [
-  ...new Set(texts.flatMap((text) => parseAddress(text)?.toString() ?? [])),
+  ...new Set(texts.flatMap((text) => canonicalAddress(text) ?? [])),
 ];
 
 const ofFamily = (addresses: readonly string[], family: Family): string[] =>
-  addresses.filter((address) => address.includes(":") === (family === "IPv6"));
+  addresses.filter((address) => familyOf(address) === family);
+
+/** Of an address or a CIDR. */
+const familyOf = (address: string): Family => (address.includes(":") ? "IPv6" : "IPv4");

@@ -1,7 +1,7 @@
 // Observed → the snapshot that the edge gets. Pure and sorted: every agent that observes the same builds the same, whatever
 // node it runs on, and the edge sees at once that nothing changed. Always within the limits of snapshotSchema, so that
 // one odd Service cannot keep the whole cluster's snapshot from being accepted.
-import { condition } from "../../src/shared/model/conditions.ts";
+import { type Condition, condition } from "../../src/shared/model/conditions.ts";
 import type {
   EndpointAlgorithm,
   Snapshot,
@@ -29,7 +29,12 @@ export interface SnapshotOptions extends EligibilityOptions, NodeOptions {
   readonly silent?: ReadonlyMap<string, readonly number[]>;
   /** "namespace/name" → why addresses of its ExternalName are left out, as forwarding.ts's refusedAddresses() says it. */
   readonly refused?: ReadonlyMap<string, string>;
+  /** "namespace/name" → what the kernel of this agent's node does not do of it. */
+  readonly incomplete?: ReadonlyMap<string, Condition>;
 }
+
+/** What one node alone finds out. */
+export type NodesOwn = "silent" | "refused" | "incomplete";
 
 const SERVICES_MAX = 10_000;
 const NODES_MAX = 5_000;
@@ -38,7 +43,10 @@ const AFFINITY_DEFAULT_SECONDS = 10_800;
 
 const known = remembered<SnapshotService>();
 
-export function buildSnapshot(observed: Observed, { silent, refused, ...options }: SnapshotOptions): Snapshot {
+export function buildSnapshot(
+  observed: Observed,
+  { silent, refused, incomplete, ...options }: SnapshotOptions,
+): Snapshot {
   const slices = slicesByService(observed.endpointSlices);
   const rest = JSON.stringify(options);
   const services: SnapshotService[] = [];
@@ -49,8 +57,10 @@ export function buildSnapshot(observed: Observed, { silent, refused, ...options 
     const own = slices.get(key) ?? [];
     const quiet = silent?.get(key) ?? [];
     const left = refused?.get(key);
-    const make = () => snapshotService(service, { kind, slices: own, silent: quiet, refused: left }, options);
-    services.push(known(service, own, `${quiet.join()} ${left ?? ""} ${rest}`, make));
+    const lacks = incomplete?.get(key);
+    const facts = { kind, slices: own, silent: quiet, refused: left, incomplete: lacks };
+    const make = () => snapshotService(service, facts, options);
+    services.push(known(service, own, `${quiet.join()} ${left ?? ""} ${JSON.stringify(lacks ?? "")} ${rest}`, make));
   }
   return {
     version: 1,
@@ -65,18 +75,20 @@ interface ServiceFacts {
   /** Its ports at which ready endpoints refuse connections. */
   readonly silent: readonly number[];
   readonly refused: string | undefined;
+  readonly incomplete: Condition | undefined;
 }
 
 function snapshotService(
   service: KubeService,
-  { kind, slices, silent, refused }: ServiceFacts,
-  options: Omit<SnapshotOptions, "silent" | "refused">,
+  { kind, slices, silent, refused, incomplete }: ServiceFacts,
+  options: Omit<SnapshotOptions, NodesOwn>,
 ): SnapshotService {
   const { metadata, spec } = service;
   const settings = serviceSettings(service);
   const ports = servicePorts(service, settings.offeredPorts);
   const conditions = settingsConditions(settings, options.endpointAlgorithms);
   conditions.push(...protocolConditions(ports, slices));
+  if (incomplete !== undefined) conditions.push(incomplete);
   let endpoints: readonly SnapshotEndpoint[];
   if (kind === "ExternalName") {
     const name = spec.externalName ?? "";

@@ -18,50 +18,58 @@ const port = z
   .min(1, portRule)
   .max(65535, portRule);
 const text = z.string();
-/** In the API null and absent are the same. */
-const optional = <T extends z.ZodType>(type: T) =>
-  type
-    .nullish()
-    .transform((value) => value ?? undefined)
-    .optional();
+/** status.loadBalancer.ingress[].ports[].error, and some more. */
+const READ_DEPTH = 8;
+/**
+ * In the API null and absent are the same, so fields that are null are dropped before anything else looks. Each schema below says
+ * "optional" alone: a cluster of thousands has millions of fields, and each layer of a schema costs a call and an object.
+ * Gives the same value where none is null, which is nearly always so. What lies deeper than anything that is read stays as it is.
+ */
+function withoutNulls(value: unknown, depth = 0): unknown {
+  if (typeof value !== "object" || value === null || depth > READ_DEPTH) return value;
+  if (Array.isArray(value)) {
+    let copy: unknown[] | undefined;
+    for (let at = 0; at < value.length; at++) {
+      const item = withoutNulls(value[at], depth + 1);
+      if (item !== value[at]) (copy ??= [...value])[at] = item;
+    }
+    return copy ?? value;
+  }
+  const fields = value as Record<string, unknown>;
+  let copy: Record<string, unknown> | undefined;
+  for (const name of Object.keys(fields)) {
+    const field = withoutNulls(fields[name], depth + 1);
+    if (field === fields[name] && field !== null) continue;
+    copy ??= { ...fields };
+    if (field === null) delete copy[name];
+    else copy[name] = field;
+  }
+  return copy ?? value;
+}
+const object = <T extends z.ZodRawShape>(shape: T) => z.preprocess((value) => withoutNulls(value), z.object(shape));
+const optional = <T extends z.ZodType>(type: T) => type.optional();
 const defaulted = <const T extends readonly [string, ...string[]]>(values: T, fallback: T[number]) =>
-  z
-    .enum(values)
-    .nullish()
-    .transform((value) => value ?? fallback);
+  z.enum(values).default(fallback);
 const protocol = defaulted(["TCP", "UDP", "SCTP"], "TCP");
 /** Of a port, in Services and slices alike: absent, null and "" are the same to the API server, which fills in "". */
-const portName = text
-  .max(63)
-  .nullish()
-  .transform((name) => name ?? "");
+const portName = text.max(63).default("");
 /** What the pods speak; "" where nobody says. */
-const appProtocol = text
-  .max(316)
-  .nullish()
-  .transform((name) => name ?? "");
+const appProtocol = text.max(316).default("");
 const policy = defaulted(["Cluster", "Local"], "Cluster");
 const list = <T extends z.ZodType>(type: T, max: number) =>
   z
     .array(type)
     .max(max)
-    .nullish()
-    .transform((items) => items ?? []);
+    .default(() => []);
 
 const metadata = z.object({
   name: objectName,
-  namespace: objectName.nullish().transform((name) => name ?? "default"),
+  namespace: objectName.default("default"),
   uid: text.min(1).max(253),
   creationTimestamp: z.iso.datetime({ offset: true, error: "must be a time such as 2026-01-31T12:00:00Z" }),
   deletionTimestamp: optional(text),
-  labels: z
-    .record(text, text)
-    .nullish()
-    .transform((labels) => labels ?? {}),
-  annotations: z
-    .record(text, text)
-    .nullish()
-    .transform((annotations) => annotations ?? {}),
+  labels: z.record(text, text).default(() => ({})),
+  annotations: z.record(text, text).default(() => ({})),
 });
 /** Of a Service also what tells whether it is ours, and who else writes its status. */
 const serviceMetadata = metadata.extend({
@@ -94,7 +102,7 @@ const statusCondition = z.object({
   message: text.default(""),
 });
 
-export const serviceSchema = z.object({
+export const serviceSchema = object({
   apiVersion: z.literal("v1"),
   kind: z.literal("Service"),
   metadata: serviceMetadata,
@@ -130,14 +138,10 @@ export const serviceSchema = z.object({
   }),
   status: z
     .object({
-      loadBalancer: z
-        .object({ ingress: list(ingress, 1024) })
-        .nullish()
-        .transform((status) => status ?? { ingress: [] }),
+      loadBalancer: z.object({ ingress: list(ingress, 1024) }).default(() => ({ ingress: [] })),
       conditions: list(statusCondition, 256),
     })
-    .nullish()
-    .transform((status) => status ?? { loadBalancer: { ingress: [] }, conditions: [] }),
+    .default(() => ({ loadBalancer: { ingress: [] }, conditions: [] })),
 });
 export type KubeService = z.output<typeof serviceSchema>;
 
@@ -146,7 +150,7 @@ const hints = z.object({
   forNodes: list(z.object({ name: text.max(253) }), 8),
 });
 
-const endpointSliceSchema = z.object({
+const endpointSliceSchema = object({
   apiVersion: z.literal("discovery.k8s.io/v1"),
   kind: z.literal("EndpointSlice"),
   metadata,
@@ -169,30 +173,25 @@ const endpointSliceSchema = z.object({
 });
 export type KubeEndpointSlice = z.output<typeof endpointSliceSchema>;
 
-export const nodeSchema = z.object({
+export const nodeSchema = object({
   apiVersion: z.literal("v1"),
   kind: z.literal("Node"),
   metadata: clusterMetadata,
   spec: z
     .object({ taints: list(z.object({ key: text, effect: text }), 256), podCIDRs: list(text.max(64), 2) })
-    .nullish()
-    .transform((spec) => spec ?? { taints: [], podCIDRs: [] }),
+    .default(() => ({ taints: [], podCIDRs: [] })),
   status: z
     .object({ addresses: list(z.object({ type: text, address: text.max(253) }), 64) })
-    .nullish()
-    .transform((status) => status ?? { addresses: [] }),
+    .default(() => ({ addresses: [] })),
 });
 export type KubeNode = z.output<typeof nodeSchema>;
 
 /** From which ranges the cluster takes its ClusterIPs. */
-const serviceCIDRSchema = z.object({
+const serviceCIDRSchema = object({
   apiVersion: z.literal("networking.k8s.io/v1"),
   kind: z.literal("ServiceCIDR"),
   metadata: clusterMetadata,
-  spec: z
-    .object({ cidrs: list(text.max(64), 2) })
-    .nullish()
-    .transform((spec) => spec ?? { cidrs: [] }),
+  spec: z.object({ cidrs: list(text.max(64), 2) }).default(() => ({ cidrs: [] })),
 });
 export type KubeServiceCIDR = z.output<typeof serviceCIDRSchema>;
 

@@ -3,7 +3,7 @@ import { beforeEach, describe, expect, it } from "vitest";
 import { Announcer, type AnnouncerHooks } from "../../agent/announcer.ts";
 import { LogOnce } from "../../agent/log-once.ts";
 import type { Observed } from "../../agent/source/source.ts";
-import type { Condition } from "../../src/shared/model/conditions.ts";
+import { type Condition, condition as conditionOf } from "../../src/shared/model/conditions.ts";
 import type { PublishResult, SnapshotService } from "../../src/shared/model/snapshot.ts";
 import { observe } from "./plan/observe.ts";
 import { endpoint, node, service, slice } from "./source/objects.ts";
@@ -42,6 +42,8 @@ describe("announcer", () => {
       logOnce: new LogOnce((text) => warnings.push(text)),
       served: () => served,
       refused: () => new Map([["default/nas", "leads to this machine"]]),
+      incomplete: () =>
+        new Map([["default/web", conditionOf("ForwardingIncomplete", "RulesRefused", "On node n1: no such rule")]]),
       start: (given) => {
         hooks = given;
         return {
@@ -88,7 +90,10 @@ describe("announcer", () => {
     expect([...conditionsOf(web), ...conditionsOf(nas)]).toEqual([]);
     hooks.onLeading(true);
     listening.silent.set("default/web", [80]);
-    expect(conditionsOf(web)).toEqual([expect.stringMatching(/^postern.dev\/TargetPortNotFound /)]);
+    expect(conditionsOf(web)).toEqual([
+      "postern.dev/ForwardingIncomplete On node n1: no such rule",
+      expect.stringMatching(/^postern.dev\/TargetPortNotFound /),
+    ]);
     expect(conditionsOf(nas)).toEqual([expect.stringContaining("leads to this machine")]);
     expect(listening.watched.map(([first]) => first?.name)).toContain("web");
     hooks.onLeading(false);

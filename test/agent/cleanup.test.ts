@@ -1,7 +1,7 @@
 // `cleanup` says each change that it makes, and nothing of what only reads.
 import { expect, it } from "vitest";
 import { cleanup } from "../../agent/cleanup.ts";
-import type { Cleanup } from "../../agent/dataplane/kernel/create.ts";
+import { type Cleanup, type Leftover, leftovers } from "../../agent/dataplane/kernel/create.ts";
 import type { Run } from "../../agent/dataplane/kernel/run.ts";
 
 const fine = { code: 0, stdout: "", stderr: "" };
@@ -14,18 +14,22 @@ const printed = async (
   calls: readonly Parameters<Run>[],
   result = outcomes,
   ran: Awaited<ReturnType<Run>> = fine,
+  kubeProxyRuns = false,
 ) => {
   let text = "";
+  let asked: readonly Leftover[] | undefined;
   const code = await cleanup(
     args,
     async () => ran,
     (more) => void (text += more),
-    async (_settings, { run }) => {
+    async (_settings, { run }, which) => {
+      asked = which;
       for (const call of calls) await run(...call);
       return result;
     },
+    async () => kubeProxyRuns,
   );
-  return { code, text };
+  return { code, text, asked };
 };
 
 it("prints what was changed, and the outcome of each mode", async () => {
@@ -59,6 +63,13 @@ it("counts no change that did not work, and fails where a mode did", async () =>
   const failed: readonly Cleanup[] = [{ of: "nftables", outcome: "failed: nft: no" }];
   const { code, text } = await printed([], [["nft", ["-f", "-"], "delete table ip x\n"]], failed, { ...fine, code: 1 });
   expect({ code, text }).toEqual({ code: 1, text: "nftables: failed: nft: no\nnothing was there to remove\n" });
+});
+
+it("takes away everything, but beside a running kube-proxy only what cannot be kube-proxy's", async () => {
+  expect((await printed([], [])).asked).toEqual(leftovers);
+  const beside = await printed([], [], outcomes, fine, true);
+  expect(beside.asked).toEqual(["nftables"]);
+  expect(beside.text).toContain("a kube-proxy runs on this node: its rules stay");
 });
 
 it("explains itself, and takes nothing else", async () => {

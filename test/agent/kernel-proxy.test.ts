@@ -1,6 +1,8 @@
 // The agent in kube-proxy's place as a whole, over an executor that is scripted: from what is observed to its ports.
+import { once } from "node:events";
+import { createServer } from "node:net";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import type { Executor, KernelExecutor } from "../../agent/dataplane/executor.ts";
+import type { Applied, Executor, KernelExecutor } from "../../agent/dataplane/executor.ts";
 import { KernelProxy } from "../../agent/kernel-proxy.ts";
 import { proxySettings } from "../../agent/kube-proxy/settings.ts";
 import { LogOnce } from "../../agent/log-once.ts";
@@ -26,6 +28,9 @@ let programmer: NodeProgrammer;
 let ports: ReturnType<KernelProxy["listen"]>;
 let healthCheckNodePort: number;
 let failures: readonly string[];
+let problems: Applied["problems"];
+let events: string[];
+let now: number;
 
 const streams: Executor = {
   apply: async () => {
@@ -38,15 +43,17 @@ const executor: KernelExecutor = {
   apply: async ({ services }: ForwardingPlan) => {
     if (fails) throw new Error("nft: no");
     happened.push(`rules of ${services.map(({ key }) => key).join()}`);
-    return { problems: [] };
+    return { problems };
   },
   check: async () => intact,
+  renew: () => happened.push("renew"),
   cleanup: async () => undefined,
   clear: async () => void happened.push("rules cleared"),
 };
 
 beforeEach(async () => {
   [happened, fails, intact, logged, failures] = [[], false, true, [], []];
+  [problems, events, now] = [[], [], 0];
   healthCheckNodePort = await freePort();
   const settings = proxySettings(
     "iptables",
@@ -56,7 +63,11 @@ beforeEach(async () => {
   const say = (_fields: unknown, text?: string) => void logged.push(text ?? String(_fields));
   const logOnce = new LogOnce(() => undefined);
   proxy = new KernelProxy({
-    ...{ settings, node: "n1", streams, logOnce, log: { info: say, warn: say, error: say } },
+    ...{ settings, node: "n1", streams, logOnce, log: { info: say, warn: say, error: say }, now: () => now },
+    events: {
+      record: ({ metadata }, each) => events.push(...each.map(({ reason }) => `${metadata.name} ${reason}`)),
+      stop: () => events.push("stop"),
+    },
     effects: {
       run: async () => ({ code: undefined, stdout: "", stderr: "no such program" }),
       localAddresses: () => ["127.0.0.1"],
@@ -125,7 +136,7 @@ describe("in kube-proxy's place", () => {
     see(observed(endpoint("10.1.0.1", "n1")));
     await vi.waitFor(async () => expect(await ask(ports.health.port, "/livez")).toBe(503));
     expect(programmer.served).toBeUndefined();
-    expect(logged).toContain("the rules were not synced; trying again within 0.06 s");
+    await vi.waitFor(() => expect(logged).toContain("the rules were not synced; trying again within 0.06 s"));
     const metrics = await (await fetch(`http://127.0.0.1:${ports.metrics.port}/metrics`)).text();
     expect(metrics).toMatch(/kubeproxy_sync_proxy_rules_iptables_restore_failures_total\{ip_family="IPv4"\} [1-9]/);
     fails = false;
@@ -140,6 +151,51 @@ describe("in kube-proxy's place", () => {
     intact = false;
     await vi.waitFor(() => expect(happened).toContain("rules of default/web"));
     expect(logged).toContain("the rules are not as they were left: another program changed them; making all anew");
+  });
+
+  it("writes everything anew once an hour, and says nothing of it", async () => {
+    see(observed());
+    await served();
+    now = 3_599_999;
+    see(observed(endpoint("10.1.0.1", "n1")));
+    await served();
+    expect(happened).not.toContain("renew");
+    now = 3_600_000;
+    await vi.waitFor(() => expect(happened.slice(-2)).toEqual(["renew", "rules of default/web"]));
+    await served();
+    see(observed());
+    await served();
+    // An hour in which something always changes ends as well.
+    now += 3_600_000;
+    see(observed(endpoint("10.1.0.2", "n1")));
+    await served();
+    expect(happened.filter((each) => each === "renew")).toHaveLength(2);
+    expect(logged.filter((text) => text.includes("another program"))).toEqual([]);
+  });
+
+  it("says on a Service, in an Event, a metric and for the leader, what it cannot do of it", async () => {
+    const blocker = createServer().listen(healthCheckNodePort, "127.0.0.1");
+    await once(blocker, "listening");
+    problems = [{ service: "default/web", reason: "RulesRefused", message: "no such rule" }];
+    see(observed());
+    await served();
+    expect(events).toEqual(["web RulesRefused", "web FailedToStartServiceHealthcheck"]);
+    const text = async () => await (await fetch(`http://127.0.0.1:${ports.metrics.port}/metrics`)).text();
+    for (const reason of ["RulesRefused", "FailedToStartServiceHealthcheck"]) {
+      expect(await text()).toContain(`postern_proxy_services_with_problems{reason="${reason}"} 1`);
+      expect(await text()).toContain(
+        `postern_proxy_service_problem{namespace="default",service="web",reason="${reason}"} 1`,
+      );
+    }
+    expect(proxy.incomplete.get("default/web")).toMatchObject({
+      type: "postern.dev/ForwardingIncomplete",
+      message: "On node n1: no such rule",
+    });
+    problems = [];
+    blocker.close();
+    await vi.waitFor(() => expect(proxy.incomplete.size).toBe(0));
+    await vi.waitFor(async () => expect(await text()).not.toMatch(/^postern_proxy_\w+\{/m), { timeout: 5_000 });
+    expect(events).toHaveLength(2);
   });
 
   it("leaves its rules, and gives its ports to the next agent at once", async () => {

@@ -2,7 +2,7 @@
 import { beforeEach, describe, expect, it } from "vitest";
 import { ProxyMetrics } from "../../agent/health/proxy-metrics.ts";
 import { SyncMetrics, TRIGGER } from "../../agent/sync-metrics.ts";
-import { kernelPlan, kernelPort } from "./dataplane/kernel/ports.ts";
+import { dnsPort, planOf, planService } from "./dataplane/kernel-plans.ts";
 import { observe } from "./plan/observe.ts";
 import { endpoint, service, slice } from "./source/objects.ts";
 
@@ -41,6 +41,9 @@ describe("sync metrics", () => {
     expect(await value(`sync_full_proxy_rules_duration_seconds_count{${ofFamily}}`)).toBe(2);
     expect(await value(`sync_partial_proxy_rules_duration_seconds_count{${ofFamily}}`)).toBe(3);
     expect(await value(`sync_proxy_rules_nftables_sync_failures_total{${ofFamily}}`)).toBe(1);
+    counts.renews();
+    sync(true);
+    expect(await value(`sync_full_proxy_rules_duration_seconds_count{${ofFamily}}`)).toBe(3);
   });
 
   it("say when something was queued, and when it was last done", async () => {
@@ -91,17 +94,38 @@ describe("sync metrics", () => {
 
   it("count ports whose policy is Local and which have nothing here", async () => {
     const [here] = [{ address: "10.1.0.1", port: 53, weight: 1, local: true }];
+    const six = { family: "IPv6", internalPolicy: "Local" } as const;
     counts.applied(
-      kernelPlan({
-        "default/a": {
-          ports: [kernelPort({ internalPolicy: "Local" }), kernelPort({ internalPolicy: "Local", local: [here] })],
-        },
-        "default/b": {
-          ports: [kernelPort({ externalPolicy: "Local", cluster: [here] }), kernelPort({ externalPolicy: "Local" })],
-        },
-      }),
+      planOf([
+        planService("default/a", [
+          ...[dnsPort({ internalPolicy: "Local" }), dnsPort({ internalPolicy: "Local", local: [here] })],
+          ...[dnsPort(six), dnsPort(six), dnsPort({ ...six, anywhere: false })],
+        ]),
+        planService("default/b", [
+          dnsPort({ externalPolicy: "Local", cluster: [here] }),
+          dnsPort({ externalPolicy: "Local", anywhere: false }),
+        ]),
+      ]),
+      { problems: [] },
     );
-    const of = (policy: string) => value(`sync_proxy_rules_no_local_endpoints_total{traffic_policy="${policy}"}`);
-    expect([await of("internal"), await of("external")]).toEqual([1, 1]);
+    const of = (policy: string, family: string) =>
+      value(`sync_proxy_rules_no_local_endpoints_total{traffic_policy="${policy}",ip_family="${family}"}`);
+    expect([await of("internal", "IPv4"), await of("external", "IPv4")]).toEqual([1, 1]);
+    expect([await of("internal", "IPv6"), await of("external", "IPv6")]).toEqual([2, 0]);
+  });
+
+  it("count rules of iptables, and what was refused on the way", async () => {
+    const rules = { filter: { total: 9, last: 2 }, nat: { total: 40, last: 3 } };
+    const apply = (refused: { changes: number; everything: number }) =>
+      counts.applied(planOf([]), { problems: [], written: [{ family: "IPv4", rules, refused }] });
+    apply({ changes: 1, everything: 2 });
+    apply({ changes: 1, everything: 0 });
+    // Nothing was written: the figures stay.
+    counts.applied(planOf([]), { problems: [], written: [] });
+    const of = (name: string, more = "") => value(`sync_proxy_rules_iptables_${name}{${more}ip_family="IPv4"}`);
+    expect([await of("total", 'table="nat",'), await of("last", 'table="filter",')]).toEqual([40, 2]);
+    expect([await of("partial_restore_failures_total"), await of("restore_failures_total")]).toEqual([2, 2]);
+    counts.applied(planOf([]), { problems: [], written: [{ family: "IPv6", failedCleanups: 3 }] });
+    expect(await value('sync_proxy_rules_nftables_cleanup_failures_total{ip_family="IPv6"}')).toBe(3);
   });
 });

@@ -1,7 +1,7 @@
 // The executor of --proxy all with mode iptables: one set of tables an address family, in kube-proxy's shape. README.md says why.
 import type { EndpointAlgorithm } from "../../../src/shared/model/snapshot.ts";
 import type { KernelNode, PlanService } from "../../plan/plan.ts";
-import type { Applied, KernelExecutor } from "../executor.ts";
+import type { Applied, KernelExecutor, Written } from "../executor.ts";
 import type { Run } from "../kernel/run.ts";
 import type { KernelSettings } from "../kernel/settings.ts";
 import { factsOf } from "./facts.ts";
@@ -26,8 +26,17 @@ export function iptablesExecutor(settings: KernelSettings, { run, localAddresses
       node = plan.kernel ?? { addresses: [], podCIDRs: [], serviceCIDRs: [] };
       const services = plan.services.filter(({ kernel }) => kernel !== undefined);
       const problems = services.flatMap(algorithmProblem);
-      for (const { family, tables } of families) problems.push(...(await tables.apply(services, facts(family, node))));
-      return { problems };
+      const written: Written[] = [];
+      const failed: string[] = [];
+      for (const { family, tables } of families) {
+        // A family that fails leaves the other alone.
+        const applied = await tables.apply(services, facts(family, node));
+        if ("failed" in applied) failed.push(applied.failed);
+        else problems.push(...applied.problems);
+        if ("written" in applied && applied.written !== undefined) written.push(applied.written);
+      }
+      if (failed.length > 0) throw new Error(failed.join("; "));
+      return { problems, written };
     },
     // Rules outlive the process, so that a restart or an upgrade changes nothing for a packet.
     clear: () => Promise.resolve(),
@@ -36,6 +45,9 @@ export function iptablesExecutor(settings: KernelSettings, { run, localAddresses
       let same = true;
       for (const { family, tables } of families) same = (await tables.check(facts(family, node))) && same;
       return same;
+    },
+    renew() {
+      for (const { tables } of families) tables.renew();
     },
     async cleanup() {
       for (const { tables } of families) await tables.cleanup();

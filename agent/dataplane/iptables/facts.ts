@@ -1,8 +1,8 @@
 // What the rules of one address family need to know of the node, worked out of the settings, the Node object and the machine's
 // addresses. Pure. Equal facts give equal rules.
-import { parseRange, within } from "../../../src/shared/net/ranges.ts";
 import type { Family } from "../../plan/endpoints.ts";
 import type { KernelNode } from "../../plan/plan.ts";
+import { nodePortAddresses } from "../kernel/node-port-addresses.ts";
 import type { KernelSettings } from "../kernel/settings.ts";
 
 export interface Facts {
@@ -35,7 +35,7 @@ export function factsOf(
     mark: `0x${(2 ** settings.masqueradeBit).toString(16)}`,
     masqueradeAll: settings.masqueradeAll,
     fromPods: fromPods(settings, node, isOfFamily),
-    nodePortTargets: nodePortTargets(family, settings, nodeAddresses, localAddresses.filter(isOfFamily)),
+    nodePortTargets: nodePortTargets(family, settings, nodeAddresses, localAddresses),
     localhostNodePorts: family === "IPv4" && settings.localhostNodePorts,
     nodeAddresses,
   };
@@ -61,33 +61,20 @@ function fromPods(
   }
 }
 
-/** As kube-proxy has it, CIDRs of the other family alone leave this one open to all addresses. */
 function nodePortTargets(
   family: Family,
-  { nodePortAddresses, localhostNodePorts }: KernelSettings,
+  settings: KernelSettings,
   nodeAddresses: readonly string[],
   localAddresses: readonly string[],
 ): string[] {
   const loopback = family === "IPv4" ? "127.0.0.0/8" : "::1/128";
   // The kernel has no route_localnet for IPv6, so ::1 cannot be forwarded.
-  const withLoopback = family === "IPv4" && localhostNodePorts;
-  const everywhere = [`-m addrtype --dst-type LOCAL${withLoopback ? "" : ` ! -d ${loopback}`}`];
-  const keyword = (text: string) => ["all", "primary", "localhost"].includes(text);
-  const wanted = nodePortAddresses.filter((text) => keyword(text) || text.includes(":") === (family === "IPv6"));
-  if (wanted.length === 0 || wanted.includes("all")) return everywhere;
-  const ranges = wanted.flatMap((text) => {
-    const range = parseRange(text);
-    return range === undefined ? [] : [range];
-  });
-  if (ranges.some(([, prefix]) => prefix === 0)) return everywhere;
-  const addresses = [
-    ...(wanted.includes("primary") ? nodeAddresses.slice(0, 1) : []),
-    ...(wanted.includes("localhost") ? [family === "IPv4" ? "127.0.0.1" : "::1"] : []),
-    ...within(wanted, localAddresses),
-  ];
-  return [...new Set(addresses)]
+  const withLoopback = family === "IPv4" && settings.localhostNodePorts;
+  const addresses = nodePortAddresses(family, settings, nodeAddresses, localAddresses);
+  if (addresses === "all") return [`-m addrtype --dst-type LOCAL${withLoopback ? "" : ` ! -d ${loopback}`}`];
+  return addresses
     .filter((address) => withLoopback || !isLoopback(address))
-    .sort()
+    .toSorted()
     .map((address) => `-d ${address}`);
 }
 

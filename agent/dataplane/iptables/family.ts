@@ -4,7 +4,7 @@
 // Promises: an unchanged plan starts no process. A Service whose rules are refused keeps those it had, and keeps no other Service
 // from being served. Rules of others are neither moved nor removed.
 import type { PlanService } from "../../plan/plan.ts";
-import type { Applied } from "../executor.ts";
+import type { Applied, Written } from "../executor.ts";
 import type { Ran } from "../kernel/run.ts";
 import { cleanupInput } from "./cleanup.ts";
 import type { Facts } from "./facts.ts";
@@ -12,14 +12,18 @@ import { lacksRecent, missingModules, refusedServices, type Trial } from "./faul
 import { isThere, type Jump, jumpLine, jumpsOf } from "./jumps.ts";
 import { CANARY, FIREWALL, isServiceChain } from "./names.ts";
 import { type FamilyRules, familyRules, type ServiceRules, serviceRules } from "./render.ts";
-import { changedServices, difference, inSections, isEmpty, restoreInput, type TableInput } from "./restore.ts";
+import { changedServices, type Difference, difference, inSections, isEmpty, restoreInput } from "./restore.ts";
+import type { TableInput } from "./restore.ts";
 import { isForbidden, oneLine, type Tools } from "./tools.ts";
 
 type Problem = Applied["problems"][number];
 export type NodeFacts = Omit<Facts, "recent">;
 
-/** Stands for the Service in a problem of the whole node. */
-export const ALL_SERVICES = "*";
+/**
+ * Beyond so many chains of Services nothing is written anew that is as it was: it takes many seconds, for which a change would have to
+ * wait. kube-proxy has such a limit, too.
+ */
+const RENEW_MAX = 20_000;
 
 export class FamilyTables {
   readonly #tools: Tools;
@@ -37,21 +41,48 @@ export class FamilyTables {
   #recent = true;
   /** Services whose rules the kernel refuses. One that changes gets another chance. */
   readonly #refused = new Map<string, { readonly service: PlanService; readonly why: string }>();
+  /** The next apply writes everything. */
+  #renewing = false;
+  /** Of the apply under way. */
+  #rules: Written["rules"];
+  #refusals = { changes: 0, everything: 0 };
 
   constructor(tools: Tools) {
     this.#tools = tools;
   }
 
-  async apply(services: readonly PlanService[], given: NodeFacts): Promise<readonly Problem[]> {
+  /** `failed`: why nothing could be written. */
+  async apply(
+    services: readonly PlanService[],
+    given: NodeFacts,
+  ): Promise<
+    { readonly problems: readonly Problem[]; readonly written?: Written | undefined } | { readonly failed: string }
+  > {
     this.#forgetChanged(services);
-    let failure = this.#known ? await this.#write("changes", services, given) : notKnown;
+    [this.#rules, this.#refusals] = [undefined, { changes: 0, everything: 0 }];
+    let failure = this.#known && !this.#isToRenew() ? await this.#write("changes", services, given) : notKnown;
     // An update that fails may mean that our chains are not as they were.
     if (failure?.isFinal === false) failure = await this.#write("everything", services, given);
-    if (failure === undefined) return this.#problems(services, given);
+    if (failure === undefined) {
+      this.#renewing = false;
+      const [rules, refused] = [this.#rules, this.#refusals];
+      const written = rules && { family: this.#tools.family, rules, refused };
+      return { problems: this.#problems(services, given), written };
+    }
     this.#known = false;
     // A machine without IPv6 is no problem of a cluster that has none.
-    if (!services.some((service) => hasPorts(service, given))) return [];
-    return [{ service: ALL_SERVICES, reason: "IptablesUnavailable", message: failure.why }];
+    return services.some((service) => hasPorts(service, given)) ? { failed: failure.why } : { problems: [] };
+  }
+
+  renew(): void {
+    this.#renewing = true;
+  }
+
+  #isToRenew(): boolean {
+    if (!this.#renewing) return false;
+    let chains = 0;
+    for (const { own } of this.#last?.services.values() ?? []) chains += own.size;
+    return chains <= RENEW_MAX;
   }
 
   /** Takes out what is refused and writes the rest, until it is there or nothing more can be taken out. */
@@ -62,9 +93,10 @@ export class FamilyTables {
   ): Promise<Failure | undefined> {
     for (;;) {
       const facts: Facts = { ...given, recent: this.#recent };
-      const to = this.#rules(services, facts);
+      const to = this.#render(services, facts);
       const ran = what === "changes" ? await this.#update(to) : await this.#rewrite(to, facts);
       if (ran.code === 0) return undefined;
+      this.#refusals[what]++;
       const refused = `iptables refused the rules of ${given.family}: ${oneLine(ran.stderr)}`;
       if (what === "changes" && !this.#known) return { why: refused, isFinal: false };
       const why = this.#tools.unable(ran) ?? (await missingModules(facts, this.#trial));
@@ -115,7 +147,7 @@ export class FamilyTables {
     for (const [key, { service }] of this.#refused) if (!current.has(service)) this.#refused.delete(key);
   }
 
-  #rules(services: readonly PlanService[], facts: Facts): FamilyRules {
+  #render(services: readonly PlanService[], facts: Facts): FamilyRules {
     const factsKey = JSON.stringify(facts);
     if (factsKey !== this.#factsKey) this.#rendered = new WeakMap();
     this.#factsKey = factsKey;
@@ -142,8 +174,10 @@ export class FamilyTables {
     }
     const sections = await this.#sections({ table: "nat", chains: changes.nat, gone: changes.gone });
     const ran = await this.#tools.restore(restoreInput([{ table: "filter", chains: changes.filter }, ...sections]));
-    if (ran.code === 0) this.#last = to;
-    else {
+    if (ran.code === 0) {
+      this.#last = to;
+      this.#rules = countRules(to, changes);
+    } else {
       for (const chain of changes.nat.keys()) if (isServiceChain(chain)) this.#strays.add(chain);
       // Some of the sections may be there.
       if (sections.length > 1) this.#known = false;
@@ -156,7 +190,8 @@ export class FamilyTables {
     const looked = await this.#look(facts);
     if ("failed" in looked) return looked.failed;
     const jumps = (table: Jump["table"]) => looked.missing.filter((jump) => jump.table === table);
-    const { filter, nat } = difference(undefined, to);
+    const all = difference(undefined, to);
+    const { filter, nat } = all;
     const gone = [...new Set([...this.#strays, ...difference(this.#last, to).gone])].filter((chain) => !nat.has(chain));
     const ran = await this.#tools.restore(
       restoreInput([
@@ -174,6 +209,7 @@ export class FamilyTables {
       return ran;
     }
     this.#last = to;
+    this.#rules = countRules(to, all);
     this.#known = true;
     this.#strays.clear();
     if (!this.#tidied) this.#tidied = await this.#tidy(nat);
@@ -234,7 +270,7 @@ export class FamilyTables {
         return true;
       }
     }
-    const to = this.#rules(services, facts);
+    const to = this.#render(services, facts);
     const byKey = new Map(services.map((service) => [service.key, service]));
     const suspects = new Map(
       changedServices(this.#known ? this.#last : undefined, to).flatMap((key) => {
@@ -286,6 +322,20 @@ interface Failure {
   readonly why: string;
   /** Nothing on this node can be written, so there is nothing more to try. */
   readonly isFinal: boolean;
+}
+
+function countRules({ filter, nat, services }: FamilyRules, written: Difference): Written["rules"] {
+  const count = (chains: Iterable<readonly unknown[]>): number => {
+    let rules = 0;
+    for (const each of chains) rules += each.length;
+    return rules;
+  };
+  let own = 0;
+  for (const each of services.values()) own += count(each.own.values());
+  return {
+    filter: { total: count(filter.values()), last: count(written.filter.values()) },
+    nat: { total: count(nat.values()) + own, last: count(written.nat.values()) },
+  };
 }
 
 const notKnown: Failure = { why: "", isFinal: false };

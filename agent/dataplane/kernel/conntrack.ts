@@ -40,25 +40,42 @@ export async function cleanFlows(
   now: readonly KernelPort[],
   nodeAddresses: readonly string[],
 ): Promise<readonly Cleaned[]> {
-  const cleaned: Cleaned[] = [];
-  for (const family of changedFamilies(before ?? [], now)) {
-    const ofFamily = ["-f", family === "IPv4" ? "ipv4" : "ipv6", "-p", "udp"];
-    // A list that was interrupted has a part of the entries, and that part counts.
-    const listed = await run("conntrack", ["-L", ...ofFamily]);
-    let problem = listed.code === 0 ? undefined : listed.stderr.trim();
-    let deleted = 0;
-    for (const flow of staleFlows(parseFlows(listed.stdout), before ?? [], now, nodeAddresses)) {
-      const { address, port, answeredBy, answeredPort } = flow;
-      const asked = ["--orig-dst", address, "--orig-port-dst", String(port)];
-      const answered = ["--reply-src", answeredBy, "--reply-port-src", String(answeredPort)];
-      const { code, stdout, stderr } = await run("conntrack", ["-D", ...ofFamily, ...asked, ...answered]);
-      deleted += parseFlows(stdout).length;
-      // It also fails where the entries have ended by themselves meanwhile.
-      if (code !== 0 && !stderr.includes("0 flow entries")) problem ??= stderr.trim();
-    }
-    cleaned.push({ family, deleted, ...(problem === undefined ? {} : { problem }) });
+  return await Promise.all(
+    changedFamilies(before ?? [], now).map(async (family): Promise<Cleaned> => {
+      const ofFamily = ["-f", family === "IPv4" ? "ipv4" : "ipv6", "-p", "udp"];
+      // A list that was interrupted has a part of the entries, and that part counts.
+      const listed = await run("conntrack", ["-L", ...ofFamily]);
+      const stale = staleFlows(parseFlows(listed.stdout), before ?? [], now, nodeAddresses);
+      const removed = await Promise.all(stale.map((flow) => remove(run, ofFamily, flow)));
+      const problems = removed.flatMap(({ problem }) => problem ?? []);
+      const problem = listed.code === 0 ? problems[0] : listed.stderr.trim();
+      const deleted = removed.reduce((sum, each) => sum + each.deleted, 0);
+      return { family, deleted, ...(problem === undefined ? {} : { problem }) };
+    }),
+  );
+}
+
+/** How often it is tried again, where entries end by themselves all the time. */
+const TRIES = 10;
+
+/** All entries like this one. */
+async function remove(
+  run: Run,
+  ofFamily: readonly string[],
+  { address, port, answeredBy, answeredPort }: Flow,
+): Promise<{ readonly deleted: number; readonly problem?: string }> {
+  const asked = ["--orig-dst", address, "--orig-port-dst", String(port)];
+  const answered = ["--reply-src", answeredBy, "--reply-port-src", String(answeredPort)];
+  let deleted = 0;
+  for (let tries = 1; ; tries++) {
+    const { code, stdout, stderr } = await run("conntrack", ["-D", ...ofFamily, ...asked, ...answered]);
+    deleted += parseFlows(stdout).length;
+    // It also fails where all entries have ended by themselves meanwhile.
+    if (code === 0 || stderr.includes("0 flow entries")) return { deleted };
+    // One ended between being found and being removed. There conntrack stops, and others may be left.
+    const again = stderr.includes("such conntrack doesn't exist") && tries < TRIES;
+    if (!again) return { deleted, problem: stderr.trim() };
   }
-  return cleaned;
 }
 
 /** Of `conntrack -L -p udp`: "udp 17 59 src=… dst=… sport=… dport=… [UNREPLIED] src=… dst=… sport=… dport=… mark=0 use=1". */

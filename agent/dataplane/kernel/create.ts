@@ -48,6 +48,9 @@ export const leftovers: readonly Leftover[] = [
   "kube-proxy's nftables",
 ];
 
+/** Those whose names no kube-proxy has: they can be taken away beside a running one. */
+export const leftoversOfOurs: readonly Leftover[] = ["nftables"];
+
 export interface Cleanup {
   readonly of: Leftover;
   /** "cleaned"; else why not, in words. */

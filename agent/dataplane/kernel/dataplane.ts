@@ -6,7 +6,7 @@ import type { ForwardingPlan, KernelPort } from "../../plan/plan.ts";
 import type { Applied, Executor, KernelExecutor } from "../executor.ts";
 import { type Cleaned, cleanFlows, udpPorts } from "./conntrack.ts";
 import { cleanupLeftovers, type KernelEffects, leftovers } from "./create.ts";
-import { nodePortAddresses } from "./node-port-addresses.ts";
+import { nodePortAddresses, type NodePortAddresses } from "./node-port-addresses.ts";
 import type { KernelSettings } from "./settings.ts";
 import { applySysctls, type ConntrackSettings, cores, wantedSysctls } from "./sysctls.ts";
 
@@ -57,6 +57,11 @@ export class KernelDataplane implements Executor {
     return this.#retired || (await this.#options.executor.check());
   }
 
+  /** The next apply writes everything over what is there. */
+  renew(): void {
+    this.#options.executor.renew();
+  }
+
   /** From now on the kernel is left as it is: another agent of this node goes on with it. */
   retire(): void {
     this.#retired = true;
@@ -64,30 +69,44 @@ export class KernelDataplane implements Executor {
 
   async clear(): Promise<void> {}
 
-  /** Where NodePorts are served now. */
-  nodePortAddresses(plan: ForwardingPlan): "all" | readonly string[] {
+  /** Where the health checks of Services are answered now: at NodePorts' addresses of the families that Services have. */
+  healthCheckAddresses(plan: ForwardingPlan): NodePortAddresses {
+    const found = this.#used(plan).map((family) => ({ family, addresses: this.#nodePortAddresses(family, plan) }));
+    if (found.every(({ addresses }) => addresses === "all")) return "all";
+    const any = { IPv4: ["0.0.0.0"], IPv6: ["::"] };
+    return found.flatMap(({ family, addresses }) => (addresses === "all" ? any[family] : addresses));
+  }
+
+  #nodePortAddresses(family: Family, { kernel }: ForwardingPlan): NodePortAddresses {
     const { settings, effects } = this.#options;
-    return nodePortAddresses(settings, plan.kernel?.addresses ?? [], effects.localAddresses());
+    return nodePortAddresses(family, settings, kernel?.addresses ?? [], effects.localAddresses());
+  }
+
+  #used({ services }: ForwardingPlan): readonly Family[] {
+    return this.#options.settings.families.filter((family) =>
+      services.some(({ kernel }) => kernel?.ports.some((port) => port.family === family) ?? false),
+    );
   }
 
   /** Once for each family, when the first Service of it comes: on a cluster of one family nothing is said of the other. */
   async #prepare(plan: ForwardingPlan): Promise<void> {
     const { settings, conntrack, warn, setSysctls = applySysctls } = this.#options;
-    const used = settings.families.filter((family) =>
-      plan.services.some(({ kernel }) => kernel?.ports.some((port) => port.family === family) ?? false),
-    );
+    const used = this.#used(plan);
     if (used.every((family) => this.#prepared.includes(family))) return;
     this.#prepared = used;
     warn("sysctls", await setSysctls(wantedSysctls(settings, conntrack, used, cores())));
   }
 
   async #cleanFlows(plan: ForwardingPlan): Promise<void> {
-    const { effects, warn, onCleaned } = this.#options;
+    const { settings, effects, warn, onCleaned } = this.#options;
     const ports = udpPorts(plan);
-    const addresses = this.nodePortAddresses(plan);
     const began = performance.now();
     const local = [...(plan.kernel?.addresses ?? []), ...effects.localAddresses()];
-    const cleaned = await cleanFlows(effects.run, this.#served, ports, addresses === "all" ? local : addresses);
+    const addresses = settings.families.flatMap((family) => {
+      const found = this.#nodePortAddresses(family, plan);
+      return found === "all" ? local.filter((each) => each.includes(":") === (family === "IPv6")) : found;
+    });
+    const cleaned = await cleanFlows(effects.run, this.#served, ports, addresses);
     this.#served = ports;
     if (cleaned.length === 0) return;
     onCleaned?.(cleaned, performance.now() - began);

@@ -31,8 +31,9 @@ class NftablesExecutor implements KernelExecutor {
     const families = await Promise.allSettled(this.#families.map((family) => family.apply(forwarded, kernel)));
     const failed = families.flatMap((each) => (each.status === "rejected" ? [(each.reason as Error).message] : []));
     if (failed.length > 0) throw new Error(failed.join("; "));
-    const problems = families.flatMap((each) => (each.status === "fulfilled" ? each.value : []));
-    return { problems: [...problems, ...unsupported(forwarded)] };
+    const applied = families.flatMap((each) => (each.status === "fulfilled" ? [each.value] : []));
+    const problems = applied.flatMap((each) => each.problems);
+    return { problems: [...problems, ...unsupported(forwarded)], written: applied.map(({ written }) => written) };
   }
 
   /** Rules outlive the agent: connections go on while it is upgraded. */
@@ -43,6 +44,10 @@ class NftablesExecutor implements KernelExecutor {
   async check(): Promise<boolean> {
     const intact = await Promise.all(this.#families.map((family) => family.check()));
     return intact.every(Boolean);
+  }
+
+  renew(): void {
+    for (const family of this.#families) family.renew();
   }
 
   async cleanup(): Promise<void> {

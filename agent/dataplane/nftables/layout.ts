@@ -1,5 +1,6 @@
 // The table as it is without Services: sets, maps, chains and rules, as text for nft. Pure. Their number does not grow with the
 // number of Services; what each of them adds is elements (elements.ts). README.md explains the layout and its reasons.
+import { wantedNodePortAddresses } from "../kernel/node-port-addresses.ts";
 import type { KernelSettings, LocalDetector } from "../kernel/settings.ts";
 
 export type NftFamily = "ip" | "ip6";
@@ -72,7 +73,7 @@ export function chains(family: NftFamily, settings: KernelSettings): readonly Ch
   const setMark = `meta mark set meta mark or ${mark}`;
   const fromPod = localTraffic(family, settings.localDetector);
   const toPort = `${family} daddr . meta l4proto . th dport`;
-  const toNodePort = nodePortMatch(family, settings.nodePortAddresses);
+  const toNodePort = nodePortMatch(family, settings);
   const dnat = (l4: string) => `meta l4proto ${l4} dnat ${family} addr . port to meta priority map @affine-${l4}`;
   const filter = (hook: string, priority: number) => `type filter hook ${hook} priority ${priority}`;
   const isNew = "ct state new";
@@ -207,7 +208,8 @@ function localTraffic(
 }
 
 /** A node's own addresses serve NodePorts, all of them but loopback, or those that were chosen. */
-function nodePortMatch(family: NftFamily, chosen: readonly string[]): string {
-  if (!chosen.includes("all")) return `${family} daddr @node-port-addresses`;
+function nodePortMatch(family: NftFamily, settings: KernelSettings): string {
+  const wanted = wantedNodePortAddresses(family === "ip" ? "IPv4" : "IPv6", settings);
+  if (wanted !== "all") return `${family} daddr @node-port-addresses`;
   return `fib daddr type local ${family} daddr != ${family === "ip" ? "127.0.0.0/8" : "::1"}`;
 }

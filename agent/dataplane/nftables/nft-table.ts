@@ -6,7 +6,7 @@
 import type { Family } from "../../plan/endpoints.ts";
 import type { KernelNode, PlanService } from "../../plan/plan.ts";
 import { hash32 } from "../../../src/shared/balance/hash.ts";
-import type { Applied } from "../executor.ts";
+import type { Applied, Written } from "../executor.ts";
 import type { Ran, Run } from "../kernel/run.ts";
 import type { KernelSettings } from "../kernel/settings.ts";
 import { HOOKED, STAMP, TABLE } from "./layout.ts";
@@ -22,7 +22,10 @@ export interface NftablesEffects {
   readonly localAddresses: () => readonly string[];
 }
 
-/** A transaction that adds more than so many elements holds a processor for tenths of a second. Only a new table is so written. */
+/**
+ * A transaction that adds more than so many elements holds a processor for tenths of a second. A new table, and one that is only
+ * renewed, are written in pieces of this size.
+ */
 const CHUNK = 20_000;
 /** Services whose lines nft names are tried alone, if they are so few. Else one fault had many consequences. */
 const NAMED_MAX = 16;
@@ -34,6 +37,9 @@ export class NftTable {
   readonly #nft: "ip" | "ip6";
   /** What the kernel has. Undefined where that is not known. */
   #table: Table | undefined;
+  /** The next apply writes everything. */
+  #renewing = false;
+  #failedCleanups = 0;
   /** Services that nft refused, and why: until they change. */
   readonly #refused = new Map<string, { readonly service: PlanService; readonly why: string }>();
 
@@ -45,14 +51,24 @@ export class NftTable {
   }
 
   /** Rejects where nothing could be written. */
-  async apply(services: Services, node: KernelNode): Promise<readonly Problem[]> {
+  async apply(
+    services: Services,
+    node: KernelNode,
+  ): Promise<{ readonly problems: readonly Problem[]; readonly written: Written }> {
+    this.#failedCleanups = 0;
     for (const [key, { service }] of this.#refused) if (services.get(key) !== service) this.#refused.delete(key);
     const failure = await this.#write(services, node);
     if (failure !== undefined) {
       this.#table = undefined;
       throw new Error(`nft cannot write the rules of ${this.#family}: ${failure}`);
     }
-    return this.#problems();
+    this.#renewing = false;
+    const written = { family: this.#family, failedCleanups: this.#failedCleanups };
+    return { problems: this.#problems(), written };
+  }
+
+  renew(): void {
+    this.#renewing = true;
   }
 
   /** False where somebody took the table or the rules of a hook away, or wrote the table. Costs the same whatever it holds. */
@@ -80,20 +96,16 @@ export class NftTable {
     if (this.#table !== undefined) {
       const script = this.#table.update(this.#accepted(services), node);
       const sweep = this.#table.sweep();
-      if (script.empty && sweep.empty) return undefined;
-      const text = `${script.text()}${stamp(this.#nft, this.#stampOf(this.#table), true)}`;
-      const ran = await this.#nftFile(text);
-      if (ran.code === 0) {
-        if (!sweep.empty) await this.#nftFile(sweep.text());
-        return undefined;
-      }
+      const change = script.empty && sweep.empty ? undefined : script;
+      const ran = await this.#change(this.#table, change, sweep);
+      if (ran.code === 0 && (!this.#renewing || (await this.#renewOver(this.#table, services, node)))) return undefined;
       this.#table = undefined;
-      await this.#refuseNamed(services, node, this.#named(script, ran, ""));
+      if (ran.code !== 0) await this.#refuseNamed(services, node, this.#named(script, ran, ""));
     }
     for (;;) {
       const { table, script } = this.#whole(this.#accepted(services), node);
       const known = await this.#stampInKernel();
-      if (known === this.#stampOf(table)) {
+      if (known === this.#stampOf(table) && !this.#renewing) {
         this.#table = table;
         // Rules may be gone where the stamp is not.
         if (await this.check()) return undefined;
@@ -110,6 +122,37 @@ export class NftTable {
       if (bad.size === 0) return whyOf(ran);
       for (const [key, why] of bad) this.#refuse(services, key, why);
     }
+  }
+
+  async #change(table: Table, script: Script | undefined, sweep: Script): Promise<Ran> {
+    if (script === undefined) return { code: 0, stdout: "", stderr: "" };
+    const ran = await this.#nftFile(`${script.text()}${stamp(this.#nft, this.#stampOf(table), true)}`);
+    if (ran.code === 0) await this.#cleanUp(sweep);
+    return ran;
+  }
+
+  async #cleanUp(sweep: Script): Promise<void> {
+    if (!sweep.empty && (await this.#nftFile(sweep.text())).code !== 0) this.#failedCleanups++;
+  }
+
+  /**
+   * Everything once more, though nothing has changed. A small table is flushed and filled in one transaction; of a large one the rules
+   * are, and elements that are missing are added in pieces. False: not so; what is there is not what was written.
+   */
+  async #renewOver(held: Table, services: Services, node: KernelNode): Promise<boolean> {
+    const { table, script } = this.#whole(this.#accepted(services), node);
+    if (script.size > CHUNK) {
+      if (this.#stampOf(table) !== this.#stampOf(held)) return false;
+      for (const piece of [this.#skeleton("rules"), ...script.chunks(CHUNK)])
+        if ((await this.#nftFile(piece)).code !== 0) return false;
+      return true;
+    }
+    const end = stamp(this.#nft, this.#stampOf(table), false);
+    if ((await this.#nftFile(`${this.#skeleton("keep")}${script.text()}${end}`)).code !== 0) return false;
+    this.#table = table;
+    // Chains that `table` does not know.
+    await this.#cleanUp(held.sweep(0));
+    return true;
   }
 
   /** All of it: in pieces where there is no table yet, else in one transaction, at first so that clients keep their endpoints. */
@@ -204,7 +247,7 @@ export class NftTable {
     return [...refused, ...conflicts];
   }
 
-  #skeleton(over: "keep" | "replace"): string {
+  #skeleton(over: Parameters<typeof skeleton>[2]): string {
     return skeleton(this.#nft, this.#settings, over);
   }
 

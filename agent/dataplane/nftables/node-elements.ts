@@ -1,32 +1,30 @@
 // What the node itself adds to the sets: its pods' ranges, the addresses at which it serves NodePorts, and the cluster's ranges of
 // Services. Pure.
-import { disjointRanges, asRange, compileRanges, parseAddress } from "../../../src/shared/net/ranges.ts";
+import { disjointRanges, asRange, parseAddress } from "../../../src/shared/net/ranges.ts";
 import type { KernelNode } from "../../plan/plan.ts";
+import { nodePortAddresses } from "../kernel/node-port-addresses.ts";
 import type { KernelSettings } from "../kernel/settings.ts";
 import type { Element } from "./elements.ts";
 import type { NftFamily } from "./layout.ts";
 
-/** `localAddresses`: of all interfaces; asked only where nodePortAddresses has a CIDR. */
+/** `localAddresses`: of all interfaces. */
 export function nodeElements(
   family: NftFamily,
   node: KernelNode,
-  { localDetector, nodePortAddresses }: KernelSettings,
+  settings: KernelSettings,
   localAddresses: () => readonly string[],
 ): readonly Element[] {
+  const { localDetector } = settings;
   const pods =
     localDetector.kind === "cluster-cidr"
       ? localDetector.cidrs
       : localDetector.kind === "node-cidr"
         ? node.podCIDRs
         : [];
-  const primary = nodePortAddresses.length === 0 || nodePortAddresses.includes("primary");
-  const ranges = nodePortAddresses.filter((each) => each.includes("/"));
-  const chosen = ranges.length === 0 ? undefined : compileRanges(ranges);
-  const matching = ranges.length === 0 ? [] : localAddresses().filter((each) => chosen?.include(each) ?? true);
-  const addresses = [
-    ...(primary ? node.addresses.filter((each, at) => isFirst(node.addresses, each, at)) : []),
-    ...matching,
-  ];
+  const ofFamily = family === "ip" ? "IPv4" : "IPv6";
+  const found = nodePortAddresses(ofFamily, settings, node.addresses, localAddresses());
+  // Every one is a constant rule's business (layout.ts).
+  const addresses = found === "all" ? [] : found;
   const own = (set: string, texts: readonly string[]) =>
     disjointRanges(texts)
       .filter((range) => range.includes(":") === (family === "ip6"))
@@ -37,9 +35,5 @@ export function nodeElements(
     ...own("node-port-addresses", addresses.filter((each) => !isLoopback(each)).map(asRange)),
   ];
 }
-
-/** The primary address of a family is its first. */
-const isFirst = (all: readonly string[], address: string, at: number): boolean =>
-  all.findIndex((each) => each.includes(":") === address.includes(":")) === at;
 
 const isLoopback = (address: string): boolean => parseAddress(address)?.range() === "loopback";

@@ -117,9 +117,10 @@ export class Script {
 
 /**
  * The table without Services, to be followed by a Table's first script in the same transaction. "keep": over what is there, so
- * that the kernel's memory of clients stays. "replace": whatever is there goes, which another version's table needs.
+ * that the kernel's memory of clients stays. "replace": whatever is there goes, which another version's table needs. "rules": a
+ * transaction by itself; only the rules are written anew, and elements stay.
  */
-export function skeleton(family: NftFamily, settings: KernelSettings, over: "keep" | "replace"): string {
+export function skeleton(family: NftFamily, settings: KernelSettings, over: "keep" | "replace" | "rules"): string {
   const at = `${family} ${TABLE}`;
   const sets = [...writtenSets(family)];
   const all = chains(family, settings);
@@ -130,6 +131,7 @@ export function skeleton(family: NftFamily, settings: KernelSettings, over: "kee
     `add ${place(at, "map affinity")} { ${affinityMap(family)} }`,
     ...(over === "keep" ? [`flush table ${at}`, ...sets.map(([name]) => `flush ${place(at, name)}`)] : []),
     ...all.map(({ name, hook }) => `add chain ${at} ${name}${hook === undefined ? "" : ` { ${hook}; }`}`),
+    ...(over === "rules" ? all.map(({ name }) => `flush chain ${at} ${name}`) : []),
     ...all.flatMap(({ name, rules }) => rules.map((rule) => `add rule ${at} ${name} ${rule}`)),
     "",
   ].join("\n");

@@ -37,7 +37,7 @@ export function slotsOf(endpoints: readonly KernelEndpoint[], algorithm: Endpoin
     case "wrr":
       return { choice: "random", slots: weighted(endpoints) };
     case "sh":
-      return { choice: "source", slots: each };
+      return { choice: "source", slots: weighted(endpoints) };
     case "maglev":
       return { choice: "source", slots: maglev(endpoints) };
     default:

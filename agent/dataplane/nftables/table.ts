@@ -76,10 +76,10 @@ export class Table {
   }
 
   /** Deletes chains that nothing leads to. A transaction of its own: kernels before 6.2 may still refuse it (EBUSY). */
-  sweep(): Script {
+  sweep(kept = UNUSED_CHAINS_MAX): Script {
     const script = new Script(this.family);
     const unused = [...this.#chains].filter(([, count]) => count === 0);
-    if (unused.length <= UNUSED_CHAINS_MAX) return script;
+    if (unused.length <= kept) return script;
     for (const [name] of unused) {
       script.sweepChain(name);
       this.#chains.delete(name);

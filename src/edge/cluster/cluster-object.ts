@@ -11,16 +11,8 @@ import type { Condition } from "../../shared/model/conditions.ts";
 import type { PublishResult, Snapshot, SnapshotEndpoint, SnapshotGeneration } from "../../shared/model/snapshot.ts";
 import { clusterNodes } from "./nodes.ts";
 import { ClusterStore, clusterMigrations, type Compiled } from "./store.ts";
-import type {
-  ClusterNodes,
-  ClusterRecord,
-  ClusterRpc,
-  InstallCodeInput,
-  Redeemed,
-  Outcome,
-  Refusal,
-  TokenRecord,
-} from "../rpc/contract.ts";
+import type { ClusterNodes, ClusterRecord, TokenRecord } from "../../shared/control/answers.ts";
+import type { ClusterRpc, InstallCodeInput, Redeemed, Outcome, Refusal } from "../rpc/contract.ts";
 import { epochLimit, nextEpoch } from "./epochs.ts";
 import { Prober } from "./probes.ts";
 import { prepare } from "./publication.ts";

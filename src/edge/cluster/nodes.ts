@@ -1,6 +1,7 @@
 // One list of a cluster's nodes from three views: what the snapshot says, what each shard sees, what probes found. Pure.
 import type { SnapshotNode } from "../../shared/model/snapshot.ts";
-import type { ClusterNode, ClusterNodes, ProbeState, TunnelNode } from "../rpc/contract.ts";
+import type { ClusterNode, ClusterNodes, TunnelNode } from "../../shared/control/answers.ts";
+import type { ProbeState } from "../rpc/contract.ts";
 
 export function clusterNodes(
   observed: readonly SnapshotNode[],

@@ -5,7 +5,7 @@ import { backoff } from "../../shared/net/backoff.ts";
 import type { RoutingTable } from "../routing/table.ts";
 import type { ClusterStore } from "./store.ts";
 import type { Env } from "../env.ts";
-import type { TunnelNode } from "../rpc/contract.ts";
+import type { TunnelNode } from "../../shared/control/answers.ts";
 import { tunnelName } from "../rpc/names.ts";
 import { within } from "../rpc/within.ts";
 

@@ -3,7 +3,7 @@
 // Everything here survives; the table is kept in memory as well, because every isolate asks for it.
 import type { RoutingTable } from "../routing/table.ts";
 import type { PublishResult, SnapshotGeneration } from "../../shared/model/snapshot.ts";
-import type { ClusterRecord } from "../rpc/contract.ts";
+import type { ClusterRecord } from "../../shared/control/answers.ts";
 import { documentsTable, getDocument, putDocument } from "../storage/documents.ts";
 import { codeOptionsMigration, tokenRolesMigration, tokensMigration } from "./tokens.ts";
 

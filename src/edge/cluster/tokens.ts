@@ -2,7 +2,8 @@
 // that withdrawing one breaks nobody else. Both are kept as hashes and shown once. Decides who is let in; closing the sockets
 // of withdrawn tokens is the caller's. Everything is in SQLite and survives. Each method is one synchronous transaction: what
 // takes time (random bytes, hashes) is done before it is called.
-import type { InstallCodeInput, Outcome, Redeemed, Refusal, TokenRecord, TokenRole } from "../rpc/contract.ts";
+import type { TokenRecord, TokenRole } from "../../shared/control/answers.ts";
+import type { InstallCodeInput, Outcome, Redeemed, Refusal } from "../rpc/contract.ts";
 import { type MintedSecret, sameHash } from "./token.ts";
 
 export const tokensMigration = `ALTER TABLE token ADD COLUMN label TEXT NOT NULL DEFAULT '';

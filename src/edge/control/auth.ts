@@ -6,7 +6,8 @@
 // cluster's that this isolate has accepted before. A cluster's token that is new to the isolate counts as an attempt.
 /// <reference lib="esnext.typedarrays" />
 import type { Context, MiddlewareHandler } from "hono";
-import { type ClusterRecord, TOKEN_PATTERN } from "../rpc/contract.ts";
+import type { ClusterRecord } from "../../shared/control/answers.ts";
+import { TOKEN_PATTERN } from "../rpc/contract.ts";
 import { Attempts } from "./attempts.ts";
 import type { ControlEnv, Principal } from "./context.ts";
 import { type Finding, problem } from "./problem.ts";

@@ -2,7 +2,7 @@
 import type { OpenAPIHono } from "@hono/zod-openapi";
 import type { Env } from "../env.ts";
 import type { Forwarded } from "../http/forwarded.ts";
-import type { ClusterRecord, TokenRole } from "../rpc/contract.ts";
+import type { ClusterRecord, TokenRole } from "../../shared/control/answers.ts";
 
 /** Who asks. */
 export type Principal =

@@ -1,8 +1,7 @@
 // Which clusters serve a hostname: weights and failover order, listed by the owning cluster or the admin.
 import { createRoute } from "@hono/zod-openapi";
-import { directoryEntrySchema } from "../../shared/control/answers.ts";
+import { type DirectoryEntry, directoryEntrySchema } from "../../shared/control/answers.ts";
 import { setMembersSchema } from "../../shared/control/requests.ts";
-import type { DirectoryEntry } from "../rpc/contract.ts";
 import type { Api, Principal } from "./context.ts";
 import { agentsToken, requires } from "./auth.ts";
 import { jsonBody, jsonContent, responses } from "./openapi.ts";

@@ -4,7 +4,8 @@
 // other clusters is stored as an errand; the alarm carries errands out, and repeats those that fail.
 import { DurableObject } from "cloudflare:workers";
 import type { Env } from "../env.ts";
-import type { ClusterRecord, DirectoryEntry, GatewayRpc, Member, Outcome } from "../rpc/contract.ts";
+import type { ClusterRecord, DirectoryEntry, Member } from "../../shared/control/answers.ts";
+import type { GatewayRpc, Outcome } from "../rpc/contract.ts";
 import { Directory, directoryMigrations, type Errand, ownerAlone } from "./store.ts";
 import { nameVerdict } from "./hostnames.ts";
 import { annotation } from "../../shared/model/annotations.ts";

@@ -2,7 +2,7 @@
 // allows is decided in hostnames.ts, what follows from a change is done by GatewayObject.
 // An entry lives while its owner claims it, or while explicit members were set for it.
 // Every function that changes something answers which clusters must compile again.
-import type { ClusterRecord, DirectoryEntry, Member } from "../rpc/contract.ts";
+import type { ClusterRecord, DirectoryEntry, Member } from "../../shared/control/answers.ts";
 
 export const directoryMigrations = [
   `CREATE TABLE cluster (name TEXT PRIMARY KEY, created_at INTEGER NOT NULL, hostnames TEXT NOT NULL, shards INTEGER NOT NULL)

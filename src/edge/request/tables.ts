@@ -4,7 +4,8 @@
 // beyond 5 s, and before any 404, one bounded refresh; while the objects cannot be reached, 60 s at most. Each thing is asked
 // for by one request at a time: the others look whether its answer has come, since workerd ties a promise to the request that
 // made it.
-import type { ClusterRpc, DirectoryEntry, GatewayRpc, Member, ProbeState } from "../rpc/contract.ts";
+import type { DirectoryEntry, Member } from "../../shared/control/answers.ts";
+import type { ClusterRpc, GatewayRpc, ProbeState } from "../rpc/contract.ts";
 import { GATEWAY_NAME } from "../rpc/names.ts";
 import type { Effects } from "../forward/transport.ts";
 import { type Door, hostnameOf, index, type Match, match, type TableIndex } from "../routing/match.ts";

@@ -14,18 +14,6 @@ import type {
 import type { Condition } from "../../shared/model/conditions.ts";
 import type { PublishResult, SnapshotEndpoint, SnapshotGeneration } from "../../shared/model/snapshot.ts";
 
-/** What the control API answers with is also what the objects tell each other. */
-export type {
-  ClusterNode,
-  ClusterNodes,
-  ClusterRecord,
-  DirectoryEntry,
-  Member,
-  TokenRecord,
-  TokenRole,
-  TunnelNode,
-} from "../../shared/control/answers.ts";
-
 /** An expected refusal. `status` is the HTTP status that the control API answers with. */
 export interface Refusal {
   readonly ok: false;

@@ -11,7 +11,8 @@ import { doorOf, index, type Match, match, type TableIndex } from "../routing/ma
 import type { RoutingTable } from "../routing/table.ts";
 import { BUDGET } from "../../shared/wire/limits.ts";
 import type { Budget } from "../../shared/wire/session.ts";
-import { DIAL_HEADER, type TunnelNode, type TunnelRpc } from "../rpc/contract.ts";
+import type { TunnelNode } from "../../shared/control/answers.ts";
+import { DIAL_HEADER, type TunnelRpc } from "../rpc/contract.ts";
 import { Connections, type Dial } from "./connections.ts";
 import { Forwarder } from "./forward.ts";
 import { Shard } from "./shard.ts";

@@ -31,6 +31,9 @@ export const conditionReasons = {
   ExternalNameNotAllowed: ["NoName", "NoService", "NotListed", "AddressNotListed"],
   EndpointsCut: ["TooMany"],
 
+  // By the leading agent in kube-proxy's place, of its own node.
+  ForwardingIncomplete: ["RulesRefused", "FrontendConflict", "AffinityNotSupported"],
+
   // By the edge, which knows of names, ports and ways. There is one reason for each: its own name.
   HostnameConflict: ["HostnameConflict"],
   HostnameNotAllowed: ["HostnameNotAllowed"],

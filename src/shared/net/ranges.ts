@@ -19,6 +19,17 @@ export function parseAddress(text: string): Address | undefined {
   return ipaddr.IPv4.isValidFourPartDecimal(text) || ipaddr.IPv6.isValid(text) ? ipaddr.process(text) : undefined;
 }
 
+/** No leading zero: so each address has one such text. */
+const FOUR_PARTS = /^(?:(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)(?:\.(?!$)|$)){4}$/;
+
+/**
+ * The one text for an address, as the kernel writes it: 2001:db8::1 for 2001:DB8:0::1. Undefined where parseAddress() has none.
+ * An IPv4 address is its own text, and is not parsed: a plan has a hundred thousand of them.
+ */
+export function canonicalAddress(text: string): string | undefined {
+  return FOUR_PARTS.test(text) ? text : parseAddress(text)?.toString();
+}
+
 /** Which addresses count as one source for a limit: one IPv4 address, or an IPv6 /64, which one customer has as a whole. */
 export function sourceOf(address: string): string {
   const parsed = parseAddress(address);

@@ -1,7 +1,14 @@
 // Plans for the kernel's executors: written briefly, or made by fast-check. Addresses come from small pools, so that Services share
 // endpoints and ask for the same frontends, as they do in real clusters.
 import * as fc from "fast-check";
-import type { ForwardingPlan, KernelEndpoint, KernelNode, KernelPort, PlanService } from "../../../agent/plan/plan.ts";
+import type {
+  ForwardingPlan,
+  KernelEndpoint,
+  KernelNode,
+  KernelPort,
+  KernelService,
+  PlanService,
+} from "../../../agent/plan/plan.ts";
 
 export const kernelNode: KernelNode = {
   addresses: ["192.168.9.1", "fd00:9::1"],
@@ -14,21 +21,42 @@ export const to = (address: string, more: Partial<KernelEndpoint> = {}): KernelE
   ...more,
 });
 
-/** A TCP port 80 of an IPv4 Service; without `local`, no policy is Local. */
-export const kernelPort = (
-  clusterIP: string,
-  cluster: readonly KernelEndpoint[],
-  more: Partial<KernelPort> = {},
-): KernelPort => ({
-  ...{ family: "IPv4", protocol: "TCP", port: 80, name: "", clusterIP, externalIPs: [], loadBalancerIPs: [] },
-  ...{ internalPolicy: "Cluster", externalPolicy: "Cluster", cluster, local: [], algorithm: "random" },
-  anywhere: cluster.length > 0,
-  ...more,
-});
+/** "10.244.1.5:8080" is on this node, "10.244.2.5:8080" elsewhere. */
+export function endpoint(socket: string): KernelEndpoint {
+  const [address = "", port] = socket.split(":");
+  return to(address, { port: Number(port), local: address.startsWith("10.244.1.") });
+}
 
-export const planService = (key: string, ports: readonly KernelPort[]): PlanService => ({
+/** A TCP port 80 of an IPv4 Service; where a policy is Local, endpoints of this node are local ones. */
+export function kernelPort(
+  clusterIP: string,
+  endpoints: readonly (KernelEndpoint | string)[],
+  more: Partial<KernelPort> = {},
+): KernelPort {
+  const cluster = endpoints.map((each) => (typeof each === "string" ? endpoint(each) : each));
+  const isLocal = more.internalPolicy === "Local" || more.externalPolicy === "Local";
+  return {
+    ...{ family: "IPv4", protocol: "TCP", port: 80, name: "", clusterIP, externalIPs: [], loadBalancerIPs: [] },
+    ...{ internalPolicy: "Cluster", externalPolicy: "Cluster", cluster, algorithm: "random" },
+    local: isLocal ? cluster.filter(({ local }) => local) : [],
+    anywhere: cluster.length > 0,
+    ...more,
+  };
+}
+
+/** UDP port 53 of a Service that has endpoints somewhere. */
+export const dnsPort = (parts: Partial<KernelPort> = {}): KernelPort =>
+  kernelPort("10.96.0.10", [], { protocol: "UDP", port: 53, name: "dns", anywhere: true, ...parts });
+
+export const planService = (
+  key: string,
+  ports: readonly KernelPort[],
+  kernel: Partial<KernelService> = {},
+  parts: Partial<PlanService> = {},
+): PlanService => ({
   ...{ key, exposed: false, algorithm: ports[0]?.algorithm ?? "random", sourceRanges: [], ports: [] },
-  kernel: { ports },
+  kernel: { ports, ...kernel },
+  ...parts,
 });
 
 export const planOf = (services: readonly PlanService[], kernel: KernelNode = kernelNode): ForwardingPlan => ({

@@ -4,7 +4,7 @@ import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import type { Closable } from "../../../agent/health/held-port.ts";
-import { otherProxy } from "../../../agent/health/other-proxy.ts";
+import { mayRun, otherProxy } from "../../../agent/health/other-proxy.ts";
 import { ProxyHealth } from "../../../agent/health/proxy-health.ts";
 import { ProxyMetrics } from "../../../agent/health/proxy-metrics.ts";
 import { SyncHealth } from "../../../agent/health/sync-health.ts";
@@ -108,14 +108,27 @@ describe("the metrics port", () => {
 describe("another proxy", () => {
   it("is whoever answers on that port and is no agent", async () => {
     expect(await otherProxy({ host, port })).toBeUndefined();
+    expect(await mayRun({ host, port })).toBe(false);
     const kubeProxy = createServer((_request, response) => response.end("{}"));
     await once(kubeProxy.listen(0, host), "listening");
     const at = (kubeProxy.address() as AddressInfo).port;
     expect(await otherProxy({ host: "0.0.0.0", port: at })).toMatch(
       new RegExp(`^a kube-proxy, or another service proxy, answers at http://127.0.0.1:${at}/healthz`),
     );
+    expect(await mayRun({ host, port: at })).toBe(true);
     kubeProxy.close();
     await once(kubeProxy, "close");
     expect(await otherProxy({ host, port: at })).toBeUndefined();
+    expect(await mayRun({ host, port: at })).toBe(false);
+  });
+
+  it("may run where somebody listens and says nothing in time, and does not forbid a start", async () => {
+    const silent = createServer(() => {});
+    await once(silent.listen(0, host), "listening");
+    const at = (silent.address() as AddressInfo).port;
+    expect(await otherProxy({ host, port: at })).toBeUndefined();
+    expect(await mayRun({ host, port: at }, 50)).toBe(true);
+    silent.closeAllConnections();
+    silent.close();
   });
 });

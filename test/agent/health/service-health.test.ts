@@ -70,6 +70,13 @@ describe("a healthCheckNodePort", () => {
     expect([(await ask()).code, (await ask("127.0.0.3")).code]).toEqual([200, 200]);
   });
 
+  it("is at every address of one family alone, where the other has its own", async () => {
+    const onIPv4 = await block("0.0.0.0", nodePort);
+    expect(await health.serve(checks(1), ["::"])).toEqual([]);
+    expect((await ask("[::1]")).code).toBe(200);
+    onIPv4.close();
+  });
+
   it("that is taken is named, the others go on, and it is opened when it is free", async () => {
     const taken = await freePort();
     const blocker = await block("127.0.0.1", taken);

@@ -26,14 +26,17 @@ const collections: Readonly<Record<string, string>> = {
   RoleBinding: "/apis/rbac.authorization.k8s.io/v1/namespaces/*/rolebindings",
   ValidatingAdmissionPolicy: "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies",
   ValidatingAdmissionPolicyBinding: "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicybindings",
+  ConfigMap: "/api/v1/namespaces/*/configmaps",
   Service: "/api/v1/namespaces/*/services",
   EndpointSlice: "/apis/discovery.k8s.io/v1/namespaces/*/endpointslices",
   Node: "/api/v1/nodes",
 };
 
 interface Written {
+  readonly apiVersion?: string;
   readonly kind: string;
   readonly metadata: { readonly name: string; readonly namespace?: string };
+  readonly data?: Readonly<Record<string, string>>;
 }
 
 export interface ApiServerOptions {

@@ -4,13 +4,27 @@
 import { generateKeyPairSync, randomBytes } from "node:crypto";
 import { existsSync, mkdirSync, writeFileSync } from "node:fs";
 import { run, succeeds } from "./command.ts";
-import { apiServer, control, edge, inside, kubeconfig, kubectl, nodes, outside, serviceRange, work } from "./places.ts";
+import { auditPolicy } from "./configuration.ts";
+import {
+  apiServer,
+  auditLog,
+  control,
+  edge,
+  inside,
+  kubeconfig,
+  kubectl,
+  nodes,
+  outside,
+  serviceRange,
+  work,
+} from "./places.ts";
 import { ensureProcess, logOf, until } from "./processes.ts";
 
 const folder = `${work}/control`;
 const etcd = "http://127.0.0.1:2379";
 const serviceAccountKey = `${folder}/service-account.key`;
 const tokens = `${folder}/tokens.csv`;
+const audit = `${folder}/audit-policy.json`;
 
 /** Also its own certificate authority: the API server writes it before it serves. */
 const serverCertificate = `${folder}/apiserver.crt`;
@@ -49,7 +63,8 @@ export async function ensureControlPlane(binaries: string): Promise<void> {
     ...["--service-account-key-file", serviceAccountKey, "--service-account-signing-key-file", serviceAccountKey],
     ...["--token-auth-file", tokens, "--authorization-mode", "Node,RBAC"],
     ...["--enable-admission-plugins", "NodeRestriction", "--kubelet-preferred-address-types", "InternalIP"],
-    "--allow-privileged",
+    ...["--allow-privileged", "--audit-policy-file", audit, "--audit-log-path", auditLog],
+    ...["--audit-log-maxsize", "50", "--audit-log-maxbackup", "1"],
   ]);
   const ready = [`${binaries}/kubectl`, "--kubeconfig", kubeconfig("admin"), "get", "--raw", "/readyz"];
   await until(`API server ready; see ${logOf("kube-apiserver")}`, () => succeeds([...inside(control.netns), ...ready]));
@@ -96,6 +111,7 @@ function ensureCredentials(): void {
     return `${token},${user},${user},"${groups}"\n`;
   });
   writePrivate(`${folder}/Corefile`, corefile);
+  writePrivate(audit, auditPolicy());
   // Last: its presence says that all of the others are there.
   writePrivate(tokens, rows.join(""));
 }

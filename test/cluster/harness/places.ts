@@ -39,6 +39,8 @@ export const nodes: readonly NodePlace[] = [1, 2, 3].map((number) => ({
   containerd: `${work}/n${number}/containerd.sock`,
 }));
 
+/** What the API server answered to the agents' account: one line of JSON for each request that has ended. */
+export const auditLog = `${work}/control/audit.log`;
 export const kubeconfig = (user: string): string => `${work}/control/${user}.kubeconfig`;
 /** Works from any namespace, unlike the program that it calls. */
 export const kubectl = `${work}/kubectl`;

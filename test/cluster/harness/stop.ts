@@ -88,7 +88,7 @@ function groups(): string[] {
 
 /** Found by their groups, since a shim that was killed has no children any more. */
 function containers(found: readonly string[]): number[] {
-  const pids = found.flatMap((group) => readFileSync(`${group}/cgroup.procs`, "utf8").split("\n"));
+  const pids = found.flatMap((group) => unlessGone(() => readFileSync(`${group}/cgroup.procs`, "utf8")).split("\n"));
   return [...new Set(pids.filter((pid) => pid !== "").map(Number))];
 }
 
@@ -97,9 +97,19 @@ function removeGroups(found: readonly string[]): void {
   const nested = found
     .flatMap((group) => [group, ...globSync(`${group}/**/`)])
     .map((group) => group.replace(/\/$/, ""));
-  for (const group of [...new Set(nested)].sort((a, b) => b.length - a.length)) rmdirSync(group);
+  for (const group of [...new Set(nested)].sort((a, b) => b.length - a.length)) unlessGone(() => rmdirSync(group));
   const parents = new Set(found.map((group) => dirname(group)));
-  for (const parent of parents) if (globSync(`${parent}/*/`).length === 0) rmdirSync(parent);
+  for (const parent of parents) if (globSync(`${parent}/*/`).length === 0) unlessGone(() => rmdirSync(parent));
+}
+
+/** A shim that ends removes its container's group: one that was listed may be gone. */
+function unlessGone(act: () => string | void): string {
+  try {
+    return act() ?? "";
+  } catch (error) {
+    if (["ENOENT", "ENODEV"].includes((error as NodeJS.ErrnoException).code ?? "")) return "";
+    throw error;
+  }
 }
 
 async function unmountBelow(roots: readonly string[]): Promise<void> {

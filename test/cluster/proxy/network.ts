@@ -11,9 +11,11 @@ import {
   nodes,
   outsides,
   type Place,
+  placeOf,
   places,
   rangesOfServices,
   runner,
+  sources,
 } from "./places.ts";
 import { families, type Family } from "./row.ts";
 
@@ -52,7 +54,13 @@ export async function makeNetwork(
   // One after the other: each takes its place on the bridge.
   for (const place of [...nodes, ...outsides, gateway]) await connectToLan(place);
   for (const node of nodes) for (const pod of node.pods) await connectPod(node, pod);
+  // Its clients bind to addresses that no interface has.
+  await run([...inside(sources.of), "sysctl", "-qw", "net.ipv6.ip_nonlocal_bind=1"]);
   await Promise.all([
+    ip(
+      sources.of,
+      families.map((family) => `route add local ${sources.ranges[family]} dev lo`),
+    ),
     ...nodes.map((node) => ip(node.name, nodeRoutes(node))),
     ...outsides.map(({ name, via }) =>
       ip(
@@ -126,6 +134,7 @@ async function connectPod(node: NodePlace, pod: Place): Promise<void> {
 const nodeRoutes = (node: NodePlace): string[] => [
   ...nodes.filter((other) => other !== node).flatMap(podRoutes),
   ...families.map((family) => `route add default via ${gateway.addresses[family]}`),
+  ...families.map((family) => `route add ${sources.ranges[family]} via ${placeOf(sources.of).addresses[family]}`),
 ];
 const podRoutes = (node: NodePlace): string[] =>
   families.map((family) => `route add ${node.podRanges[family]} via ${node.addresses[family]}`);

@@ -26,12 +26,16 @@ export interface ServiceSpec {
   readonly external?: "Local";
   readonly internal?: "Local";
   readonly affinity?: "ClientIP";
+  /** Of the affinity; absent: three hours. */
+  readonly affinitySeconds?: number;
+  /** Absent: POD_PORT. */
+  readonly targetPort?: number;
+  readonly annotations?: Readonly<Record<string, string>>;
   readonly sourceRanges?: readonly string[];
   readonly ipMode?: "Proxy";
   readonly families?: readonly Family[];
   readonly protocols?: readonly Protocol[];
   readonly labels?: Readonly<Record<string, string>>;
-  readonly annotations?: Readonly<Record<string, string>>;
   /** Nothing but a ClusterIP. */
   readonly type?: "ClusterIP";
   /** A node that has the LoadBalancer's addresses itself, as some clouds give them. */
@@ -63,13 +67,16 @@ export function serviceObject(spec: ServiceSpec, number: number): Written {
       clusterIPs: its.map((family) => clusterIP[family]),
       internalTrafficPolicy: spec.internal ?? "Cluster",
       sessionAffinity: spec.affinity ?? "None",
+      ...(spec.affinitySeconds && {
+        sessionAffinityConfig: { clientIP: { timeoutSeconds: spec.affinitySeconds } },
+      }),
       ...(isOpen && {
         externalIPs: its.map((family) => external[family]),
         externalTrafficPolicy: spec.external ?? "Cluster",
       }),
       ...(spec.sourceRanges && { loadBalancerSourceRanges: spec.sourceRanges }),
       ports: (spec.protocols ?? protocols).map((protocol) => ({
-        ...{ name: protocol.toLowerCase(), protocol, port: SERVICE_PORT, targetPort: POD_PORT },
+        ...{ name: protocol.toLowerCase(), protocol, port: SERVICE_PORT, targetPort: spec.targetPort ?? POD_PORT },
         ...(isOpen && { nodePort }),
       })),
     },
@@ -98,7 +105,7 @@ export function sliceObjects(spec: ServiceSpec): Written[] {
       ports: (spec.protocols ?? protocols).map((protocol) => ({
         name: protocol.toLowerCase(),
         protocol,
-        port: POD_PORT,
+        port: spec.targetPort ?? POD_PORT,
       })),
     })),
   );

@@ -61,6 +61,14 @@ export const outsides: readonly (Place & { readonly via: NodePlace })[] = nodes.
   via,
 }));
 
+/** The first client outside has all of these addresses as well. */
+export const sources = { of: "out-a", ranges: both("10.200.0.0/16", "fd93::/112") } as const;
+/** `number`: below 65,000. */
+export const sourceOf = (number: number, family: Family): string => {
+  const [high, low] = [(number + 1) >> 8, (number + 1) & 255];
+  return family === "IPv4" ? `10.200.${high}.${low}` : `fd93::${(number + 1).toString(16)}`;
+};
+
 export const places: readonly Place[] = [...nodes, ...nodes.flatMap(({ pods }) => pods), ...outsides, gateway];
 
 /** What a pod sees instead of the asker where a node has masqueraded. */
@@ -91,7 +99,7 @@ export const OTHER_PORT = 81;
 
 /** The addresses of the Service with this number; NodePorts are below those that the API server gives by itself. */
 export const serviceAddresses = (number: number) => ({
-  clusterIP: both(`10.97.0.${10 + number}`, `fd97::${10 + number}`),
+  clusterIP: both(`10.97.${(10 + number) >> 8}.${(10 + number) & 255}`, `fd97::${10 + number}`),
   balancer: both(`10.98.0.${10 + number}`, `fd98::${10 + number}`),
   external: both(`10.99.0.${10 + number}`, `fd99::${10 + number}`),
   nodePort: 30_000 + number,

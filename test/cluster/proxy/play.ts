@@ -48,7 +48,11 @@ export async function playAll(
   return cases.flatMap((each) => played.get(each) ?? []);
 }
 
-async function inParallel<T>(atOnce: number, list: readonly T[], work: (each: T) => Promise<void>): Promise<void> {
+export async function inParallel<T>(
+  atOnce: number,
+  list: readonly T[],
+  work: (each: T) => Promise<void>,
+): Promise<void> {
   const waiting = [...list];
   const worker = async (): Promise<void> => {
     for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) await work(next);

@@ -3,6 +3,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { openSync, readFileSync, writeFileSync } from "node:fs";
+import { run } from "../harness/command.ts";
 import { inside } from "../harness/places.ts";
 import { podRange } from "./places.ts";
 import type { Mode } from "./row.ts";
@@ -28,15 +29,27 @@ export interface Start {
   readonly folder: string;
   /** Of the newest kube-proxy. */
   readonly binaries: string;
+  /** Absent: kube-proxy's own. Two on one node have each their own, so that each can be asked. */
+  readonly ports?: Ports;
 }
+
+export interface Ports {
+  readonly health: number;
+  readonly metrics: number;
+}
+/** What a second one has while the first still runs. */
+export const secondPorts: Ports = { health: 10266, metrics: 10259 };
+const usualPorts: Ports = { health: 10256, metrics: 10249 };
 
 export class Running {
   readonly node: string;
+  readonly ports: Ports;
   readonly #child: ChildProcess;
   readonly #log: string;
 
   constructor(program: ProgramName, start: Start) {
     this.node = start.node;
+    this.ports = start.ports ?? usualPorts;
     this.#log = `${start.folder}/${program}-${start.node}.log`;
     const config = `${start.folder}/${program}-${start.node}.json`;
     writeFileSync(config, JSON.stringify(configuration(start)));
@@ -56,6 +69,14 @@ export class Running {
     return this.#child.exitCode === null && this.#child.signalCode === null;
   }
 
+  /** Without a word to it: it cannot finish anything. */
+  async kill(): Promise<void> {
+    if (!this.isRunning) return;
+    const ended = once(this.#child, "exit");
+    this.#child.kill("SIGKILL");
+    await ended;
+  }
+
   /** As a supervisor does; its rules stay. */
   async stop(): Promise<void> {
     if (!this.isRunning) return;
@@ -68,7 +89,7 @@ export class Running {
 }
 
 /** A KubeProxyConfiguration, which is JSON as well as YAML. */
-function configuration({ node, mode, options, kubeconfig }: Start): object {
+function configuration({ node, mode, options, kubeconfig, ports = usualPorts }: Start): object {
   const { masqueradeAll = false, detectsPods = true, nodePortAddresses } = options;
   const timing = { syncPeriod: "30s", minSyncPeriod: "0.1s" };
   return {
@@ -85,18 +106,21 @@ function configuration({ node, mode, options, kubeconfig }: Start): object {
     ipvs: { ...timing, syncPeriod: "10m" },
     // They belong to the machine, and cannot be set in a namespace.
     conntrack: { maxPerCore: 0, tcpEstablishedTimeout: "0s", tcpCloseWaitTimeout: "0s" },
-    healthzBindAddress: "0.0.0.0:10256",
-    metricsBindAddress: "127.0.0.1:10249",
+    healthzBindAddress: `0.0.0.0:${ports.health}`,
+    metricsBindAddress: `127.0.0.1:${ports.metrics}`,
   };
 }
 
 const agentMain = new URL("../../../agent/main.ts", import.meta.url).pathname;
 const commands: Readonly<Record<ProgramName, (start: Start, config: string) => string[]>> = {
   "kube-proxy": ({ binaries }, config) => [`${binaries}/kube-proxy`, "--config", config, "--v", "2"],
-  // The agent has no such options yet: they are how it will be started, and the table fails until then.
-  agent: ({ node, mode, kubeconfig }, config) => [
+  agent: ({ node, mode, kubeconfig, ports = usualPorts }, config) => [
     ...[process.execPath, agentMain, "--proxy", "all", "--proxy-mode", mode, "--kube-proxy-config", config],
     ...["--source", "kube", "--kubeconfig", kubeconfig, "--node", node],
-    ...["--proxy-health-address", "0.0.0.0:10256", "--proxy-metrics-address", "127.0.0.1:10249"],
+    ...["--proxy-health-address", `0.0.0.0:${ports.health}`, "--proxy-metrics-address", `127.0.0.1:${ports.metrics}`],
   ],
 };
+
+/** Takes the agent's rules off a node; returns what it said. */
+export const cleanAgents = (node: string): Promise<string> =>
+  run([...inside(node), process.execPath, agentMain, "cleanup"]);

@@ -3,19 +3,14 @@
 import { createSocket, type RemoteInfo } from "node:dgram";
 import { connect, createServer, type Socket } from "node:net";
 import { once } from "node:events";
+import { answerQuestions } from "./channel.ts";
 import { families, type Family, type Protocol } from "./row.ts";
 import { answerSchema, type Outcome, type Question, questionSchema } from "./messages.ts";
 
 const [name = ""] = process.argv.slice(2);
 const wildcard: Readonly<Record<Family, string>> = { IPv4: "0.0.0.0", IPv6: "::" };
 
-process.on("message", (message) => {
-  const { id, question } = questionSchema.parse(message);
-  void answer(question).then((outcome) => process.send?.({ id, outcome }));
-});
-process.on("disconnect", () => process.exit());
-// Its parent waits for this, and only then sends questions.
-process.send?.("ready");
+answerQuestions(questionSchema, answer);
 
 async function answer(question: Question): Promise<Outcome> {
   try {
@@ -75,9 +70,9 @@ async function release(server: string): Promise<Outcome> {
   return { kind: "done" };
 }
 
-function askTcp({ address, port, withinMs, hold }: Ask): Promise<Outcome> {
+function askTcp({ address, port, fromAddress, withinMs, hold }: Ask): Promise<Outcome> {
   return new Promise((resolve) => {
-    const socket = connect({ host: address, port });
+    const socket = connect({ host: address, port, ...(fromAddress && { localAddress: fromAddress }) });
     let own: { address: string; port: number } | undefined;
     let text = "";
     const end = (outcome: Outcome): void => {

@@ -11,6 +11,8 @@ import { endWithParent, FOLDER } from "./isolation.ts";
 import type { ServiceSpec } from "./objects.ts";
 import { nodes } from "./places.ts";
 import { playAll } from "./play.ts";
+import { distributionServices, playDistribution } from "./distribution/play.ts";
+import { loadServices, playLoad } from "./load/play.ts";
 import type { ProgramName } from "./programs.ts";
 import { lineOf, printed, printedCheck } from "./report.ts";
 import { type Case, casesOf, type Mode, rowsOf } from "./row.ts";
@@ -23,6 +25,11 @@ const isInVm = values.server !== "";
 if (!isInVm) endWithParent();
 const [program, mode] = [values.with as ProgramName, values.mode as Mode];
 const started = performance.now();
+/** Tables that are played only when they are asked for by their whole name: they take minutes, and have Services of their own. */
+const optIn: { readonly [table in string]?: readonly ServiceSpec[] } = {
+  load: loadServices,
+  distribution: distributionServices,
+};
 const seconds = (): string => ((performance.now() - started) / 1000).toFixed(1);
 
 /** What prints them. */
@@ -53,7 +60,7 @@ async function main(): Promise<number> {
   const playedChanges = new RegExp(values.table).test("changes")
     ? chosenChanges(new RegExp(values.only), mode, isReference)
     : [];
-  const world = new World(servicesOf(playedTables, playedChanges), {
+  const world = new World(optIn[values.table] ?? servicesOf(playedTables, playedChanges), {
     program,
     mode,
     binaries: values.binaries,
@@ -64,8 +71,16 @@ async function main(): Promise<number> {
   });
   await world.make();
   console.error(`test:proxy: the world is there after ${seconds()} s`);
-  const sums = { right: 0, wrong: 0 };
+  let sums = { right: 0, wrong: 0 };
   try {
+    const print = (text: string): void => console.log(text);
+    if (values.table === "load") {
+      const sides: readonly ProgramName[] = program === "agent" ? ["kube-proxy", "agent"] : ["kube-proxy"];
+      sums = await playLoad(world, { sides, mode, only: values.only, print });
+    }
+    if (values.table === "distribution") {
+      sums = await playDistribution(world, { program, mode, only: values.only, print });
+    }
     for (const { cases, ...table } of playedTables) {
       await world.start(table.options);
       const began = performance.now();

@@ -16,11 +16,12 @@ import {
   serviceRange,
 } from "./places.ts";
 import { destination, wordOf } from "./play.ts";
-import { type Options, type ProgramName, Running } from "./programs.ts";
+import { type Options, type Ports, type ProgramName, Running, secondPorts } from "./programs.ts";
 import { Residents } from "./residents.ts";
 import { families, type Mode } from "./row.ts";
 
-const READY_MS = 60_000;
+/** A busy machine may need a minute to start three programs; this only ends what hangs. */
+const READY_MS = 180_000;
 /** From nothing: kube-proxy in mode ipvs starts a process for each entry of its sets. */
 const STARTED_MS = 300_000;
 /** By which it is seen whether a node knows its zone. */
@@ -31,8 +32,8 @@ const zonesService: ServiceSpec = {
     { pod: "c1", zones: ["z2"] },
   ],
 };
-/** Long enough for an answer; what is waited for is asked again. */
-const ASK_MS = 300;
+/** On a busy machine, too. What is not forwarded yet is answered at once by somebody else; what is waited for is asked again. */
+const ASK_MS = 2_500;
 /** Services that are made to be waited for have these numbers and the following. */
 const MARKERS_FROM = 200;
 
@@ -89,18 +90,42 @@ export class World {
     return number;
   }
 
+  specOf(name: string): ServiceSpec {
+    const spec = this.#services.find((each) => each.name === name);
+    if (spec === undefined) throw new Error(`there is no Service ${name}`);
+    return spec;
+  }
+
   /** On every node; in place of what ran before. Returns when they have done what the API server says. */
-  async start(options: Options, mode: Mode = this.#options.mode): Promise<void> {
+  async start(options: Options, mode: Mode = this.mode, program = this.#options.program): Promise<void> {
     await this.stop();
-    const { program, binaries, folder } = this.#options;
-    const kubeconfig = this.server.kubeconfig(program);
-    this.#programs = nodes.map(
-      (node) => new Running(program, { node: node.name, mode, options, kubeconfig, folder, binaries }),
-    );
+    this.#programs = this.#spawn(program, mode, options);
     await this.settled(STARTED_MS);
     // kube-proxy loses its node's zone when it hears of it while it is still starting: it has to hear of it once more.
     if (program === "kube-proxy") await this.#renewZones();
     await this.#zonesAreKnown();
+  }
+
+  /** A second one starts beside the first on every node; when it has made its rules the first is told to stop. */
+  async replace(program: ProgramName): Promise<void> {
+    const first = this.#programs;
+    const second = this.#spawn(program, this.mode, {}, secondPorts);
+    this.#programs = [...first, ...second];
+    await this.until("the second programs have synced", async () => {
+      const pages = second.map(({ node, ports }) =>
+        this.residents.ask(node, { do: "get", url: `http://127.0.0.1:${ports.metrics}/metrics` }),
+      );
+      return (await Promise.all(pages)).every((page) => page.kind === "page" && hasSynced(page.body));
+    });
+    this.#programs = second;
+    await Promise.all(first.map((each) => each.stop()));
+    await this.settled();
+  }
+
+  /** At once, and without a word to them. */
+  async kill(): Promise<void> {
+    await Promise.all(this.#programs.map((program) => program.kill()));
+    this.#programs = [];
   }
 
   /** What the kernel has then stays. */
@@ -115,18 +140,32 @@ export class World {
    */
   async settled(withinMs = READY_MS): Promise<void> {
     const number = MARKERS_FROM + this.#markers++;
-    await this.cluster.addService({ name: `marker-${number}`, endpoints: ["a1"], type: "ClusterIP" }, number);
-    const met = async (): Promise<boolean> => {
-      for (const each of this.#programs) each.mustRun();
-      const healthy = nodes.map(async ({ name }) => {
-        const outcome = await this.residents.ask(name, { do: "get", url: "http://127.0.0.1:10256/healthz" });
-        return outcome.kind === "page" && outcome.status === 200;
-      });
-      const words = await Promise.all(nodes.map(({ name }) => this.#words(name, "ClusterIP", number, 1)));
-      const forwarded = words.flat().every((word) => word.startsWith("a1"));
-      return forwarded && (await Promise.all(healthy)).every(Boolean);
-    };
-    await this.until(`marker-${number} is forwarded by every node`, met, withinMs);
+    const marker: ServiceSpec = { name: `marker-${number}`, endpoints: ["a1"], type: "ClusterIP", protocols: ["TCP"] };
+    await this.cluster.addService(marker, number);
+    // Each is asked until it has done it once: a busy machine answers seldom all of them in time.
+    await Promise.all([
+      ...nodes.map(({ name }) =>
+        this.until(
+          `marker-${number} is forwarded by node ${name}`,
+          async () => {
+            for (const each of this.#programs) each.mustRun();
+            return (await this.#words(name, "ClusterIP", number, 1)).every((word) => word.startsWith("a1"));
+          },
+          withinMs,
+        ),
+      ),
+      ...this.#programs.map(({ node, ports }) =>
+        this.until(
+          `the program on node ${node} is healthy`,
+          async () => {
+            const url = `http://127.0.0.1:${ports.health}/healthz`;
+            const outcome = await this.residents.ask(node, { do: "get", url });
+            return outcome.kind === "page" && outcome.status === 200;
+          },
+          withinMs,
+        ),
+      ),
+    ]);
   }
 
   /** Asks again and again; `what` says what was waited for when it does not come. */
@@ -137,6 +176,13 @@ export class World {
       if (performance.now() > deadline) throw new Error(`not within ${patientMs / 1000} s: ${what}`);
       await delay(50);
     }
+  }
+
+  #spawn(program: ProgramName, mode: Mode, options: Options, ports?: Ports): Running[] {
+    const { binaries, folder } = this.#options;
+    const kubeconfig = this.server.kubeconfig(program);
+    const its = { mode, options, kubeconfig, folder, binaries, ...(ports && { ports }) };
+    return nodes.map(({ name }) => new Running(program, { node: name, ...its }));
   }
 
   async #renewZones(): Promise<void> {
@@ -194,3 +240,7 @@ export class World {
     await Promise.all(this.#services.map((service) => this.cluster.addService(service, this.numberOf(service.name))));
   }
 }
+
+/** kube-proxy's metrics, and the agent's: once for each family. */
+const hasSynced = (metrics: string): boolean =>
+  [...metrics.matchAll(/^kubeproxy_sync_proxy_rules_last_timestamp_seconds\{.*\} [1-9]/gm)].length === families.length;

@@ -1,7 +1,7 @@
 // A node for tests inside workerd: the real session on a real WebSocket, with a scripted backend behind it. What it
 // answers is the test's business; the protocol is not faked. Keeps all that happened, and lets tests await it.
 import { env, exports } from "cloudflare:workers";
-import type { TunnelNode } from "../../../src/edge/rpc/contract.ts";
+import type { TunnelNode } from "../../../src/shared/control/answers.ts";
 import { decode, Type } from "../../../src/shared/wire/frames.ts";
 import { PROTOCOL_VERSIONS } from "../../../src/shared/wire/limits.ts";
 import type { RequestHead, Reset } from "../../../src/shared/wire/messages.ts";

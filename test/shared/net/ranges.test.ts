@@ -1,8 +1,14 @@
 // Source ranges: the one table of cases for edge and node, and a naive oracle: addresses as strings of bits, a range as a
 // prefix of them.
 import * as fc from "fast-check";
-import { describe, expect, test } from "vitest";
-import { compileRanges, disjointRanges, parseRange } from "../../../src/shared/net/ranges.ts";
+import { describe, expect, it, test } from "vitest";
+import {
+  canonicalAddress,
+  compileRanges,
+  disjointRanges,
+  parseAddress,
+  parseRange,
+} from "../../../src/shared/net/ranges.ts";
 
 const allowed = (ranges: string[], client: string): boolean => compileRanges(ranges)?.include(client) ?? true;
 
@@ -123,4 +129,35 @@ test.each<[string[], string[]]>([
   ],
 ])("%j as ranges of which none lies within another", (given, expected) => {
   expect(disjointRanges(given)).toEqual(expected);
+});
+
+describe("the one text for an address", () => {
+  const decimal = fc.array(fc.oneof(fc.nat(300).map(String), fc.constantFrom("", "00", "010", "1e1")), {
+    minLength: 3,
+    maxLength: 5,
+  });
+  it("is what parsing it gives, whatever the text", () => {
+    const texts = fc.oneof(
+      fc.ipV4(),
+      fc.ipV6(),
+      fc.string(),
+      decimal.map((parts) => parts.join(".")),
+    );
+    fc.assert(
+      fc.property(texts, (address) => {
+        expect(canonicalAddress(address)).toBe(parseAddress(address)?.toString());
+      }),
+      { numRuns: 2_000 },
+    );
+  });
+  test.each([
+    ["192.0.2.1", "192.0.2.1"],
+    ["2001:DB8:0::1", "2001:db8::1"],
+    ["::ffff:192.0.2.1", "192.0.2.1"],
+    ["192.0.2.1.", undefined],
+    ["192.0.2.01", undefined],
+    ["192.0.2", undefined],
+    ["192.0.2.256", undefined],
+    ["192.0.2.1\n", undefined],
+  ])("%j: %s", (address, text) => expect(canonicalAddress(address)).toBe(text));
 });

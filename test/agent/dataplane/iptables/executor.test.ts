@@ -6,16 +6,21 @@ import { iptablesExecutor } from "../../../../agent/dataplane/iptables/executor.
 import { portChains } from "../../../../agent/dataplane/iptables/names.ts";
 import type { KernelSettings } from "../../../../agent/dataplane/kernel/settings.ts";
 import type { KernelPort, PlanService } from "../../../../agent/plan/plan.ts";
+import { within } from "../../../../src/shared/net/ranges.ts";
 import { FakeIptables } from "./fake-iptables.ts";
-import { kernelPort, plan, service, settings } from "./plans.ts";
+import { expected, readBack } from "./read-back.ts";
+import { anyServices, kernelPort, planOf, planService } from "../kernel-plans.ts";
+import { settings } from "./settings.ts";
 
 const pod = "10.244.1.5:8080";
 const other = "10.244.2.5:8080";
-const web = (endpoints: readonly string[], parts: Parameters<typeof kernelPort>[1] = {}) =>
-  service("default/web", [kernelPort(endpoints, parts)]);
-const shop = service("default/shop", [kernelPort([other], { clusterIP: "10.96.0.20", nodePort: 30080 })]);
+const web = (endpoints: readonly string[], parts: Partial<KernelPort> = {}) =>
+  planService("default/web", [kernelPort("10.96.0.10", endpoints, parts)]);
+const shop = planService("default/shop", [
+  kernelPort("10.96.0.10", [other], { clusterIP: "10.96.0.20", nodePort: 30080 }),
+]);
 const bad = (parts: Partial<PlanService> = {}) =>
-  service("default/bad", [kernelPort(["10.244.1.9:70000"], { clusterIP: "10.96.0.66" })], {}, parts);
+  planService("default/bad", [kernelPort("10.96.0.10", ["10.244.1.9:70000"], { clusterIP: "10.96.0.66" })], {}, parts);
 const chains = portChains("default/web", "tcp");
 
 function start(given: Partial<KernelSettings> = {}, fake = new FakeIptables(), localAddresses: readonly string[] = []) {
@@ -23,7 +28,7 @@ function start(given: Partial<KernelSettings> = {}, fake = new FakeIptables(), l
   /** The programs of one step, and all that was written. */
   const step = async (...services: readonly PlanService[]) => {
     const before = fake.calls.length;
-    const { problems } = await executor.apply(plan(...services));
+    const { problems } = await executor.apply(planOf(services));
     const calls = fake.calls.slice(before);
     return {
       problems,
@@ -95,8 +100,8 @@ describe("any sequence of plans", () => {
   const anyService = fc
     .tuple(fc.constantFrom("a", "b", "c"), sockets, anyPort, fc.boolean())
     .map(([name, endpoints, port, isBad]) => {
-      const ports = [kernelPort(isBad ? ["10.244.1.9:70000"] : endpoints, port)];
-      return service(`default/${name}`, ports);
+      const ports = [kernelPort("10.96.0.10", isBad ? ["10.244.1.9:70000"] : endpoints, port)];
+      return planService(`default/${name}`, ports);
     });
   const anyPlan = fc
     .uniqueArray(anyService, { selector: ({ key }) => key, maxLength: 3 })
@@ -135,6 +140,68 @@ describe("any sequence of plans", () => {
   });
 });
 
+/** Each with addresses and NodePorts of its own: two Services that ask for one frontend are another matter. */
+const apart = (services: readonly PlanService[], family: "IPv4" | "IPv6"): PlanService[] =>
+  services.map(({ key, kernel }, at) => {
+    const own = (addresses: readonly string[]) =>
+      addresses.map((address) =>
+        address.replace(
+          /^(10\.5[01]\.)0|^(fd00:5[01]:):/,
+          (_, four, six) => `${four ?? six}${at}${six === undefined ? "" : ":"}`,
+        ),
+      );
+    const ports = (kernel?.ports ?? [])
+      .filter((port) => port.family === family)
+      .map((port) => ({
+        ...port,
+        ...{ externalIPs: own(port.externalIPs), loadBalancerIPs: own(port.loadBalancerIPs) },
+        ...(port.nodePort === undefined ? {} : { nodePort: port.nodePort + 1_000 * at + port.port }),
+      }));
+    return planService(key, ports);
+  });
+
+describe.each(["IPv4", "IPv6"] as const)("rules of %s, read back", (family) => {
+  const askers = (
+    [
+      ["pod", family === "IPv4" ? "10.244.9.9" : "fd00:244::99"],
+      ["node", family === "IPv4" ? "192.168.9.1" : "fd00:9::1"],
+      ["outside", family === "IPv4" ? "198.51.100.9" : "2001:db8::9"],
+    ] as const
+  ).map(([asker, source]) => ({ asker, source }));
+  const node = family === "IPv4" ? "192.168.9.1" : "fd00:9::1";
+  const cidrs = family === "IPv4" ? ["10.244.0.0/16"] : ["fd00:244::/32"];
+
+  it("say what the plan says: endpoints and their shares, masquerade, affinity, refusals", async () => {
+    await fc.assert(
+      fc.asyncProperty(anyServices(), async (services) => {
+        const fake = new FakeIptables();
+        fake.installed = /^ip6?tables/;
+        const { executor } = start({ families: [family], localDetector: { kind: "cluster-cidr", cidrs } }, fake);
+        const planned = apart(services, family);
+        await executor.apply(planOf(planned));
+        const [nat, filter] = [fake.tables.get("nat") ?? new Map(), fake.tables.get("filter") ?? new Map()];
+        for (const port of planned.flatMap(({ kernel }) => kernel?.ports ?? [])) {
+          const fate = (source: string, isNode: boolean, destination: string, number: number) =>
+            readBack(nat, filter, {
+              ...{ source, fromNode: isNode, destination, toNode: destination === node },
+              ...{ protocol: port.protocol.toLowerCase(), port: number },
+            });
+          for (const { asker, source } of askers) {
+            const isNode = asker === "node";
+            const allowed = port.sourceRanges === undefined || within(port.sourceRanges, [source]).length > 0;
+            const of = (kind: Parameters<typeof expected>[1]) => expected(port, kind, asker, allowed);
+            expect(fate(source, isNode, port.clusterIP, port.port)).toEqual(of("internal"));
+            for (const ip of port.externalIPs) expect(fate(source, isNode, ip, port.port)).toEqual(of("external"));
+            for (const ip of port.loadBalancerIPs) expect(fate(source, isNode, ip, port.port)).toEqual(of("balancer"));
+            if (port.nodePort !== undefined) expect(fate(source, isNode, node, port.nodePort)).toEqual(of("external"));
+          }
+        }
+      }),
+      { numRuns: 100 },
+    );
+  }, 30_000);
+});
+
 describe("a Service that the kernel refuses", () => {
   const refusing = () => {
     const fake = new FakeIptables();
@@ -144,7 +211,7 @@ describe("a Service that the kernel refuses", () => {
 
   it("is named, keeps the rules it had, and keeps no other from being served", async () => {
     const { fake, step } = refusing();
-    const good = service("default/bad", [kernelPort([pod], { clusterIP: "10.96.0.66" })]);
+    const good = planService("default/bad", [kernelPort("10.96.0.10", [pod], { clusterIP: "10.96.0.66" })]);
     await step(good);
     const held = fake.chain("nat", portChains("default/bad", "tcp").cluster);
     const { problems } = await step(bad(), web([pod]));
@@ -168,7 +235,10 @@ describe("a Service that the kernel refuses", () => {
 
   it("loses the rules it had where those are refused as well", async () => {
     const { fake, step, executor } = refusing();
-    await step(service("default/bad", [kernelPort([pod], { clusterIP: "10.96.0.66" })]), web([other]));
+    await step(
+      planService("default/bad", [kernelPort("10.96.0.10", [pod], { clusterIP: "10.96.0.66" })]),
+      web([other]),
+    );
     const services = [bad(), web([other])];
     await step(...services);
     fake.tables.get("nat")?.delete("KUBE-PROXY-CANARY");
@@ -193,18 +263,18 @@ describe("a Service that the kernel refuses", () => {
         return ran;
       },
     });
-    await executor.apply(plan());
-    expect((await executor.apply(plan(bad(), web([pod])))).problems).toMatchObject([{ service: "*" }]);
+    await executor.apply(planOf([]));
+    await expect(executor.apply(planOf([bad(), web([pod])]))).rejects.toThrow("xtables lock");
     expect(fake.chain("nat", chains.cluster)).toBeDefined();
     locked = false;
-    expect((await executor.apply(plan())).problems).toEqual([]);
+    expect((await executor.apply(planOf([]))).problems).toEqual([]);
     expect(fake.chain("nat", chains.cluster)).toBeUndefined();
   });
 
   it("is found among many in few attempts", async () => {
     const { step } = refusing();
     const many = Array.from({ length: 256 }, (_, i) =>
-      service(`default/s${i}`, [kernelPort([pod], { clusterIP: `10.96.1.${i}` })]),
+      planService(`default/s${i}`, [kernelPort("10.96.0.10", [pod], { clusterIP: `10.96.1.${i}` })]),
     );
     const { problems, programs } = await step(...many.slice(0, 100), bad(), ...many.slice(100));
     expect(problems.map((problem) => problem.service)).toEqual(["default/bad"]);
@@ -296,6 +366,59 @@ describe("somebody else at the rules", () => {
   });
 });
 
+describe("what was written", () => {
+  it("is told by table: all rules, those of now, and nothing where nothing was", async () => {
+    const { fake, executor } = start();
+    const services = [web([pod, other]), shop];
+    const apply = async (...of: readonly PlanService[]) => (await executor.apply(planOf(of))).written;
+    /** Of our chains, without jumps and the guard in KUBE-FIREWALL, which are not counted. */
+    const held = (table: string) => {
+      const chains = [...(fake.tables.get(table) ?? [])].filter(([name]) => /^KUBE-(?!FIREWALL)/.test(name));
+      return chains.reduce((sum, [, rules]) => sum + rules.length, 0);
+    };
+    const [first] = (await apply(...services)) ?? [];
+    expect(first?.rules).toEqual({
+      filter: { total: held("filter"), last: held("filter") },
+      nat: { total: held("nat"), last: held("nat") },
+    });
+    const [second] = (await apply(web([pod]), shop)) ?? [];
+    expect(second?.rules).toEqual({
+      filter: { total: held("filter"), last: 0 },
+      nat: { total: held("nat"), last: 2 },
+    });
+    expect(await apply(web([pod]), shop)).toEqual([]);
+  });
+
+  it("says how often it was refused", async () => {
+    const { fake, step, executor } = start();
+    await step(web([pod]));
+    fake.refuses = /:70000$/;
+    const { written } = await executor.apply(planOf([web([pod]), bad()]));
+    expect(written).toMatchObject([{ family: "IPv4", refused: { changes: 1, everything: 0 } }]);
+    const another = start();
+    another.fake.refuses = fake.refuses;
+    const applied = await another.executor.apply(planOf([web([pod]), bad()]));
+    expect(applied.written).toMatchObject([{ refused: { changes: 0, everything: 1 } }]);
+  });
+});
+
+describe("renewing", () => {
+  it("mends single rules that check() does not see, in one process that writes, once", async () => {
+    const { fake, step, executor } = start();
+    const services = [web([pod, other]), shop];
+    await step(...services);
+    const held = fake.dump();
+    fake.tables.get("nat")?.get(chains.cluster)?.pop();
+    fake.tables.get("nat")?.get("KUBE-SERVICES")?.push("-j RETURN");
+    expect(await executor.check()).toBe(true);
+    executor.renew();
+    const { programs } = await step(...services);
+    expect(fake.dump()).toBe(held);
+    expect(programs.filter((program) => program.endsWith("-restore"))).toHaveLength(1);
+    expect((await step(...services)).programs).toEqual([]);
+  });
+});
+
 describe("a node that cannot", () => {
   it.each([
     [{ code: undefined, stderr: "iptables cannot be run: spawn iptables ENOENT" }, "apt-get install iptables"],
@@ -306,8 +429,8 @@ describe("a node that cannot", () => {
     const { fake, step } = start();
     fake.broken = { stdout: "", ...ran };
     const services = [web([pod])];
-    expect((await step(...services)).problems).toMatchObject([{ service: "*", reason: "IptablesUnavailable" }]);
-    expect((await step(...services)).problems[0]?.message).toContain(mends);
+    await expect(step(...services)).rejects.toThrow(mends);
+    await expect(step(...services)).rejects.toThrow(mends);
     fake.broken = undefined;
     expect((await step(...services)).problems).toEqual([]);
     expect(fake.chain("nat", chains.cluster)).toBeDefined();
@@ -324,7 +447,7 @@ describe("a node that cannot", () => {
   it("names the modules that every Service needs", async () => {
     const { fake, step } = start();
     fake.refuses = /statistic|addrtype/;
-    expect((await step(web([pod, other]))).problems[0]?.message).toContain("modprobe -a xt_addrtype xt_statistic");
+    await expect(step(web([pod, other]))).rejects.toThrow("modprobe -a xt_addrtype xt_statistic");
   });
 
   it("serves without affinity where clients cannot be remembered, and says so", async () => {
@@ -341,13 +464,13 @@ describe("a node that cannot", () => {
     expect(fake.chain("nat", chains.cluster)).toHaveLength(5);
   });
 
-  it("is silent about a family that it cannot serve while no Service has it", async () => {
+  it("is silent about a family that it cannot serve while no Service has it, and serves the other in any case", async () => {
     const { fake, step } = start({ families: ["IPv4", "IPv6"] });
     expect((await step(web([pod]))).problems).toEqual([]);
     expect(fake.chain("nat", chains.cluster)).toBeDefined();
-    const port = kernelPort([], { family: "IPv6", clusterIP: "fd00::1" });
-    const { problems } = await step(web([pod]), service("default/six", [port]));
-    expect(problems).toMatchObject([{ service: "*", message: expect.stringContaining("ip6tables") }]);
+    const port = kernelPort("10.96.0.10", [], { family: "IPv6", clusterIP: "fd00::1" });
+    await expect(step(web([other]), planService("default/six", [port]))).rejects.toThrow("ip6tables");
+    expect(fake.chain("nat", chains.endpoint(other))).toBeDefined();
   });
 
   it("says which mode can do an algorithm that iptables cannot, and serves at random", async () => {
@@ -371,7 +494,7 @@ describe("the flavour", () => {
           ? Promise.resolve({ code: 0, stdout: "", stderr: "" })
           : run(program, args, input),
     });
-    await executor.apply(plan(web([pod])));
+    await executor.apply(planOf([web([pod])]));
     expect(fake.calls.at(-1)?.program).toBe(`iptables-${flavour}-save`);
     expect(fake.calls.map(({ program }) => program)).toContain(`iptables-${flavour}-restore`);
   });
@@ -380,8 +503,8 @@ describe("the flavour", () => {
 describe("thousands of chains", () => {
   const many = (count: number, host: string) =>
     Array.from({ length: count }, (_, i) =>
-      service(`default/s${i}`, [
-        kernelPort([`10.244.1.5:${1000 + i}`, `${host}:8080`], {
+      planService(`default/s${i}`, [
+        kernelPort("10.96.0.10", [`10.244.1.5:${1000 + i}`, `${host}:8080`], {
           ...{ clusterIP: `10.96.${i >> 8}.${i & 255}`, loadBalancerIPs: [`203.0.${i >> 8}.${i & 255}`] },
           sourceRanges: ["198.51.100.0/24"],
         }),
@@ -409,8 +532,8 @@ describe("thousands of chains", () => {
     fake.refuses = / -s 999/;
     const changed = many(700, "10.244.2.6");
     // Its endpoints are in a part before the one with its source ranges.
-    changed[5] = service("default/s5", [
-      kernelPort([other], { loadBalancerIPs: ["203.0.0.5"], sourceRanges: ["999.0.0.0/8"] }),
+    changed[5] = planService("default/s5", [
+      kernelPort("10.96.0.10", [other], { loadBalancerIPs: ["203.0.0.5"], sourceRanges: ["999.0.0.0/8"] }),
     ]);
     const { problems } = await step(...changed);
     expect(problems.map((problem) => problem.service)).toEqual(["default/s5"]);

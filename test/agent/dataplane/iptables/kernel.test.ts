@@ -1,14 +1,16 @@
 // The executor in a real kernel, in a network namespace of the test's own, with both flavours of iptables. Needs root.
 import { spawnSync } from "node:child_process";
+import fc from "fast-check";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { iptablesExecutor } from "../../../../agent/dataplane/iptables/executor.ts";
 import type { KernelExecutor } from "../../../../agent/dataplane/executor.ts";
 import type { KernelSettings } from "../../../../agent/dataplane/kernel/settings.ts";
 import type { KernelPort, PlanService } from "../../../../agent/plan/plan.ts";
 import { Namespace } from "../namespace.ts";
-import { kernelPort, plan, service, settings } from "./plans.ts";
+import { anyServices, kernelPort, planOf, planService } from "../kernel-plans.ts";
+import { settings } from "./settings.ts";
 
-const nodeAddress = "192.168.7.1";
+const nodeAddress = "192.168.9.1";
 const [a, b, c] = ["10.244.1.5", "10.244.1.6", "10.244.2.7"] as const;
 /** Among the sources that may ask the balancer's IP. */
 const allowed = "198.51.100.7";
@@ -43,7 +45,7 @@ for (const flavour of ["nft", "legacy"] as const) {
     afterEach(() => executor.cleanup());
     afterAll(() => net[Symbol.asyncDispose]());
 
-    const apply = async (...services: readonly PlanService[]) => (await executor.apply(plan(...services))).problems;
+    const apply = async (...services: readonly PlanService[]) => (await executor.apply(planOf(services))).problems;
     /** Chains in order of their names: they are listed in the order in which they were made. */
     const dump = async (of = net) => {
       const saved = (await of.must(`iptables-${flavour}-save`)) + (await of.must(`ip6tables-${flavour}-save`));
@@ -59,15 +61,17 @@ for (const flavour of ["nft", "legacy"] as const) {
         .map(([, , line]) => line)
         .join("\n");
     const web = (hosts: readonly string[], parts: Partial<KernelPort> = {}) =>
-      service("default/web", [
+      planService("default/web", [
         kernelPort(
+          "10.96.0.10",
           hosts.map((host) => `${host}:8080`),
           parts,
         ),
       ]);
     const shop = (hosts: readonly string[]) =>
-      service("default/shop", [
+      planService("default/shop", [
         kernelPort(
+          "10.96.0.10",
           hosts.map((host) => `${host}:8080`),
           {
             ...{ clusterIP: "10.96.0.20", nodePort: 30080, loadBalancerIPs: ["203.0.113.2"] },
@@ -84,12 +88,22 @@ for (const flavour of ["nft", "legacy"] as const) {
     it("accepts every kind of rule, and after A and B holds what B alone makes", async () => {
       const six = (host: string) => ({ address: host, port: 8080, weight: 1, local: host.startsWith("fd00:1:") });
       const dual = (endpoints: readonly string[], extra: Partial<KernelPort> = {}) =>
-        service(
+        planService(
           "default/dual",
           [
-            kernelPort([`${a}:53`], { protocol: "UDP", port: 53, clusterIP: "10.96.0.30", affinitySeconds: 60 }),
-            kernelPort([`${c}:53`], { protocol: "SCTP", port: 53, clusterIP: "10.96.0.30", internalPolicy: "Local" }),
-            kernelPort([], {
+            kernelPort("10.96.0.10", [`${a}:53`], {
+              protocol: "UDP",
+              port: 53,
+              clusterIP: "10.96.0.30",
+              affinitySeconds: 60,
+            }),
+            kernelPort("10.96.0.10", [`${c}:53`], {
+              protocol: "SCTP",
+              port: 53,
+              clusterIP: "10.96.0.30",
+              internalPolicy: "Local",
+            }),
+            kernelPort("10.96.0.10", [], {
               ...{ family: "IPv6", clusterIP: "fd00:96::30", nodePort: 30053, externalIPs: ["2001:db8::1"] },
               ...{ loadBalancerIPs: ["2001:db8::2"], sourceRanges: ["2001:db8:5::/48"], affinitySeconds: 60 },
               ...{ cluster: endpoints.map(six), externalPolicy: "Local", ...extra },
@@ -108,16 +122,40 @@ for (const flavour of ["nft", "legacy"] as const) {
       await using both = await create();
       await using alone = await create();
       const [first, second] = [executorIn(both, families), executorIn(alone, families)];
-      expect((await first.apply(plan(...A))).problems).toEqual([]);
-      expect((await first.apply(plan(...B))).problems).toEqual([]);
+      expect((await first.apply(planOf(A))).problems).toEqual([]);
+      expect((await first.apply(planOf(B))).problems).toEqual([]);
       expect(await first.check()).toBe(true);
-      expect((await second.apply(plan(...B))).problems).toEqual([]);
+      expect((await second.apply(planOf(B))).problems).toEqual([]);
       expect(await sorted(both)).toBe(await sorted(alone));
       // A new process over the rules of the old one changes nothing either.
       const third = executorIn(both, families);
-      expect((await third.apply(plan(...B))).problems).toEqual([]);
+      expect((await third.apply(planOf(B))).problems).toEqual([]);
       expect(await sorted(both)).toBe(await sorted(alone));
     });
+
+    it("takes any plan after any other, and holds then what the last one alone makes", async () => {
+      const families = { families: ["IPv4", "IPv6"] } as const;
+      // Each takes some sixty processes: as many as this machine can do in a while, and one in any case.
+      const enough = performance.now() + 15_000;
+      // The kubelet's chain and the jumps to it stay where they are once they are there.
+      const once = executorIn(net, families);
+      await once.apply(planOf([]));
+      await once.cleanup();
+      for (const [first = [], second = []] of fc.sample(fc.tuple(anyServices(), anyServices()), 8)) {
+        const after = executorIn(net, families);
+        for (const services of [first, second]) {
+          const { problems } = await after.apply(planOf(services));
+          expect(problems.filter(({ reason }) => reason === "RulesRefused")).toEqual([]);
+        }
+        const held = await sorted();
+        await after.cleanup();
+        const alone = executorIn(net, families);
+        await alone.apply(planOf(second));
+        expect(held).toBe(await sorted());
+        await alone.cleanup();
+        if (performance.now() > enough) break;
+      }
+    }, 120_000);
 
     it("carries a connection from the node to all endpoints, and follows them", async () => {
       expect(await apply(web([a, b, c]))).toEqual([]);
@@ -128,7 +166,9 @@ for (const flavour of ["nft", "legacy"] as const) {
 
     it("refuses at once where there is no endpoint, and serves again when there is one", async () => {
       const external = { externalIPs: ["10.96.0.21"], nodePort: 30081 };
-      const noEndpoints = service("default/shop", [kernelPort([], { clusterIP: "10.96.0.20", ...external })]);
+      const noEndpoints = planService("default/shop", [
+        kernelPort("10.96.0.10", [], { clusterIP: "10.96.0.20", ...external }),
+      ]);
       // Whatever else listens on a NodePort does not get what is meant for the Service.
       expect(await net.dial(nodeAddress, 30081)).toBe(nodeAddress);
       await apply(web([]), noEndpoints);
@@ -152,6 +192,11 @@ for (const flavour of ["nft", "legacy"] as const) {
       for (const from of clients) {
         const answers = new Set(await dialTimes(8, "10.96.0.10", 80, { from }));
         expect([...answers]).toHaveLength(1);
+        // Writing everything anew does not make the kernel forget.
+        executor.renew();
+        await apply(web([a, b, c], { affinitySeconds: 600 }));
+        for (const answer of await dialTimes(8, "10.96.0.10", 80, { from })) answers.add(answer);
+        expect([...answers]).toHaveLength(1);
       }
       await apply(web([a, b, c]));
       expect(new Set(await dialTimes(40, "10.96.0.10", 80, { from: clients[0] ?? "" }))).toEqual(new Set([a, b, c]));
@@ -173,7 +218,9 @@ for (const flavour of ["nft", "legacy"] as const) {
     });
 
     it("serves all others where one Service is refused, and says why", async () => {
-      const bad = service("default/bad", [kernelPort(["10.244.1.9:70000"], { clusterIP: "10.96.0.66" })]);
+      const bad = planService("default/bad", [
+        kernelPort("10.96.0.10", ["10.244.1.9:70000"], { clusterIP: "10.96.0.66" }),
+      ]);
       const problems = await apply(bad, web([a]));
       expect(problems).toMatchObject([{ service: "default/bad", reason: "RulesRefused" }]);
       expect(problems[0]?.message).toContain("Port `70000' not valid");

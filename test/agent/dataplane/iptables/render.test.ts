@@ -5,7 +5,8 @@ import { portChains } from "../../../../agent/dataplane/iptables/names.ts";
 import { familyRules, fixedRules, serviceRules } from "../../../../agent/dataplane/iptables/render.ts";
 import type { KernelPort } from "../../../../agent/plan/plan.ts";
 import type { KernelSettings } from "../../../../agent/dataplane/kernel/settings.ts";
-import { endpoint, facts, kernelPort, node, settings } from "./plans.ts";
+import { endpoint, kernelNode as node, kernelPort } from "../kernel-plans.ts";
+import { facts, settings } from "./settings.ts";
 
 const here = "10.244.1.5:8080";
 const there = "10.244.2.5:8080";
@@ -17,7 +18,7 @@ const short = (rules: readonly string[] | undefined) =>
   rules?.map((rule) => rule.replace(/-m comment --comment "[^"]*" /, "").replace("-p tcp -m tcp ", ""));
 
 function rules(endpoints: readonly string[], parts: Partial<KernelPort> = {}, given: Partial<KernelSettings> = {}) {
-  const made = serviceRules("default/web", { ports: [kernelPort(endpoints, parts)] }, facts(given));
+  const made = serviceRules("default/web", { ports: [kernelPort("10.96.0.10", endpoints, parts)] }, facts(given));
   if (made === undefined) throw new Error("no rules");
   const { shared, own } = made;
   return {
@@ -190,16 +191,16 @@ describe("rules of the node", () => {
     family: "IPv4" | "IPv6" = "IPv4",
   ) =>
     factsOf(family, settings({ nodePortAddresses, localhostNodePorts }), node, [
-      ...["127.0.0.1", "192.168.7.1", "192.168.8.1", "::1", "fd00::1"],
+      ...["127.0.0.1", "192.168.9.1", "192.168.8.1", "::1", "fd00::1"],
     ]).nodePortTargets;
 
   it.each([
     [[], true, ["-m addrtype --dst-type LOCAL"]],
     [["all", "10.0.0.0/8"], true, ["-m addrtype --dst-type LOCAL"]],
     [["0.0.0.0/0"], false, ["-m addrtype --dst-type LOCAL ! -d 127.0.0.0/8"]],
-    [["primary"], true, ["-d 192.168.7.1"]],
+    [["primary"], true, ["-d 192.168.9.1"]],
     [["192.168.8.0/24", "127.0.0.0/8"], true, ["-d 127.0.0.1", "-d 192.168.8.1"]],
-    [["primary", "localhost"], false, ["-d 192.168.7.1"]],
+    [["primary", "localhost"], false, ["-d 192.168.9.1"]],
     [["10.0.0.0/8"], true, []],
   ])("serve NodePorts %j (localhost: %s) at %j", (addresses, localhost, expected) => {
     expect(nodePortTargets(addresses, localhost)).toEqual(expected);
@@ -211,7 +212,11 @@ describe("rules of the node", () => {
   });
 
   it("look at NodePorts after all addresses of Services", () => {
-    const all = serviceRules("default/web", { ports: [kernelPort([here], { nodePort: 30080 })] }, facts());
+    const all = serviceRules(
+      "default/web",
+      { ports: [kernelPort("10.96.0.10", [here], { nodePort: 30080 })] },
+      facts(),
+    );
     if (all === undefined) throw new Error("no rules");
     const { nat } = familyRules(new Map([["default/web", all]]), facts());
     expect(short(nat.get("KUBE-SERVICES"))).toEqual([
@@ -231,7 +236,7 @@ describe("rules of the node", () => {
   });
 
   it("open health check ports", () => {
-    const kernel = { ports: [kernelPort([here])], healthCheck: { nodePort: 32000, localEndpoints: 1 } };
+    const kernel = { ports: [kernelPort("10.96.0.10", [here])], healthCheck: { nodePort: 32000, localEndpoints: 1 } };
     expect(short(serviceRules("default/web", kernel, facts())?.shared.healthChecks)).toEqual([
       "--dport 32000 -j ACCEPT",
     ]);
@@ -239,14 +244,14 @@ describe("rules of the node", () => {
 
   it("write IPv6 endpoints in brackets, and nothing of the other family", () => {
     const v6 = { ...facts(), family: "IPv6" as const };
-    expect(serviceRules("default/web", { ports: [kernelPort([here])] }, v6)).toBeUndefined();
-    const port = kernelPort([], { family: "IPv6", cluster: [{ ...endpoint(here), address: "fd00::5" }] });
+    expect(serviceRules("default/web", { ports: [kernelPort("10.96.0.10", [here])] }, v6)).toBeUndefined();
+    const port = kernelPort("10.96.0.10", [], { family: "IPv6", cluster: [{ ...endpoint(here), address: "fd00::5" }] });
     const own = serviceRules("default/web", { ports: [port] }, v6)?.own;
     expect(short(own?.get(chains.endpoint("[fd00::5]:8080")))).toContain("-j DNAT --to-destination [fd00::5]:8080");
   });
 
   it("put no name of an object into a rule but those that Kubernetes allows", () => {
-    const port = kernelPort([], { name: `x" -j ACCEPT\n-A INPUT` });
+    const port = kernelPort("10.96.0.10", [], { name: `x" -j ACCEPT\n-A INPUT` });
     const [refused] = serviceRules("default/web", { ports: [port] }, facts())?.shared.refused ?? [];
     expect(refused?.split('"')).toHaveLength(3);
     expect(refused).not.toContain("\n");

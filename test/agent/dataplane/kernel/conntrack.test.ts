@@ -12,7 +12,7 @@ import {
 } from "../../../../agent/dataplane/kernel/conntrack.ts";
 import type { Run } from "../../../../agent/dataplane/kernel/run.ts";
 import type { KernelPort } from "../../../../agent/plan/plan.ts";
-import { kernelPlan, kernelPort } from "./ports.ts";
+import { dnsPort, planOf, planService } from "../kernel-plans.ts";
 
 const node = ["192.168.1.10", "fd00::10"];
 const flow = (asked: string, answers: string): Flow => {
@@ -20,7 +20,7 @@ const flow = (asked: string, answers: string): Flow => {
   const [answeredBy = "", answeredPort] = answers.split(" ");
   return { address, port: Number(port), answeredBy, answeredPort: Number(answeredPort) };
 };
-const dns = (serving: readonly string[], parts: Partial<KernelPort> = {}) => kernelPort({ serving, ...parts });
+const dns = (serving: readonly string[], parts: Partial<KernelPort> = {}) => dnsPort({ serving, ...parts });
 const [one, two] = ["10.1.0.1 53", "10.1.0.2 53"];
 
 describe("parsing", () => {
@@ -113,8 +113,8 @@ describe("when entries are listed", () => {
   });
 
   it("finds UDP ports alone", () => {
-    const ports = [kernelPort(), kernelPort({ protocol: "TCP" })];
-    expect(udpPorts(kernelPlan({ "default/dns": { ports } }))).toEqual([ports[0]]);
+    const ports = [dnsPort(), dnsPort({ protocol: "TCP" })];
+    expect(udpPorts(planOf([planService("default/dns", ports)]))).toEqual([ports[0]]);
   });
 
   it("says what is wrong, and works with the part that it got", async () => {
@@ -130,6 +130,36 @@ describe("when entries are listed", () => {
       { family: "IPv4", deleted: 1, problem: "interrupted" },
     ]);
     expect(calls).toEqual(["-L", "-D"]);
+  });
+});
+
+describe("an entry that ends by itself while it is removed", () => {
+  const listed = ["10.0.0.2", "10.0.0.3"]
+    .map(
+      (client) =>
+        `udp 17 9 src=${client} dst=10.96.0.10 sport=1 dport=53 src=10.1.0.2 dst=${client} sport=53 dport=1\n`,
+    )
+    .join("");
+  const gone = "conntrack v1.4.7 (conntrack-tools): Operation failed: such conntrack doesn't exist\n";
+  const cleaned = async (ran: readonly { code: number; stdout: string; stderr: string }[]) => {
+    const left = [...ran];
+    const run: Run = async (_program, args) =>
+      args[0] === "-L"
+        ? { code: 0, stdout: listed, stderr: "" }
+        : (left.shift() ?? { code: 1, stdout: "", stderr: gone });
+    return await cleanFlows(run, undefined, [dns([one])], node);
+  };
+
+  it("keeps no other from being removed", async () => {
+    const ran = [
+      { code: 1, stdout: "", stderr: gone },
+      { code: 0, stdout: listed.split("\n")[1] ?? "", stderr: "" },
+    ];
+    expect(await cleaned(ran)).toEqual([{ family: "IPv4", deleted: 1 }]);
+  });
+
+  it("is said where it never ends", async () => {
+    expect(await cleaned([])).toEqual([{ family: "IPv4", deleted: 0, problem: gone.trim() }]);
   });
 });
 

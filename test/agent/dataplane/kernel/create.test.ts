@@ -13,6 +13,7 @@ const installed =
       : { code: undefined, stdout: "", stderr: `${program} cannot be run: ENOENT` };
 const executor = (cleanup: () => Promise<void>) => ({
   ...{ apply: async () => ({ problems: [] }), clear: async () => undefined, check: async () => true, cleanup },
+  renew: () => undefined,
 });
 
 it("cleans what has its tools there, says what it left out, and goes on after a failure", async () => {

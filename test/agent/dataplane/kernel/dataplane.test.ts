@@ -4,7 +4,7 @@ import { KernelDataplane } from "../../../../agent/dataplane/kernel/dataplane.ts
 import type { Run } from "../../../../agent/dataplane/kernel/run.ts";
 import { defaultSettings } from "../../../../agent/dataplane/kernel/settings.ts";
 import type { ForwardingPlan } from "../../../../agent/plan/plan.ts";
-import { kernelPlan, kernelPort } from "./ports.ts";
+import { dnsPort, kernelNode, planOf, planService } from "../kernel-plans.ts";
 
 const conntrack = {
   ...{ maxPerCore: 1, min: 1, tcpEstablishedSeconds: 1, tcpCloseWaitSeconds: 1, tcpBeLiberal: false },
@@ -13,7 +13,10 @@ const conntrack = {
 const entry = (address: string, port: number, by: string) =>
   `udp 17 9 src=10.0.0.2 dst=${address} sport=1 dport=${port} src=${by} dst=10.0.0.2 sport=53 dport=1\n`;
 const dns = (...serving: readonly string[]): ForwardingPlan =>
-  kernelPlan({ "default/dns": { ports: [kernelPort({ serving, nodePort: 30053 })] } });
+  planOf([planService("default/dns", [dnsPort({ serving, nodePort: 30053 })])], {
+    ...kernelNode,
+    addresses: ["192.168.1.10"],
+  });
 
 const others = "clean iptables,kube-proxy's nftables";
 
@@ -48,6 +51,7 @@ describe("kernel data plane", () => {
           happened.push("check");
           return intact;
         },
+        renew: () => happened.push("renew"),
         clear: async () => void happened.push("clear"),
         cleanup: async () => void happened.push("cleanup"),
       },
@@ -105,7 +109,7 @@ describe("kernel data plane", () => {
     await dataplane.apply(dns("10.1.0.1 53"));
     expect(happened.filter((what) => what.startsWith("delete"))).toEqual(["delete 192.168.1.10"]);
     entries = entry("10.96.0.10", 53, "10.1.0.1");
-    await dataplane.apply(kernelPlan({}));
+    await dataplane.apply(planOf([]));
     expect(happened.at(-1)).toBe("delete 10.96.0.10");
   });
 
@@ -118,11 +122,11 @@ describe("kernel data plane", () => {
   });
 
   it("sets sysctls for a family when its first Service comes", async () => {
-    await dataplane.apply(kernelPlan({}));
+    await dataplane.apply(planOf([]));
     expect(happened[0]).toBe("apply");
     await dataplane.apply(dns());
     await dataplane.apply(
-      kernelPlan({ "default/dns": { ports: [kernelPort(), kernelPort({ family: "IPv6", clusterIP: "fd00::a" })] } }),
+      planOf([planService("default/dns", [dnsPort(), dnsPort({ family: "IPv6", clusterIP: "fd00::a" })])]),
     );
     expect(happened.filter((what) => what.startsWith("sysctls"))).toEqual(["sysctls 4", "sysctls 6"]);
   });

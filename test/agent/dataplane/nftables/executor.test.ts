@@ -188,6 +188,82 @@ describe("somebody else", () => {
   });
 });
 
+describe("renewing", () => {
+  const edits: Record<string, (nft: FakeNft) => void> = {
+    "is missing": (nft) => nft.table("ip").sets.get("slots-tcp")?.clear(),
+    "has another value": (nft) => {
+      const frontends = nft.table("ip").sets.get("frontends") ?? new Map<string, string>();
+      for (const key of frontends.keys()) frontends.set(key, " : 0xe0000000");
+    },
+    "is too much": (nft) => void nft.table("ip").sets.get("refused")?.set("10.96.0.1 . tcp . 80", ""),
+  };
+
+  test.each(Object.entries(edits))("mends an element that %s, which check() does not see", async (_, edit) => {
+    const { nft, executor } = start();
+    const services = [web("10.244.0.1"), shop];
+    await executor.apply(planOf(services));
+    edit(nft);
+    expect(await executor.check()).toBe(true);
+    await executor.apply(planOf(services));
+    expect(both(nft)).not.toEqual(wanted(services));
+    executor.renew();
+    const before = nft.scripts.length;
+    await executor.apply(planOf(services));
+    expect(both(nft)).toEqual(wanted(services));
+    // One for each family, and none for the next plan that is equal.
+    expect(nft.scripts).toHaveLength(before + 2);
+    await executor.apply(planOf(services));
+    expect(nft.scripts).toHaveLength(before + 2);
+    expect(await executor.check()).toBe(true);
+  });
+
+  test("after any plans, with one that changes, leaves what the last one asks for, and chains that nothing uses go", async () => {
+    await fc.assert(
+      fc.asyncProperty(fc.array(anyServices(), { minLength: 1, maxLength: 4 }), anyServices(), async (plans, last) => {
+        const { nft, executor } = start();
+        for (const services of plans) await executor.apply(planOf(services));
+        executor.renew();
+        await executor.apply(planOf(last));
+        expect(both(nft)).toEqual(wanted(last));
+        const alone = start();
+        await alone.executor.apply(planOf(last));
+        expect([...nft.table("ip").chains.keys()].sort()).toEqual([...alone.nft.table("ip").chains.keys()].sort());
+        for (const services of plans) await executor.apply(planOf(services));
+        expect(both(nft)).toEqual(wanted(plans.at(-1) ?? []));
+      }),
+      { numRuns: 100 },
+    );
+  });
+
+  test("a large table goes in pieces, and as a whole only where what is there is not ours", async () => {
+    const { nft, executor } = start();
+    const endpoints = (at: number) =>
+      Array.from({ length: 10 }, (_, host) => to(`10.244.${at >> 8}.${at & 255}`, { port: host + 1 }));
+    const services = Array.from({ length: 1_800 }, (_, at) =>
+      planService(`default/s${at}`, [kernelPort(`10.96.${at >> 8}.${at & 255}`, endpoints(at))]),
+    );
+    await executor.apply(planOf(services));
+    const slots = nft.table("ip").sets.get("slots-tcp") ?? new Map<string, string>();
+    const [first = "", second = ""] = slots.keys();
+    const renewed = async () => {
+      const before = nft.scripts.length;
+      executor.renew();
+      await executor.apply(planOf(services));
+      return nft.scripts.slice(before).map((script) => script.split("\n").length);
+    };
+    slots.delete(first);
+    nft.table("ip").chains.get("frontend")?.splice(0);
+    const pieces = await renewed();
+    expect(both(nft)).toEqual(wanted(services));
+    expect(pieces.length).toBeGreaterThan(3);
+    expect(Math.max(...pieces)).toBeLessThan(20_100);
+    nft.table("ip").sets.get("slots-tcp")?.set(second, " : 10.244.0.0 . 9");
+    const whole = await renewed();
+    expect(both(nft)).toEqual(wanted(services));
+    expect(Math.max(...whole)).toBeGreaterThan(20_100);
+  }, 30_000);
+});
+
 test("nft that refuses everything is an error with its words, and the next apply writes all", async () => {
   const { nft, executor } = start();
   nft.refuses = /add table/;

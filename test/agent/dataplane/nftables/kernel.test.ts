@@ -146,6 +146,30 @@ describe.skipIf(why !== "")(`nftables in a kernel${why && ` (skipped: ${why})`}`
       for (const [client, pod] of before) expect(await of(client)).toEqual(pod);
     }, 60_000);
 
+    test("and single elements that others took away come back, when everything is written anew", async () => {
+      const executor = start();
+      const ranged = { loadBalancerIPs: ["192.0.2.7"], sourceRanges: ["10.0.0.0/8", "172.16.0.0/12"] };
+      const large = Array.from({ length: 21_000 }, (_, at) => to(`10.245.${at >> 8}.${at & 255}`));
+      for (const more of [[], [planService("default/large", [kernelPort("10.96.0.8", large)])]]) {
+        const plan = planOf([
+          ...more,
+          planService("default/ranged", [kernelPort("10.96.0.9", [to(pods[0])], ranged)]),
+          sticky(10_800),
+        ]);
+        await executor.apply(plan);
+        const before = new Map(await Promise.all(clients.map(async (client) => [client, await of(client)] as const)));
+        const rules = async () => (await dump()).replaceAll(/ expires \w+/g, "");
+        const held = await rules();
+        await net.must("nft", "delete element ip postern frontends { 10.96.0.1 . tcp . 80 }");
+        await net.must("nft", "flush chain ip postern internal-cluster");
+        expect(await executor.check()).toBe(true);
+        executor.renew();
+        await executor.apply(plan);
+        expect(await rules()).toBe(held);
+        for (const [client, pod] of before) expect(await of(client)).toEqual(pod);
+      }
+    }, 120_000);
+
     test("lets go of a client that was silent for its time", async () => {
       await start().apply(planOf([sticky(1)]));
       const seen = new Set<string>();

@@ -1,6 +1,7 @@
 // All tables. Each is played with the program started anew on every node, with the table's options.
 import type { Options } from "../programs.ts";
 import type { ServiceSpec } from "../objects.ts";
+import { nodes } from "../places.ts";
 import { endpoints, hints } from "./endpoints.ts";
 import { affinity, frontends, otherAddresses, sourceRanges } from "./frontends.ts";
 import { nodeItself, oneList, policies } from "./policies.ts";
@@ -80,7 +81,25 @@ const addresses: Table = {
   sections: [otherAddresses("other-addresses", { otherwise: "a", nftables: "a1* b1*" }, "a")],
 };
 
-export const tables: readonly Table[] = [usual, masqueradeAll, undetected, addresses];
+/** The nodes' own IPv4 addresses; nothing is said of IPv6. */
+const own = nodes.map((node) => `${node.addresses.IPv4}/32`);
+const addressesOfOne: Table = {
+  name: "nodePortAddresses of IPv4 alone",
+  options: { nodePortAddresses: { nftables: own, iptables: own, ipvs: own } },
+  sections: [
+    {
+      title: "the node's other addresses",
+      service: { name: "addresses-of-one", endpoints: pods },
+      lines: [
+        ["a2 a out-a", "NodePort@a", "a1* b1*"],
+        ["a2 out-a", "NodePort@a-secondary", "a", undefined, { families: ["IPv4"] }],
+        ["a2 out-a", "NodePort@a-secondary", "a1* b1*", "what IPv4 has does not restrict IPv6", { families: ["IPv6"] }],
+      ],
+    },
+  ],
+};
+
+export const tables: readonly Table[] = [usual, masqueradeAll, undetected, addresses, addressesOfOne];
 
 /** Every Service has the number of its place in here. */
 export const services: readonly ServiceSpec[] = tables.flatMap(({ sections }) =>

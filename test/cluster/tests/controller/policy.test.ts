@@ -1,7 +1,7 @@
 // What the agent's own account may do to a Service, asked of a real API server under the manifest's roles and admission policy:
 // all that a stolen token could use is refused, and all that the status writer sends is taken.
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import { STRATEGIC_MERGE } from "../../../../agent/kube/api.ts";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { type KubeApi, STRATEGIC_MERGE } from "../../../../agent/kube/api.ts";
 import { FINALIZER } from "../../../../agent/controller/status.ts";
 import { ApiServer } from "../../harness/api-server.ts";
 import { pathOf, service, Services, until } from "./services.ts";
@@ -13,20 +13,23 @@ const condition = (type: string) => ({ type, status: "True", reason: "Test", mes
 const programmed = condition("postern.dev/Programmed");
 const foreign = condition("example.com/Checked");
 const other = "example.com/keep";
+let agent: KubeApi;
 const asAgent = async (body: object, name = "web") =>
-  await server.api("agent").call("PATCH", `${pathOf(name)}/status`, { body, contentType: STRATEGIC_MERGE });
+  await agent.call("PATCH", `${pathOf(name)}/status`, { body, contentType: STRATEGIC_MERGE });
 const classless = { loadBalancerClass: null };
 const ip = { ip: "192.0.2.1", ipMode: "VIP" };
 const mark = { metadata: { finalizers: [FINALIZER] }, status: { conditions: [programmed] } };
-const setting = {
-  apiVersion: "v1",
-  kind: "ConfigMap",
-  metadata: { name: "postern-agent", namespace: "postern-system" },
-};
-const settings = "/api/v1/namespaces/postern-system/configmaps";
+const set = (defaultClass: string) =>
+  server.apply({
+    apiVersion: "v1",
+    kind: "ConfigMap",
+    metadata: { name: "postern-agent", namespace: "postern-system" },
+    data: { POSTERN_DEFAULT_CLASS: defaultClass },
+  });
 
 beforeAll(async () => {
   await server.start();
+  agent = server.api("agent");
   await server.create(
     service("web", {}, { labels: { app: "web" }, annotations: { note: "one" }, finalizers: [other] }),
   );
@@ -82,9 +85,7 @@ describe("refused", () => {
     ],
     ["the list of Events", "GET", "/api/v1/namespaces/default/events", undefined],
   ] as const)("%s, by role", async (_what, method, path, body) => {
-    const answer = await server
-      .api("agent")
-      .call(method, path, body === undefined ? {} : { body, contentType: STRATEGIC_MERGE });
+    const answer = await agent.call(method, path, body === undefined ? {} : { body, contentType: STRATEGIC_MERGE });
     expect(answer).toMatchObject({ kind: "status", status: 403 });
   });
 
@@ -116,6 +117,11 @@ it("taken: mark, address with ports, and release, beside what others have there"
 });
 
 describe("Services without a class", () => {
+  // Another try of a failed test finds its names free.
+  afterEach(async ({ task }) => {
+    if (task.result?.state === "fail") await services.removeAll("web");
+  });
+
   const refusal = "without a class only where POSTERN_DEFAULT_CLASS";
   const addresses = (...ingress: object[]) => ({ status: { loadBalancer: { ingress } } });
   const refused = async (body: object, name: string, why: string) => {
@@ -125,16 +131,13 @@ describe("Services without a class", () => {
   };
 
   it("are nobody's business but with the agents' own setting", async () => {
-    await server.ask("POST", settings, { body: { ...setting, data: { POSTERN_DEFAULT_CLASS: "false" } } });
+    await set("false");
     await server.create(service("loose", classless));
     let tries = 0;
     // In force a moment after its setting is there.
     await until(() => refused(addresses({ hostname: `a${tries++}.test` }), "loose", refusal));
     await refused(mark, "loose", refusal);
-    await server.ask("PATCH", `${settings}/postern-agent`, {
-      body: { data: { POSTERN_DEFAULT_CLASS: "true" } },
-      contentType: STRATEGIC_MERGE,
-    });
+    await set("true");
     await until(async () => expect(await asAgent(mark, "loose")).toMatchObject({ kind: "ok" }));
   });
 

@@ -80,6 +80,28 @@ export class Services {
     await until(async () => expect(await this.hostnames(name)).toEqual([hostnameOf(name)]));
   }
 
+  /** The Event is written after the status. */
+  async isToldServed(name: string): Promise<void> {
+    const { uid } = (await this.get(name)).metadata;
+    await until(async () => {
+      const its = (await this.events(name)).filter(({ involvedObject }) => involvedObject.uid === uid);
+      expect(its.map(({ reason }) => reason)).toContain("EnsuredLoadBalancer");
+    });
+  }
+
+  /** All Services but those, with their Events, and without waiting for whoever has a finalizer on one. */
+  async removeAll(...but: readonly string[]): Promise<void> {
+    const all = "/api/v1/namespaces/default";
+    const { items } = (await this.#server.ask("GET", `${all}/services`)) as { items: { metadata: { name: string } }[] };
+    const names = items.map(({ metadata }) => metadata.name).filter((name) => !["kubernetes", ...but].includes(name));
+    for (const name of names) {
+      await this.patch(name, { metadata: { finalizers: null } });
+      await this.#server.api("admin").call("DELETE", pathOf(name));
+    }
+    for (const name of names) await this.isGone(name);
+    await this.#server.ask("DELETE", `${all}/events`);
+  }
+
   async isGone(name: string, timeout?: number): Promise<void> {
     await until(async () => {
       const answer = await this.#server.api("admin").call("GET", pathOf(name));

@@ -1,6 +1,6 @@
 // The stage of the controller's tests: a real API server, a stand-in of the edge, and one agent that leads. `agent` may be
 // replaced; whichever is there at the end is stopped.
-import { afterAll, beforeAll, expect } from "vitest";
+import { afterAll, afterEach, beforeAll, expect } from "vitest";
 import { Edge } from "../../../agent/publish/edge.ts";
 import { endpoint, node, slice } from "../../../agent/source/objects.ts";
 import { ApiServer } from "../../harness/api-server.ts";
@@ -22,6 +22,10 @@ export class Stage {
       await stage.edge.start();
       await stage.lead(parts);
     }, 600_000);
+    // Another try of a failed test finds its names free.
+    afterEach(async ({ task }) => {
+      if (task.result?.state === "fail") await stage.services.removeAll();
+    });
     afterAll(async () => {
       await stage.#agent?.stop();
       await stage.edge.stop();
@@ -47,9 +51,11 @@ export class Stage {
     return this.server.apply(slice(name, [endpoint("10.0.0.1", "n1", { ready: true })]));
   }
 
+  /** Until the status has the address and the Event that says so: after it the agent asks nothing more of its own. */
   async serve(name: string, spec: object = {}, metadata: object = {}): Promise<void> {
     await this.ready(name);
     await this.server.create(service(name, spec, metadata));
     await this.services.isServed(name);
+    await this.services.isToldServed(name);
   }
 }

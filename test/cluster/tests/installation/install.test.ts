@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { agentPids, inSystem, restart, rollout } from "../../tools/agents.ts";
 import { run, succeeds } from "../../harness/command.ts";
 import { edgeApi } from "../../harness/edge.ts";
-import { apiServer, control, edge, inside, kubectl, nodes } from "../../harness/places.ts";
+import { apiServer, auditLog, control, edge, inside, kubectl, nodes } from "../../harness/places.ts";
 import { until } from "../../harness/processes.ts";
 import { TestNamespace, webService } from "../../tools/web.ts";
 
@@ -44,19 +44,24 @@ describe("the agent's process", () => {
 });
 
 describe("rights", () => {
-  /** By authentication, roles, admission policy; whoever asked. Those of roles are not among apiserver_request_total. */
-  const refusals = async (): Promise<string[]> => {
-    const metrics = await run([kubectl, "get", "--raw", "/metrics"]);
-    const lines = [
-      /^authentication_attempts\{result="(?!success).*$/gm,
-      /^authorization_attempts_total\{result="(?!allowed).*$/gm,
-      /^apiserver_request_total\{code="4(?!09).*subresource="status",verb="PATCH".*$/gm,
-    ];
-    return lines.flatMap((line) => metrics.match(line) ?? []);
-  };
+  /**
+   * What the agents' account was refused, by roles, by the admission policy or for what it sent: `verb URI status`. Not counted:
+   * 404 (it asks whether something is there), 409 (another wrote first) and 410 (a watch begins anew).
+   */
+  const refusals = (): string[] =>
+    readFileSync(auditLog, "utf8")
+      .split("\n")
+      .filter((line) => line !== "")
+      .map((line) => JSON.parse(line) as { verb: string; requestURI: string; responseStatus?: { code?: number } })
+      .filter(({ responseStatus: { code = 0 } = {} }) => code >= 400 && ![404, 409, 410].includes(code))
+      .map(({ verb, requestURI, responseStatus }) => `${verb} ${requestURI} ${responseStatus?.code}`);
+  /** A token that is not taken has no account. */
+  const failedLogins = async (): Promise<readonly string[]> =>
+    (await run([kubectl, "get", "--raw", "/metrics"])).match(/^authentication_attempts\{result="(?!success).*$/gm) ??
+    [];
 
   it("the API server refuses nothing that the agents do", async () => {
-    const before = await refusals();
+    const before = { refusals: refusals(), failedLogins: await failedLogins() };
     const ports = ["TCP", "UDP"].map((protocol) => ({ name: protocol.toLowerCase(), port: 80, protocol }));
     await test.apply(
       webService("exposed", { clusterIP: "None", ports: [{ port: 8080 }] }),
@@ -76,7 +81,7 @@ describe("rights", () => {
     await restart();
     await rollout();
     await until("another leader", async () => (await leader()) !== "");
-    expect(await refusals()).toEqual(before);
+    expect({ refusals: refusals(), failedLogins: await failedLogins() }).toEqual(before);
     expect(await test.kubectl("get", "events", "-o", "jsonpath={.items[*].source.component}")).toContain("postern");
     expect(await inSystem("logs", "-l", "app.kubernetes.io/name=postern-agent", "--tail=-1")).not.toMatch(
       /forbidden|"status":40[13]/i,
