@@ -3,7 +3,7 @@
 import { disjointRanges, asRange, compileRanges, parseAddress } from "../../../src/shared/net/ranges.ts";
 import type { KernelNode } from "../../plan/plan.ts";
 import type { KernelSettings } from "../kernel/settings.ts";
-import type { Element } from "./elements.ts";
+import type { Element } from "../kernel/claims.ts";
 import type { NftFamily } from "./layout.ts";
 
 /** `localAddresses`: of all interfaces; asked only where nodePortAddresses has a CIDR. */
