@@ -112,10 +112,9 @@ export function parseListing(listing: string): ReadonlyMap<string, Server> {
     } else {
       const flag = flagOf[first.toLowerCase()];
       current = undefined;
-      const words = rest.join(" ");
+      // "(mh-fallback,mh-port) persistent 300"
       const [, flags, persistence, others = ""] =
-        /^(?:\(?([a-z0-9,-]+(?:fallback|port|flag-\d)[a-z0-9,-]*)\)?\s*)?(?:persistent (\d+)\s*)?(.*)$/.exec(words) ??
-        [];
+        /^(?:\(([^)]*)\) ?)?(?:persistent (\d+) ?)?(.*)$/.exec(rest.join(" ")) ?? [];
       if (flag === undefined || others !== "") continue;
       const options = optionsOf(
         third,
