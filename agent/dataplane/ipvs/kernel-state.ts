@@ -160,7 +160,7 @@ export class KernelState {
     await this.#writePart("server", this.#servers, [...changes.servers], wanted, wanted.server);
     for (const chains of this.#active) await this.#writeChains(chains, wanted, facts);
     await this.#writePart("address", this.#addresses, [...changes.addresses], wanted, wanted.address);
-    await this.#writePart("entry", this.#entries, gone.sort(byPlace).reverse(), wanted, wanted.entry);
+    await this.#writePart("entry", this.#entries, gone.sort(byPlace).toReversed(), wanted, wanted.entry);
     this.#known = true;
   }
 

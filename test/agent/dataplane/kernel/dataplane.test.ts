@@ -15,7 +15,7 @@ const entry = (address: string, port: number, by: string) =>
 const dns = (...serving: readonly string[]): ForwardingPlan =>
   kernelPlan({ "default/dns": { ports: [kernelPort({ serving, nodePort: 30053 })] } });
 
-const others = "clean iptables,kube-proxy's nftables";
+const others = "clean iptables,ipvs,kube-proxy's nftables";
 
 describe("kernel data plane", () => {
   let happened: string[];
