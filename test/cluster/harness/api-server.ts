@@ -48,25 +48,41 @@ export interface ApiServerOptions {
 /** Who asks: Kubernetes' administrator, the agent by its service account, kube-proxy by the user that it has everywhere. */
 export type Asker = "admin" | "agent" | "kube-proxy";
 
+/** What somebody has to know who asks a server that another process owns; he can read its folder. */
+export interface ServerHandle {
+  readonly folder: string;
+  readonly address: string;
+  readonly port: number;
+  readonly tokens: Readonly<Record<Asker, string>>;
+}
+
 export class ApiServer {
-  readonly folder = mkdtempSync(join(tmpdir(), "postern-apiserver-"));
+  readonly folder: string;
   readonly #address: string;
   readonly #serviceRanges: readonly string[];
   readonly #manifests: readonly string[];
-  readonly #adminToken = randomBytes(16).toString("hex");
-  readonly #proxyToken = randomBytes(16).toString("hex");
-  #agentToken = "";
+  readonly #tokens: Record<Asker, string>;
   readonly #processes = new Map<string, ChildProcess>();
   #binaries = "";
   #ports = { etcd: 0, peer: 0, api: 0 };
   #admin: KubeApi | undefined;
   readonly #clients: KubeApi[] = [];
 
-  constructor(options: ApiServerOptions = {}) {
+  /** `owner`: of the processes; absent: start() makes them. */
+  constructor(options: ApiServerOptions = {}, owner?: ServerHandle) {
     const { address = "127.0.0.1", serviceRanges = ["10.96.0.0/16"], inKubeProxysPlace = false } = options;
+    const random = (): string => randomBytes(16).toString("hex");
+    this.folder = owner?.folder ?? mkdtempSync(join(tmpdir(), "postern-apiserver-"));
+    this.#tokens = { ...(owner?.tokens ?? { admin: random(), agent: "", "kube-proxy": random() }) };
+    if (owner !== undefined) this.#ports.api = owner.port;
     this.#manifests = ["postern.yaml", ...(inKubeProxysPlace ? ["overlays/kernel/rbac.yaml"] : [])];
-    this.#address = address;
+    this.#address = owner?.address ?? address;
     this.#serviceRanges = serviceRanges;
+  }
+
+  /** With this, `new ApiServer({}, handle)` asks the same server. */
+  get handle(): ServerHandle {
+    return { folder: this.folder, address: this.#address, port: this.#ports.api, tokens: this.#tokens };
   }
 
   async start(): Promise<void> {
@@ -76,7 +92,7 @@ export class ApiServer {
     this.#write("sa.key", privateKey.export({ type: "pkcs1", format: "pem" }).toString());
     this.#write(
       "tokens.csv",
-      `${this.#adminToken},admin,admin,"system:masters"\n${this.#proxyToken},system:kube-proxy,system:kube-proxy\n`,
+      `${this.#tokens.admin},admin,admin,"system:masters"\n${this.#tokens["kube-proxy"]},system:kube-proxy,system:kube-proxy\n`,
     );
     const [client, peer] = [`http://127.0.0.1:${this.#ports.etcd}`, `http://127.0.0.1:${this.#ports.peer}`];
     this.#spawn("etcd", [
@@ -93,7 +109,7 @@ export class ApiServer {
     const path = `/api/v1/namespaces/${NAMESPACE}/serviceaccounts/postern-agent/token`;
     const body = { apiVersion: "authentication.k8s.io/v1", kind: "TokenRequest", spec: { expirationSeconds: 3600 } };
     const answer = await this.ask("POST", path, { body });
-    this.#agentToken = (answer as { status: { token: string } }).status.token;
+    this.#tokens.agent = (answer as { status: { token: string } }).status.token;
   }
 
   /** Also after killApi(): the same port, the same state. */
@@ -204,7 +220,7 @@ export class ApiServer {
   }
 
   #tokenOf(who: Asker): string {
-    return { admin: this.#adminToken, agent: this.#agentToken, "kube-proxy": this.#proxyToken }[who];
+    return this.#tokens[who];
   }
 
   #write(name: string, text: string): void {

@@ -11,7 +11,8 @@ import { createInterface } from "node:readline";
 import { succeeds } from "./command.ts";
 
 const folderOfCluster = new URL("..", import.meta.url).pathname;
-const cache = `${homedir()}/.cache/postern-cluster`;
+/** What is made once for this machine, and kept. */
+export const cache = `${homedir()}/.cache/postern-cluster`;
 
 /** The names by which main.go knows what to be. */
 const parts = [

@@ -11,14 +11,16 @@ const packages = [
   ...["busybox-static", "dash", "coreutils", "curl", "wget", "netcat-openbsd", "bind9-dnsutils"],
 ];
 
-export async function ensurePackages(say: (line: string) => void): Promise<void> {
+/** `more`: what the caller needs besides. */
+export async function ensurePackages(say: (line: string) => void, more: readonly string[] = []): Promise<void> {
+  const wanted = [...packages, ...more];
   if (process.getuid?.() !== 0) throw new Error("network namespaces and containerd need root: run it with sudo");
   if (!(await succeeds(["dpkg-query", "--version"]))) {
-    throw new Error(`this is not Debian or Ubuntu: install what provides ${packages.join(", ")} and adapt packages.ts`);
+    throw new Error(`this is not Debian or Ubuntu: install what provides ${wanted.join(", ")} and adapt packages.ts`);
   }
   const lines = await run(["dpkg-query", "-W", "-f", "${Package} ${db:Status-Status}\n"]);
   const installed = new Set(lines.split("\n").filter((line) => line.endsWith(" installed")));
-  const missing = packages.filter((name) => !installed.has(`${name} installed`));
+  const missing = wanted.filter((name) => !installed.has(`${name} installed`));
   if (missing.length === 0) return;
   say(`installing Debian packages: ${missing.join(" ")}`);
   const env = { DEBIAN_FRONTEND: "noninteractive" };

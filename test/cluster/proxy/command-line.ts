@@ -10,6 +10,9 @@ export const options = {
   help: { type: "boolean", default: false },
   /** Given by main.ts. */
   binaries: { type: "string", default: "" },
+  kernel: { type: "string", default: "" },
+  /** Given by vm.ts: it runs in the virtual machine, and this is the control plane outside of it. */
+  server: { type: "string", default: "" },
 } as const;
 
 export const usage = `usage: npm run test:proxy -- [--with kube-proxy|agent] [--mode nftables|iptables|ipvs]

@@ -1,9 +1,11 @@
 // `npm run test:proxy -- --with kube-proxy --mode nftables`: plays the packet table against a program that forwards
 // Services, over the real kernel, and says what was not as expected. Owns the words on the terminal's first line and the exit
 // code; what is done is in run.ts, inside namespaces of its own.
+import { resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { ensureBinaries, ensureNewestProxy } from "../harness/binaries.ts";
 import { ensurePackages } from "../harness/packages.ts";
+import { ensureKernel } from "../vm/kernel.ts";
 import { runIsolated } from "./isolation.ts";
 import { programNames } from "./programs.ts";
 import { modes } from "./row.ts";
@@ -28,8 +30,18 @@ async function main(): Promise<number> {
   await ensurePackages(say);
   await ensureBinaries(say);
   const binaries = await ensureNewestProxy(say);
-  const program = new URL("run.ts", import.meta.url).pathname;
-  return runIsolated(program, [...process.argv.slice(2), "--binaries", binaries], (pid) => {
+  const args = [...process.argv.slice(2), "--binaries", binaries];
+  if (values.mode === "ipvs") {
+    if (values.hold) throw new Error("--hold: mode ipvs runs in a virtual machine, into which no shell leads");
+    if (values.logs !== "") args.push("--logs", resolve(values.logs));
+    const kernel = await ensureKernel(say);
+    return runIsolated(fileOf("vm.ts"), [...args, "--kernel", JSON.stringify(kernel)], () => {});
+  }
+  return runIsolated(fileOf("run.ts"), args, (pid) => {
     if (values.hold) say(`a shell in it: nsenter --target $(pgrep --parent ${pid}) --mount --pid --net bash`);
   });
+}
+
+function fileOf(name: string): string {
+  return new URL(name, import.meta.url).pathname;
 }

@@ -13,6 +13,7 @@ import {
   type Place,
   places,
   rangesOfServices,
+  runner,
 } from "./places.ts";
 import { families, type Family } from "./row.ts";
 
@@ -29,14 +30,16 @@ const settings = [
 ];
 const forwarding = ["net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1"];
 
-/** With it the control plane has its address. */
-export async function makeLan(): Promise<void> {
-  const { bridge, addresses } = control;
+/** With it the control plane has its address. `uplink`: the interface that leads to it, if it is in another machine. */
+export async function makeLan(uplink?: string): Promise<void> {
+  const { bridge } = control;
+  const { addresses } = uplink === undefined ? control : runner;
   await run(["sysctl", "-qw", ...settings]);
   await ip(undefined, [
     "link set lo up",
     `link add name ${bridge} type bridge`,
     `link set ${bridge} up`,
+    ...(uplink === undefined ? [] : [`link set dev ${uplink} master ${bridge} up`]),
     ...families.map((family) => addressLine(addresses[family] + lanPrefix[family], bridge)),
   ]);
 }

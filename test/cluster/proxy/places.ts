@@ -23,6 +23,8 @@ const lan = (host: number): Record<Family, string> => both(`10.91.0.${host}`, `f
 
 /** Its namespace is the one that the whole run is in; it owns the LAN's bridge. */
 export const control = { bridge: "lan", addresses: lan(1) } as const;
+/** Where the run is itself when the control plane is in another machine than the rest (vm.ts). */
+export const runner = { addresses: lan(2) } as const;
 export const lanPrefix = both("/24", "/64");
 
 /** All pods: what `clusterCIDR` says. */

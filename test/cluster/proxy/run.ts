@@ -1,6 +1,7 @@
 // One run, inside the namespaces of isolation.ts: makes the world, plays each table, prints it. Started by main.ts.
 import { cpSync, mkdirSync, writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
+import type { ServerHandle } from "../harness/api-server.ts";
 import { run } from "../harness/command.ts";
 import { inside } from "../harness/places.ts";
 import { options } from "./command-line.ts";
@@ -12,13 +13,23 @@ import type { ProgramName } from "./programs.ts";
 import { lineOf, printed, printedCheck } from "./report.ts";
 import { casesOf, type Mode, rowsOf } from "./row.ts";
 import { services, tables } from "./tables/tables.ts";
+import { UPLINK } from "../vm/job.ts";
 import { World } from "./world.ts";
 
-endWithParent();
 const { values } = parseArgs({ options });
+const isInVm = values.server !== "";
+if (!isInVm) endWithParent();
 const [program, mode] = [values.with as ProgramName, values.mode as Mode];
 const started = performance.now();
 const seconds = (): string => ((performance.now() - started) / 1000).toFixed(1);
+
+/** What prints them. */
+const iptables = [["iptables-save"], ["ip6tables-save"]];
+const rulesOf: Readonly<Record<Mode, readonly string[][]>> = {
+  nftables: [["nft", "list", "ruleset"]],
+  iptables,
+  ipvs: [["ipvsadm", "-S", "-n"], ["ip", "addr", "show", "kube-ipvs0"], ["ipset", "save"], ...iptables],
+};
 
 let code = 2;
 try {
@@ -31,12 +42,15 @@ process.exit(code);
 
 async function main(): Promise<number> {
   const folder = `${FOLDER}/programs`;
-  mkdirSync(folder);
+  mkdirSync(folder, { recursive: true });
   const world = new World([...services, ...changes.flatMap(({ services }) => services)], {
     program,
     mode,
     binaries: values.binaries,
     folder,
+    // It has one processor, and each of its system calls costs this machine several.
+    patience: isInVm ? 4 : 1,
+    ...(isInVm && { outside: { server: JSON.parse(values.server) as ServerHandle, uplink: UPLINK } }),
   });
   await world.make();
   console.error(`test:proxy: the world is there after ${seconds()} s`);
@@ -50,7 +64,7 @@ async function main(): Promise<number> {
       if (cases.length === 0) continue;
       await world.start(table.options);
       const began = performance.now();
-      const played = await playAll(cases, world.residents, world.numbers);
+      const played = await playAll(cases, world.residents, world.numbers, world.patience);
       const took = ((performance.now() - began) / 1000).toFixed(1);
       console.log(`\n${table.name}: ${program} in mode ${mode}, ${cases.length} cases in ${took} s`);
       for (const { title, service } of table.sections) {
@@ -90,7 +104,7 @@ async function keepRules(table: string): Promise<void> {
   if (values.logs === "") return;
   mkdirSync(values.logs, { recursive: true });
   for (const { name } of nodes) {
-    const commands = mode === "nftables" ? [["nft", "list", "ruleset"]] : [["iptables-save"], ["ip6tables-save"]];
+    const commands = rulesOf[mode];
     const texts = await Promise.all(commands.map((command) => run([...inside(name), ...command])));
     writeFileSync(`${values.logs}/${table.replaceAll(" ", "-")}-${name}.rules`, texts.join("\n"));
   }

@@ -1,7 +1,7 @@
 // The world: network, residents, API server with all Nodes and Services, and the programs under test. Only composes. It is
 // never taken down: the namespaces that it is in (isolation.ts) end with the run, and all of it with them.
 import { setTimeout as delay } from "node:timers/promises";
-import { ApiServer } from "../harness/api-server.ts";
+import { ApiServer, type ApiServerOptions, type ServerHandle } from "../harness/api-server.ts";
 import { makeLan, makeNetwork } from "./network.ts";
 import { Cluster, type ServiceSpec } from "./objects.ts";
 import {
@@ -34,6 +34,12 @@ const ASK_MS = 300;
 /** Services that are made to be waited for have these numbers and the following. */
 const MARKERS_FROM = 200;
 
+export const apiServerOptions: ApiServerOptions = {
+  address: control.addresses.IPv4,
+  serviceRanges: Object.values(serviceRange),
+  inKubeProxysPlace: true,
+};
+
 export interface WorldOptions {
   readonly program: ProgramName;
   readonly mode: Mode;
@@ -41,16 +47,16 @@ export interface WorldOptions {
   readonly binaries: string;
   /** For logs. */
   readonly folder: string;
+  /** A server that runs already, and the interface that leads to it. Absent: the world has its own. */
+  readonly outside?: { readonly server: ServerHandle; readonly uplink: string };
+  /** How many times longer than usual everything may take. */
+  readonly patience: number;
 }
 
 export class World {
   readonly residents = new Residents();
-  readonly server = new ApiServer({
-    address: control.addresses.IPv4,
-    serviceRanges: Object.values(serviceRange),
-    inKubeProxysPlace: true,
-  });
-  readonly cluster = new Cluster(this.server);
+  readonly server: ApiServer;
+  readonly cluster: Cluster;
   readonly numbers: ReadonlyMap<string, number>;
   readonly #services: readonly ServiceSpec[];
   readonly #options: WorldOptions;
@@ -61,6 +67,8 @@ export class World {
     this.#services = [...services, zonesService];
     this.numbers = new Map(this.#services.map(({ name }, index) => [name, index + 1]));
     this.#options = options;
+    this.server = new ApiServer(apiServerOptions, options.outside?.server);
+    this.cluster = new Cluster(this.server);
   }
 
   async make(): Promise<void> {
@@ -69,7 +77,7 @@ export class World {
       const { balancer } = serviceAddresses(this.numberOf(name));
       return [{ node: balancerOn, addresses: Object.values(balancer) }];
     });
-    await makeLan();
+    await makeLan(this.#options.outside?.uplink);
     await Promise.all([makeNetwork(owned).then(() => this.#populate()), this.#makeCluster()]);
   }
 
@@ -120,9 +128,10 @@ export class World {
 
   /** Asks again and again; `what` says what was waited for when it does not come. */
   async until(what: string, met: () => Promise<boolean>, withinMs = READY_MS): Promise<void> {
-    const deadline = performance.now() + withinMs;
+    const patientMs = withinMs * this.patience;
+    const deadline = performance.now() + patientMs;
     while (!(await met())) {
-      if (performance.now() > deadline) throw new Error(`not within ${withinMs / 1000} s: ${what}`);
+      if (performance.now() > deadline) throw new Error(`not within ${patientMs / 1000} s: ${what}`);
       await delay(50);
     }
   }
@@ -149,12 +158,16 @@ export class World {
     const asked = families.flatMap((family) =>
       Array.from({ length: count }, () =>
         this.residents.ask(from, {
-          ...({ do: "ask", protocol: "TCP", family, withinMs: ASK_MS } as const),
+          ...({ do: "ask", protocol: "TCP", family, withinMs: ASK_MS * this.patience } as const),
           ...destination(to, number, family),
         }),
       ),
     );
     return (await Promise.all(asked)).map(wordOf);
+  }
+
+  get patience(): number {
+    return this.#options.patience;
   }
 
   get mode(): Mode {
@@ -173,7 +186,7 @@ export class World {
   }
 
   async #makeCluster(): Promise<void> {
-    await this.server.start();
+    if (this.#options.outside === undefined) await this.server.start();
     await Promise.all(nodes.map((node) => this.cluster.addNode(node)));
     await Promise.all(this.#services.map((service) => this.cluster.addService(service, this.numberOf(service.name))));
   }

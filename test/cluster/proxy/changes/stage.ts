@@ -65,7 +65,7 @@ export class Stage {
   /** The word for what came. UDP: a datagram of the flow that comes `fromPort`. */
   async ask(protocol: Protocol, { from, to, service, family, fromPort }: Way): Promise<string> {
     const place = destination(to, this.world.numberOf(service), family);
-    const question: Question = { do: "ask", protocol, family, ...place, fromPort, withinMs: WITHIN_MS };
+    const question: Question = { do: "ask", protocol, family, ...place, fromPort, withinMs: WITHIN_MS * this.world.patience };
     return wordOf(await this.world.residents.ask(from, question));
   }
 
