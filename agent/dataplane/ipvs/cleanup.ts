@@ -1,6 +1,5 @@
 // Takes away all that this mode, or a kube-proxy in it, has left on the node: servers first, since by device and sets it is told
 // whose they are, and sets last, since rules ask them. Where the kernel has no such thing there is nothing to take away.
-import { compileRanges } from "../../../src/shared/net/ranges.ts";
 import { cleanupInput, isOfIpvs } from "../iptables/cleanup.ts";
 import * as shared from "../iptables/names.ts";
 import { isForbidden as isForbiddenRan, Tools as Iptables } from "../iptables/tools.ts";
@@ -8,7 +7,7 @@ import type { Run } from "../kernel/run.ts";
 import { parseAddresses, parseSets } from "./listings.ts";
 import { ownChains } from "./names.ts";
 import { isOurServer } from "./ownership.ts";
-import { parseListing, partsOf } from "./servers.ts";
+import { parseListing } from "./servers.ts";
 import { isForbidden, Tools, Unable } from "./tools.ts";
 
 export async function cleanup(run: Run, excludeCIDRs: readonly string[]): Promise<void> {
@@ -17,10 +16,9 @@ export async function cleanup(run: Run, excludeCIDRs: readonly string[]): Promis
   const sets = parseSets((await whereThereIsOne(() => tools.sets())) ?? "");
   // To ask ipvs would load it.
   if (device !== undefined || sets.existing.size > 0) {
-    const isOurs = isOurServer(parseAddresses(device ?? ""), sets.entries);
-    const excluded = compileRanges(excludeCIDRs);
+    const isOurs = isOurServer(parseAddresses(device ?? ""), sets.entries, excludeCIDRs);
     const listed = parseListing((await whereThereIsOne(() => tools.servers())) ?? "");
-    const ours = [...listed.keys()].filter((key) => isOurs(key) && excluded?.include(partsOf(key).address) !== true);
+    const ours = [...listed.keys()].filter(isOurs);
     if (ours.length > 0) await must(tools.changeServers(ours.map((key) => `-D ${key}`)));
   }
   if (device !== undefined) await tools.removeDevice();

@@ -1,7 +1,6 @@
 // This node's kernel in ipvs mode: the device with its addresses, sets, virtual servers and chains, of both families. It makes them what
 // State wants, in an order in which no packet meets half of it, and remembers what it wrote. Calls are serialised by the caller.
 import type { Family } from "../../plan/endpoints.ts";
-import { compileRanges } from "../../../src/shared/net/ranges.ts";
 import { Tools as Iptables } from "../iptables/tools.ts";
 import type { Run } from "../kernel/run.ts";
 import type { KernelSettings } from "../kernel/settings.ts";
@@ -13,7 +12,7 @@ import { createLine, knownSets, setNames, setOf } from "./names.ts";
 import { isOurServer } from "./ownership.ts";
 import { Part } from "./part.ts";
 import { rulesOf } from "./rules.ts";
-import { drainingOf, partsOf, type Server } from "./servers.ts";
+import { drainingOf, type Server } from "./servers.ts";
 import type { Changes, State } from "./state.ts";
 import { Tools, Unable } from "./tools.ts";
 
@@ -133,11 +132,9 @@ export class KernelState {
     const isOurs = (key: string) => knownSets.has(key.split(" ")[0] ?? "");
     await this.#entries.load(isOurs);
     await this.#addresses.load();
-    const excluded = compileRanges(this.#settings.ipvs.excludeCIDRs);
-    const made = isOurServer(this.#addresses.known, this.#entries.known);
-    await this.#servers.load(
-      (key) => wanted.server(key) !== undefined || (made(key) && excluded?.include(partsOf(key).address) !== true),
-    );
+    const { excludeCIDRs } = this.#settings.ipvs;
+    const made = isOurServer(this.#addresses.known, this.#entries.known, excludeCIDRs);
+    await this.#servers.load((key) => wanted.server(key) !== undefined || made(key));
   }
 
   async #setTimeouts(): Promise<void> {

@@ -239,7 +239,8 @@ describe("servers", () => {
 
   it("are ours by address, socket or NodePort", () => {
     const entries = new Set(["KUBE-NODE-PORT-TCP 30080", "KUBE-6-EXTERNAL-IP fd00::7,udp:53"]);
-    const isOurs = isOurServer(new Set(["10.96.0.1"]), entries);
+    const isOurs = isOurServer(new Set(["10.96.0.1", "10.97.0.1"]), entries, ["10.97.0.0/16"]);
+    expect(isOurs("-t 10.97.0.1:1")).toBe(false);
     expect(["-t 10.96.0.1:1", "-t 192.168.9.1:30080", "-u [fd00::7]:53"].map(isOurs)).toEqual([true, true, true]);
     expect(["-u 192.168.9.1:30080", "-t 192.168.9.1:25", "-t [fd00::7]:53"].map(isOurs)).toEqual([false, false, false]);
     expect(partsOf(serverKey("sctp", "fd00::7", 9))).toEqual({ protocol: "sctp", address: "fd00::7", port: 9 });
