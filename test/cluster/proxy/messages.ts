@@ -16,7 +16,11 @@ export const questionSchema = z.strictObject({
       /** UDP: the client's own, so that the datagram belongs to an earlier one's flow. Absent: any. */
       fromPort: z.int().optional(),
       withinMs: z.int(),
+      /** TCP: an answered connection stays open until its server is released. */
+      hold: z.boolean().optional(),
     }),
+    /** Closes what is held to that server. Answered when both ends have closed. */
+    z.strictObject({ do: z.literal("release"), server: z.string() }),
     z.strictObject({ do: z.literal("get"), url: z.string() }),
   ]),
 });

@@ -1,5 +1,6 @@
 // The world's Kubernetes objects, from short descriptions: Nodes, Services with all of their frontends, EndpointSlices. The
 // harness stands for the kubelets and the controllers: it alone writes status and slices. Pure, but for `Cluster`.
+import { annotation } from "../../../src/shared/model/annotations.ts";
 import type { ApiServer } from "../harness/api-server.ts";
 import { nodes, type NodePlace, POD_PORT, SERVICE_PORT, serviceAddresses } from "./places.ts";
 import { families, type Family, type Protocol, protocols } from "./row.ts";
@@ -30,6 +31,7 @@ export interface ServiceSpec {
   readonly families?: readonly Family[];
   readonly protocols?: readonly Protocol[];
   readonly labels?: Readonly<Record<string, string>>;
+  readonly annotations?: Readonly<Record<string, string>>;
   /** Nothing but a ClusterIP. */
   readonly type?: "ClusterIP";
   /** A node that has the LoadBalancer's addresses itself, as some clouds give them. */
@@ -52,7 +54,7 @@ export function serviceObject(spec: ServiceSpec, number: number): Written {
   return {
     apiVersion: "v1",
     kind: "Service",
-    metadata: { name: spec.name, labels: spec.labels ?? {} },
+    metadata: { name: spec.name, labels: spec.labels ?? {}, annotations: spec.annotations ?? {} },
     spec: {
       type: spec.type ?? "LoadBalancer",
       ipFamilyPolicy: its.length > 1 ? "RequireDualStack" : "SingleStack",
@@ -181,6 +183,11 @@ export class Cluster {
 
   async setZone(node: string, zone: string): Promise<void> {
     await this.#patch(`/api/v1/nodes/${node}`, { metadata: { labels: { [ZONE]: zone } } });
+  }
+
+  /** Of its endpoints, for schedulers that know weights. */
+  async setWeight(node: string, weight: number): Promise<void> {
+    await this.#patch(`/api/v1/nodes/${node}`, { metadata: { annotations: { [annotation.weight]: `${weight}` } } });
   }
 
   async taintNode(name: string, taints: readonly object[]): Promise<void> {

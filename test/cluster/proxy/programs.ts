@@ -81,7 +81,8 @@ function configuration({ node, mode, options, kubeconfig }: Start): object {
     nodePortAddresses: nodePortAddresses?.[mode] ?? null,
     iptables: { ...timing, masqueradeAll },
     nftables: { ...timing, masqueradeAll },
-    ipvs: { ...timing },
+    // In the virtual machine one sync may take longer than that, and nothing else would be done any more.
+    ipvs: { ...timing, syncPeriod: "10m" },
     // They belong to the machine, and cannot be set in a namespace.
     conntrack: { maxPerCore: 0, tcpEstablishedTimeout: "0s", tcpCloseWaitTimeout: "0s" },
     healthzBindAddress: "0.0.0.0:10256",

@@ -1,7 +1,7 @@
 // The process in each network namespace: serves TCP and UDP with its name and with the source that it saw, and asks once
 // where it is told to. `node resident.ts NAME`, driven over the IPC channel (residents.ts); ends with its parent.
 import { createSocket, type RemoteInfo } from "node:dgram";
-import { connect, createServer } from "node:net";
+import { connect, createServer, type Socket } from "node:net";
 import { once } from "node:events";
 import { families, type Family, type Protocol } from "./row.ts";
 import { answerSchema, type Outcome, type Question, questionSchema } from "./messages.ts";
@@ -21,6 +21,7 @@ async function answer(question: Question): Promise<Outcome> {
   try {
     if (question.do === "ask") return await ask(question);
     if (question.do === "get") return await get(question.url);
+    if (question.do === "release") return await release(question.server);
     await Promise.all(
       question.ports.flatMap((port) => families.flatMap((family) => [serveTcp(family, port), serveUdp(family, port)])),
     );
@@ -33,7 +34,9 @@ async function answer(question: Question): Promise<Outcome> {
 async function serveTcp(family: Family, port: number): Promise<void> {
   const server = createServer((socket) => {
     socket.on("error", () => {}); // a client that has gone
-    socket.end(said(socket.remoteAddress, socket.remotePort));
+    // The client closes, when it wants to.
+    socket.write(`${said(socket.remoteAddress, socket.remotePort)}\n`);
+    socket.resume();
   });
   server.listen({ host: wildcard[family], port, ipv6Only: family === "IPv6", backlog: 511 });
   await once(server, "listening");
@@ -57,21 +60,40 @@ type Ask = Extract<Question, { do: "ask" }>;
 const ask = (question: Ask): Promise<Outcome> => asking[question.protocol](question);
 const asking: Readonly<Record<Protocol, (question: Ask) => Promise<Outcome>>> = { TCP: askTcp, UDP: askUdp };
 
-function askTcp({ address, port, withinMs }: Ask): Promise<Outcome> {
+/** By the names of their servers. */
+const held = new Map<string, Socket[]>();
+
+async function release(server: string): Promise<Outcome> {
+  const sockets = held.get(server) ?? [];
+  held.delete(server);
+  await Promise.all(
+    sockets.map((socket) => {
+      socket.end();
+      return once(socket, "close");
+    }),
+  );
+  return { kind: "done" };
+}
+
+function askTcp({ address, port, withinMs, hold }: Ask): Promise<Outcome> {
   return new Promise((resolve) => {
     const socket = connect({ host: address, port });
     let own: { address: string; port: number } | undefined;
     let text = "";
     const end = (outcome: Outcome): void => {
       clearTimeout(timer);
-      socket.destroy();
+      if (hold && outcome.kind === "answer") held.set(outcome.name, [...(held.get(outcome.name) ?? []), socket]);
+      else socket.destroy();
       resolve(outcome);
     };
     const timer = setTimeout(() => end({ kind: "drop" }), withinMs);
     socket.setEncoding("utf8");
     socket.on("connect", () => (own = { address: socket.localAddress ?? "", port: socket.localPort ?? 0 }));
-    socket.on("data", (piece: string) => (text += piece));
-    socket.on("end", () => end(own === undefined ? { kind: "error", code: "ENDED" } : answered(text, own)));
+    socket.on("data", (piece: string) => {
+      text += piece;
+      if (text.endsWith("\n") && own !== undefined) end(answered(text, own));
+    });
+    socket.on("end", () => end({ kind: "error", code: "ENDED" }));
     socket.on("error", (error) => end(failed(codeOf(error))));
   });
 }

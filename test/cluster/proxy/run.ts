@@ -5,14 +5,16 @@ import type { ServerHandle } from "../harness/api-server.ts";
 import { run } from "../harness/command.ts";
 import { inside } from "../harness/places.ts";
 import { options } from "./command-line.ts";
-import { changes, playChanges } from "./changes/changes.ts";
+import { chosenChanges, playChanges } from "./changes/changes.ts";
+import type { Change } from "./changes/stage.ts";
 import { endWithParent, FOLDER } from "./isolation.ts";
+import type { ServiceSpec } from "./objects.ts";
 import { nodes } from "./places.ts";
 import { playAll } from "./play.ts";
 import type { ProgramName } from "./programs.ts";
 import { lineOf, printed, printedCheck } from "./report.ts";
-import { casesOf, type Mode, rowsOf } from "./row.ts";
-import { services, tables } from "./tables/tables.ts";
+import { type Case, casesOf, type Mode, rowsOf } from "./row.ts";
+import { services, type Table, tables } from "./tables/tables.ts";
 import { UPLINK } from "../vm/job.ts";
 import { World } from "./world.ts";
 
@@ -43,7 +45,13 @@ process.exit(code);
 async function main(): Promise<number> {
   const folder = `${FOLDER}/programs`;
   mkdirSync(folder, { recursive: true });
-  const world = new World([...services, ...changes.flatMap(({ services }) => services)], {
+  const playedTables = tables
+    .filter(({ name }) => name.includes(values.table))
+    .map((table) => ({ ...table, cases: casesIn(table) }))
+    .filter(({ cases }) => cases.length > 0);
+  const isReference = program === "kube-proxy";
+  const playedChanges = "changes".includes(values.table) ? chosenChanges(values.only, mode, isReference) : [];
+  const world = new World(servicesOf(playedTables, playedChanges), {
     program,
     mode,
     binaries: values.binaries,
@@ -56,12 +64,7 @@ async function main(): Promise<number> {
   console.error(`test:proxy: the world is there after ${seconds()} s`);
   const sums = { right: 0, wrong: 0 };
   try {
-    for (const table of tables.filter(({ name }) => name.includes(values.table))) {
-      const cases = table.sections
-        .flatMap(({ service, lines }) => rowsOf(service.name, lines))
-        .flatMap((row) => casesOf(row, mode, program === "kube-proxy"))
-        .filter((each) => lineOf(each).includes(values.only));
-      if (cases.length === 0) continue;
+    for (const { cases, ...table } of playedTables) {
       await world.start(table.options);
       const began = performance.now();
       const played = await playAll(cases, world.residents, world.numbers, world.patience);
@@ -75,10 +78,10 @@ async function main(): Promise<number> {
       }
       await keepRules(table.name);
     }
-    if ("changes".includes(values.table)) {
+    if (playedChanges.length > 0) {
       await world.start({});
       const began = performance.now();
-      const checks = await playChanges(world, values.only, program === "kube-proxy");
+      const checks = await playChanges(world, playedChanges, isReference);
       const took = ((performance.now() - began) / 1000).toFixed(1);
       console.log(`\nchanges: ${program} in mode ${mode}, ${checks.length} checks in ${took} s`);
       for (const each of checks) {
@@ -97,6 +100,22 @@ async function main(): Promise<number> {
     await world.stop();
     if (values.logs !== "") cpSync(folder, values.logs, { recursive: true });
   }
+}
+
+function casesIn({ sections }: Table): Case[] {
+  return sections
+    .flatMap(({ service, lines }) => rowsOf(service.name, lines))
+    .flatMap((row) => casesOf(row, mode, program === "kube-proxy"))
+    .filter((each) => lineOf(each).includes(values.only));
+}
+
+/** Those that are asked for, and no others: in mode ipvs each of them takes kube-proxy seconds in the virtual machine. */
+function servicesOf(
+  playedTables: readonly { readonly cases: readonly Case[] }[],
+  playedChanges: readonly Change[],
+): ServiceSpec[] {
+  const names = new Set(playedTables.flatMap(({ cases }) => cases.map(({ row }) => row.service)));
+  return [...services.filter(({ name }) => names.has(name)), ...playedChanges.flatMap((change) => change.services)];
 }
 
 /** What the kernel has of each node, for whoever wants to know why. */

@@ -21,6 +21,8 @@ import { Residents } from "./residents.ts";
 import { families, type Mode } from "./row.ts";
 
 const READY_MS = 60_000;
+/** From nothing: kube-proxy in mode ipvs starts a process for each entry of its sets. */
+const STARTED_MS = 300_000;
 /** By which it is seen whether a node knows its zone. */
 const zonesService: ServiceSpec = {
   name: "known-zones",
@@ -95,7 +97,7 @@ export class World {
     this.#programs = nodes.map(
       (node) => new Running(program, { node: node.name, mode, options, kubeconfig, folder, binaries }),
     );
-    await this.settled();
+    await this.settled(STARTED_MS);
     // kube-proxy loses its node's zone when it hears of it while it is still starting: it has to hear of it once more.
     if (program === "kube-proxy") await this.#renewZones();
     await this.#zonesAreKnown();
@@ -111,10 +113,10 @@ export class World {
    * Until every node forwards as all objects say that were written before: a Service is made and waited for. Watches keep
    * the order of changes, so whoever forwards this one has heard of all before it, both of Services and of slices.
    */
-  async settled(): Promise<void> {
+  async settled(withinMs = READY_MS): Promise<void> {
     const number = MARKERS_FROM + this.#markers++;
     await this.cluster.addService({ name: `marker-${number}`, endpoints: ["a1"], type: "ClusterIP" }, number);
-    await this.until(`marker-${number} is forwarded by every node`, async () => {
+    const met = async (): Promise<boolean> => {
       for (const each of this.#programs) each.mustRun();
       const healthy = nodes.map(async ({ name }) => {
         const outcome = await this.residents.ask(name, { do: "get", url: "http://127.0.0.1:10256/healthz" });
@@ -123,7 +125,8 @@ export class World {
       const words = await Promise.all(nodes.map(({ name }) => this.#words(name, "ClusterIP", number, 1)));
       const forwarded = words.flat().every((word) => word.startsWith("a1"));
       return forwarded && (await Promise.all(healthy)).every(Boolean);
-    });
+    };
+    await this.until(`marker-${number} is forwarded by every node`, met, withinMs);
   }
 
   /** Asks again and again; `what` says what was waited for when it does not come. */

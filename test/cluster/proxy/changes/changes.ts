@@ -1,16 +1,24 @@
 // All changes. They are played at the same time but for those that disturb the others.
+import type { Mode } from "../row.ts";
 import type { World } from "../world.ts";
 import { affinity } from "./affinity.ts";
 import { health } from "./health.ts";
 import { program } from "./program.ts";
+import { schedulers } from "./schedulers.ts";
 import { type Change, type Checked, Stage } from "./stage.ts";
 import { udp } from "./udp.ts";
 import { zone } from "./zone.ts";
 
-export const changes: readonly Change[] = [...udp, ...affinity, ...zone, ...health, ...program];
+const changes: readonly Change[] = [...udp, ...affinity, ...zone, ...health, ...schedulers, ...program];
 
-export async function playChanges(world: World, only: string, isReference: boolean): Promise<Checked[]> {
-  const chosen = changes.filter(({ name }) => name.includes(only));
+/** Those whose names have that text and that are for this mode and program. */
+export function chosenChanges(text: string, mode: Mode, isReference: boolean): Change[] {
+  return changes.filter(
+    ({ name, onlyFor }) => name.includes(text) && (onlyFor === undefined || (onlyFor.mode === mode && !isReference)),
+  );
+}
+
+export async function playChanges(world: World, chosen: readonly Change[], isReference: boolean): Promise<Checked[]> {
   const played = async ({ name, play }: Change): Promise<Checked[]> => {
     const stage = new Stage(world, name, isReference);
     try {

@@ -42,20 +42,29 @@ export const program: readonly Change[] = [
     name: "the program starts in another mode, and in its own again",
     services: [{ name: "other-mode", endpoints: ["a1", "b1"] }],
     play: async (stage) => {
-      const before = await namesOfRules("a");
+      const { mode } = stage.world;
+      // The virtual machine has no nftables.
+      const other = mode === "iptables" ? "nftables" : "iptables";
+      const names = (): Promise<string> => namesOfRules("a", mode === "ipvs");
+      const before = await names();
       stage.check("there are rules", before === "" ? "none" : "some", "some");
-      await stage.world.start({}, stage.world.mode === "nftables" ? "iptables" : "nftables");
-      const between = await namesOfRules("a");
+      await stage.world.start({}, other);
+      const between = await names();
       stage.check("the other mode has other rules", between === before ? "the same" : "others", "others");
-      stage.check("of the first mode is left", common(before, between), "nothing");
+      const [ofFirst, ofOther] = mode === "ipvs" ? leftByKubeProxy : ["nothing", "nothing"];
+      const because = "kube-proxy removes nothing between its modes ipvs and iptables";
+      stage.check("of the first mode is left", common(before, between), ofFirst, because);
       await stage.world.start({});
-      stage.check("of the other mode is left", common(between, await namesOfRules("a")), "nothing");
+      stage.check("of the other mode is left", common(between, await names()), ofOther, because);
       const way = { from: "a2", to: "ClusterIP", service: "other-mode", family: "IPv4" } as const;
       await stage.checkConnection("it serves", way, "one of a1 b1");
     },
     alone: true,
   },
 ];
+
+/** Of mode ipvs after a start in mode iptables, and the other way round. */
+const leftByKubeProxy = ["nothing, but kube-proxy: ?", "nothing, but kube-proxy: ?"] as const;
 
 /** Asks on and on, TCP of both families, until it is told to end. */
 class Requests {
@@ -84,32 +93,52 @@ class Requests {
   }
 }
 
-/** Of all nft tables and of all chains that somebody made for iptables. KUBE-FIREWALL is the kubelet's. */
-async function namesOfRules(node: string): Promise<string> {
-  const texts = [["nft", "list", "tables"], ["iptables-save"], ["ip6tables-save"]].map((command) =>
+/**
+ * Of all nft tables, of all chains that somebody made for iptables, and of what ipvs has. KUBE-FIREWALL is the kubelet's. Chains
+ * that modes ipvs and iptables both have under one name do not say whose they are.
+ */
+async function namesOfRules(node: string, isIpvs: boolean): Promise<string> {
+  const programs = isIpvs
+    ? [["ipvsadm", "-S", "-n"], ["ipset", "list", "-n"], ["ip", "-o", "link", "show", "type", "dummy"]]
+    : [["nft", "list", "tables"]];
+  const texts = [...programs, ["iptables-save"], ["ip6tables-save"]].map((command) =>
     run([...inside(node), ...command]),
   );
   const names = (await Promise.all(texts)).flatMap((text) =>
-    // ":KUBE-SERVICES - [0:0]"; a built-in chain has a policy instead of "-".
     text
       .split("\n")
-      .filter((line) => /^:\S+ - /.test(line) || (line.startsWith("table ") && !builtInTables.test(line))),
+      .filter((line) => kindsOfNames.some((kind) => kind.test(line)) && !builtInTables.test(line))
+      .map((line) => line.replace(/ \[.*/, "")),
   );
   return names
-    .map((name) => name.replace(/ \[.*/, ""))
-    .filter((name) => !name.startsWith(":KUBE-FIREWALL "))
+    .filter((name) => !name.startsWith(":KUBE-FIREWALL ") && !(isIpvs && ofBothModes.test(name)))
     .sort()
     .join("\n");
 }
+const kindsOfNames = [
+  // ":KUBE-SERVICES - [0:0]"; a built-in chain has a policy instead of "-".
+  /^:\S+ - /,
+  /^table /,
+  // A virtual server, a set, and the device of their addresses.
+  /^-A /,
+  /^KUBE-/,
+  /kube-ipvs0/,
+];
+const ofBothModes =
+  /^:KUBE-(SERVICES|POSTROUTING|MARK-MASQ|FORWARD|PROXY-FIREWALL|PROXY-CANARY|NODEPORTS|EXTERNAL-SERVICES) /;
 /** The tables in which the nft flavour of iptables keeps its chains. */
 const builtInTables = / (filter|nat|mangle|raw|security)$/;
 
+/** Each kind once: the names of a Service's chains end with a hash. */
 function common(some: string, others: string): string {
   const known = others.split("\n");
-  return (
-    some
-      .split("\n")
-      .filter((name) => known.includes(name))
-      .join(" ") || "nothing"
-  );
+  const left = some.split("\n").filter((name) => known.includes(name));
+  return [...new Set(left.map(kindOf))].sort().join(" ") || "nothing";
+}
+
+function kindOf(name: string): string {
+  if (name.startsWith("-A ")) return "servers";
+  if (name.startsWith("KUBE-")) return "sets";
+  if (name.includes("kube-ipvs0")) return "device";
+  return name.replace(/-[A-Z2-7]{16} -$/, "-… -");
 }

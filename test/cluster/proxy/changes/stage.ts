@@ -3,7 +3,7 @@
 import type { Outcome, Question } from "../messages.ts";
 import type { Endpoint, ServiceSpec } from "../objects.ts";
 import { destination, wordOf } from "../play.ts";
-import { type Family, parse, type Protocol } from "../row.ts";
+import { type Family, type Mode, parse, type Protocol } from "../row.ts";
 import type { World } from "../world.ts";
 
 export interface Change {
@@ -11,6 +11,8 @@ export interface Change {
   readonly services: readonly ServiceSpec[];
   /** It disturbs the others. */
   readonly alone?: true;
+  /** Absent: every mode, every program. kube-proxy knows no annotations. */
+  readonly onlyFor?: { readonly mode: Mode; readonly program: "agent" };
   readonly play: (stage: Stage) => Promise<void>;
 }
 
@@ -29,6 +31,8 @@ export interface Way {
   readonly service: string;
   readonly family: Family;
   readonly fromPort?: number;
+  /** TCP: it stays open until it is released. */
+  readonly hold?: true;
 }
 
 /** A busy machine is given its time: a packet that finds no rules is not dropped here, but answered by the gateway. */
@@ -63,9 +67,10 @@ export class Stage {
   }
 
   /** The word for what came. UDP: a datagram of the flow that comes `fromPort`. */
-  async ask(protocol: Protocol, { from, to, service, family, fromPort }: Way): Promise<string> {
+  async ask(protocol: Protocol, { from, to, service, family, fromPort, hold }: Way): Promise<string> {
     const place = destination(to, this.world.numberOf(service), family);
-    const question: Question = { do: "ask", protocol, family, ...place, fromPort, withinMs: WITHIN_MS * this.world.patience };
+    const withinMs = WITHIN_MS * this.world.patience;
+    const question: Question = { do: "ask", protocol, family, ...place, fromPort, hold, withinMs };
     return wordOf(await this.world.residents.ask(from, question));
   }
 
@@ -81,6 +86,11 @@ export class Stage {
     const met = async (): Promise<boolean> => (seen = await this.ask("UDP", way)) === expected;
     await this.world.until("a flow goes where it should", met, FLOWS_MOVE_WITHIN_MS).catch(() => {});
     this.check(check, seen, text, because);
+  }
+
+  /** Closes what is held. */
+  async release(from: string, server: string): Promise<void> {
+    await this.world.residents.ask(from, { do: "release", server });
   }
 
   get(from: string, url: string): Promise<Outcome> {
