@@ -66,8 +66,9 @@ export const endpoints: readonly Section[] = [
     lines: [
       ["a2", "ClusterIP", "a1"],
       ["out-a", "NodePort@a ExternalIP LoadBalancer", "a1"],
-      ["a2 c2", "LoadBalancer", "a1 b1"],
-      ["c2", "ClusterIP", "drop"],
+      ["a2", "LoadBalancer", { otherwise: "a1 b1", ipvs: "a1" }],
+      ["c2", "LoadBalancer", "a1 b1"],
+      ["c2", "ClusterIP", { otherwise: "drop", ipvs: "reject, but kube-proxy: a1 b1" }],
       ["out-c", "NodePort@c LoadBalancer", "drop"],
     ],
   },
@@ -85,8 +86,8 @@ export const endpoints: readonly Section[] = [
     lines: [
       ["a2", "ClusterIP", "a1", "the node's own view has only that one"],
       ["out-a", "NodePort@a ExternalIP LoadBalancer", "a1"],
-      ["a2", "LoadBalancer", "b1", "the cluster's view has a ready one"],
-      ["a", "LoadBalancer", "b1*"],
+      ["a2", "LoadBalancer", { otherwise: "b1", ipvs: "a1" }, "the cluster's view has a ready one"],
+      ["a", "LoadBalancer", { otherwise: "b1*", ipvs: "a1*" }],
       ["out-b", "LoadBalancer", "b1"],
     ],
   },
@@ -94,7 +95,8 @@ export const endpoints: readonly Section[] = [
     title: "gone here, ready elsewhere, both policies Local",
     service: { name: "moved-local", endpoints: [{ pod: "a1", state: "gone" }, "b1"], ...local },
     lines: [
-      ["a2 a", "ClusterIP", "drop"],
+      ["a2", "ClusterIP", { otherwise: "drop", ipvs: "reject, but kube-proxy: b1" }],
+      ["a", "ClusterIP", { otherwise: "drop", ipvs: "reject, but kube-proxy: b1*" }],
       ["out-a", "NodePort@a ExternalIP LoadBalancer", "drop"],
       ["a2", "LoadBalancer", "b1"],
       ["b2", "ClusterIP", "b1"],
@@ -189,7 +191,8 @@ export const hints: readonly Section[] = [
     },
     lines: [
       ["out-a", "NodePort@a LoadBalancer", "a1", "the node's own view knows no hints"],
-      ["a2", "ClusterIP LoadBalancer", "c1"],
+      ["a2", "ClusterIP", "c1"],
+      ["a2", "LoadBalancer", { otherwise: "c1", ipvs: "a1" }],
     ],
   },
   {
