@@ -6,7 +6,7 @@ import type { Run } from "../kernel/run.ts";
 import type { KernelSettings } from "../kernel/settings.ts";
 import { cleanup } from "./cleanup.ts";
 import { type Facts, factsOf } from "./facts.ts";
-import { KernelState } from "./kernel-state.ts";
+import { ALL_SERVICES, KernelState } from "./kernel-state.ts";
 import { LAST_RESORT, schedulerOf } from "./schedulers.ts";
 import { type Services, State } from "./state.ts";
 import { Unable } from "./tools.ts";
@@ -21,8 +21,6 @@ export interface IpvsEffects {
 
 type Problem = Applied["problems"][number];
 
-/** Stands for the Service in a problem of the whole node. */
-const ALL_SERVICES = "*";
 /** So often destinations that drain are asked for their connections, ms. */
 const DRAIN_CHECK = 60_000;
 
@@ -59,10 +57,7 @@ class IpvsExecutor implements KernelExecutor {
       return { problems: this.#problems(facts) };
     } catch (error) {
       this.#kernel.forget();
-      if (!(error instanceof Unable)) throw error;
-      // A machine without ipvs is no problem of a cluster that has no Services.
-      if (this.#services.size === 0) return { problems: [] };
-      return { problems: [{ service: ALL_SERVICES, reason: "IpvsUnavailable", message: error.message }] };
+      throw error;
     }
   }
 
@@ -136,7 +131,7 @@ class IpvsExecutor implements KernelExecutor {
   #problems(facts: readonly Facts[]): readonly Problem[] {
     const refused = this.#kernel.refusals(this.#wanted).map(({ service, message }) => ({
       ...{ service, reason: "RulesRefused" },
-      message: `ipvs mode could not make a part of this Service, the rest of it is served: ${message}`,
+      message: `ipvs mode could not make a part of what ${service === ALL_SERVICES ? "all Services need" : "this Service needs"}, the rest is served: ${message}`,
     }));
     const conflicts = this.#wanted.conflicts.map(({ loser, winner, key }) => ({
       ...{ service: loser, reason: "FrontendConflict" },

@@ -16,8 +16,11 @@ import { drainingOf, type Server } from "./servers.ts";
 import type { Changes, State } from "./state.ts";
 import { Tools, Unable } from "./tools.ts";
 
+/** Stands for the Service in a problem of the whole node. */
+export const ALL_SERVICES = "*";
+
 export interface Refusal {
-  /** "namespace/name" */
+  /** "namespace/name", or ALL_SERVICES */
   readonly service: string;
   readonly message: string;
 }
@@ -155,7 +158,7 @@ export class KernelState {
     for (const key of changes.entries) (wanted.entry(key) === undefined ? gone : added).push(key);
     await this.#writePart("entry", this.#entries, added.sort(byPlace), wanted, wanted.entry);
     await this.#writePart("server", this.#servers, [...changes.servers], wanted, wanted.server);
-    for (const chains of this.#active) await this.#writeChains(chains, wanted, facts);
+    await this.#writeAllChains(wanted, facts);
     await this.#writePart("address", this.#addresses, [...changes.addresses], wanted, wanted.address);
     await this.#writePart("entry", this.#entries, gone.sort(byPlace).toReversed(), wanted, wanted.entry);
     this.#known = true;
@@ -175,6 +178,24 @@ export class KernelState {
       // What nobody wants any more and cannot be removed is in nobody's way.
       if (service !== undefined) this.#refused.set(`${kind} ${key}`, { service, message: `${kind} ${key}: ${why}` });
     }
+  }
+
+  /** A machine without the rules of one family still serves the other. Rejects where it has those of none. */
+  async #writeAllChains(wanted: State, facts: readonly Facts[]): Promise<void> {
+    const failures: Unable[] = [];
+    for (const chains of this.#active) {
+      const id = `rules ${chains.family}`;
+      this.#refused.delete(id);
+      try {
+        await this.#writeChains(chains, wanted, facts);
+      } catch (error) {
+        if (!(error instanceof Unable)) throw error;
+        failures.push(error);
+        this.#refused.set(id, { service: ALL_SERVICES, message: `${id}: ${error.message}` });
+      }
+    }
+    const [first] = failures;
+    if (first !== undefined && failures.length === this.#active.length) throw first;
   }
 
   async #writeChains(chains: Chains, wanted: State, facts: readonly Facts[]): Promise<void> {

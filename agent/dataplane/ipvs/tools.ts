@@ -109,7 +109,8 @@ export function unable(program: string, { code, stderr }: Ran): string | undefin
   if (code === undefined && !stderr.includes("cannot be run")) return said;
   if (code === undefined)
     return `${said}. The agent needs the package ${packages[program]} in its image, or on this machine: apt-get install ${packages[program]}`;
-  if (isForbidden(stderr))
+  // ip says "permission denied" of an IPv6 address where an interface has no IPv6.
+  if (program === "ip" ? /operation not permitted/i.test(stderr) : isForbidden(stderr))
     return `${program} may not change this node (${said}). The agent needs uid 0 and NET_ADMIN in the host's network: kubectl apply -k agent/manifests/overlays/ipvs`;
   const modules = lacks.find(([pattern]) => pattern.test(stderr))?.[1];
   return modules === undefined

@@ -444,10 +444,7 @@ describe("the node", () => {
   ])("says what mends it where %s cannot: %j", async (program, ran, mends) => {
     const { node, step } = start();
     node.broken.set(program, ran);
-    expect((await step()).problems).toEqual([]);
-    const { problems } = await step(web());
-    expect(problems).toMatchObject([{ service: "*", reason: "IpvsUnavailable" }]);
-    expect(problems[0]?.message).toContain(mends);
+    await expect(step(web())).rejects.toThrow(mends);
     node.broken.clear();
     expect((await step(web())).problems).toEqual([]);
     expect(destinations(node)).toEqual({ "10.244.1.5:8080": 1 });
@@ -456,11 +453,32 @@ describe("the node", () => {
   it("names the modules of its rules, and that of rr", async () => {
     const { node, step } = start();
     node.iptables.IPv4.refuses = /match-set/;
-    expect((await step(web())).problems[0]?.message).toContain("modprobe -a xt_set");
+    await expect(step(web())).rejects.toThrow("modprobe -a xt_set");
     node.iptables.IPv4.refuses = undefined;
     node.schedulers = [];
     const next = start({}, node);
-    expect((await next.step(web())).problems[0]?.message).toContain("modprobe -a ip_vs_rr");
+    await expect(next.step(web())).rejects.toThrow("modprobe -a ip_vs_rr");
+  });
+
+  it("serves one family where it has no rules of the other, and says so", async () => {
+    const { node, step, executor } = start();
+    node.iptables.IPv6.installed = /^$/;
+    const six = planService("default/six", [kernelPort("fd00:96::1", [to("fd00:244::1")], { family: "IPv6" })]);
+    const { problems } = await step(web(), six);
+    expect(problems).toMatchObject([{ service: "*", message: expect.stringContaining("rules IPv6") }]);
+    expect(destinations(node)).toEqual({ "10.244.1.5:8080": 1 });
+    expect(node.device?.has("10.96.0.10/32")).toBe(true);
+    node.iptables.IPv6.installed = /^ip6tables/;
+    expect(await executor.check()).toBe(false);
+    expect((await step(web(), six)).problems).toEqual([]);
+  });
+
+  it("says of a node without IPv6 that its addresses are refused, and serves IPv4", async () => {
+    const { node, step } = start();
+    node.refuses = /addr replace fd00/;
+    const six = planService("default/six", [kernelPort("fd00:96::1", [to("fd00:244::1")], { family: "IPv6" })]);
+    expect((await step(web(), six)).problems).toMatchObject([{ service: "default/six", reason: "RulesRefused" }]);
+    expect(node.device?.has("10.96.0.10/32")).toBe(true);
   });
 
   it("has nothing to clean where its kernel lacks ipvs, and asks ipvs nothing then", async () => {

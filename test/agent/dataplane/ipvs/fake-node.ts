@@ -202,7 +202,10 @@ export class FakeNode {
     const said = linesOf(input).flatMap((line, index) => {
       const [, command, place = ""] = line.split(" ");
       const refused = this.refuses?.test(line) === true || (command === "del" && this.device?.has(place) !== true);
-      if (refused) return [`RTNETLINK answers: Cannot assign requested address\nCommand failed -:${index + 1}`];
+      if (refused)
+        return [
+          `RTNETLINK answers: ${command === "del" ? "Cannot assign requested address" : "Permission denied"}\nCommand failed -:${index + 1}`,
+        ];
       if (command === "del") this.device?.delete(place);
       else this.device?.add(place);
       return [];
