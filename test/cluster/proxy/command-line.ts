@@ -16,8 +16,8 @@ export const options = {
 } as const;
 
 export const usage = `usage: npm run test:proxy -- [--with kube-proxy|agent] [--mode nftables|iptables|ipvs]
-       --only TEXT     rows whose printed line has TEXT
-       --table TEXT    tables whose name has TEXT
+       --only TEXT     rows whose printed line TEXT matches, a regular expression
+       --table TEXT    tables whose name TEXT matches; the last one is "changes"
        --quiet         prints what was wrong, and the sums
        --logs FOLDER   keeps what the programs said, and each node's rules after each table
        --hold          afterwards all stays as it is until Ctrl-C, to look around in it

@@ -2,7 +2,7 @@
 import type { Outcome, Question } from "./messages.ts";
 import { nodeAddresses, nodeOf, SERVICE_PORT, serviceAddresses, unallocated } from "./places.ts";
 import type { Residents } from "./residents.ts";
-import { type Case, type Family, judge } from "./row.ts";
+import { type Case, type Family, judge, type Mode } from "./row.ts";
 
 /** An answer on this machine takes a millisecond. TCP tries again after a second, which might hide a drop: not so long. */
 const WITHIN_MS = 900;
@@ -15,6 +15,12 @@ const REJECTED_WITHIN_MS = 2_500;
 const AT_ONCE = 24;
 const AGAIN_MAX = 20;
 
+export interface Pace {
+  readonly mode: Mode;
+  /** How many times longer than usual an answer may take. */
+  readonly patience: number;
+}
+
 export interface Played {
   readonly case: Case;
   readonly right: boolean;
@@ -23,21 +29,21 @@ export interface Played {
   readonly again?: ReadonlyMap<string, number>;
 }
 
-/** `numbers`: of the Services, by name. `patience`: how many times longer than usual an answer may take. */
+/** `numbers`: of the Services, by name. */
 export async function playAll(
   cases: readonly Case[],
   residents: Residents,
   numbers: ReadonlyMap<string, number>,
-  patience: number,
+  how: Pace,
 ): Promise<Played[]> {
   const played = new Map<Case, Played>();
-  await inParallel(Math.ceil(AT_ONCE / patience), cases, async (each) => {
-    played.set(each, await play(each, residents, numbers, patience));
+  await inParallel(Math.ceil(AT_ONCE / how.patience), cases, async (each) => {
+    played.set(each, await play(each, residents, numbers, how));
   });
   // A busy machine may be late once: what is wrong is played again when nobody else asks. Many are wrong for another reason.
   const wrong = [...played.values()].filter(({ right }) => !right);
   for (const first of wrong.length > AGAIN_MAX ? [] : wrong) {
-    played.set(first.case, { ...(await play(first.case, residents, numbers, patience)), again: first.seen });
+    played.set(first.case, { ...(await play(first.case, residents, numbers, how)), again: first.seen });
   }
   return cases.flatMap((each) => played.get(each) ?? []);
 }
@@ -54,11 +60,12 @@ async function play(
   each: Case,
   residents: Residents,
   numbers: ReadonlyMap<string, number>,
-  patience: number,
+  how: Pace,
 ): Promise<Played> {
   const { row, family, protocol, expected } = each;
   const number = numbers.get(row.service);
   if (number === undefined) throw new Error(`there is no Service ${row.service}`);
+  const { patience, mode } = how;
   const withinMs = patience * (expected.words.includes("reject") ? REJECTED_WITHIN_MS : WITHIN_MS);
   const question: Question = {
     do: "ask",
@@ -71,7 +78,7 @@ async function play(
   for (;;) {
     const word = wordOf(await residents.ask(row.from, question));
     seen.set(word, (seen.get(word) ?? 0) + 1);
-    const verdict = judge(expected, seen);
+    const verdict = judge(expected, seen, mode);
     if (verdict !== "more") return { case: each, right: verdict === "right", seen };
   }
 }

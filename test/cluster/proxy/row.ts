@@ -87,18 +87,26 @@ export function parse(text: string, isReference: boolean): Expected {
   return { text: chosen, oneOf, words: (oneOf ? chosen.slice("one of ".length) : chosen).split(" ") };
 }
 
-/** Tries before a set is believed to be whole: one of two endpoints is missed by all of them once in 4,096 times. */
-const TRIES = 12;
+/**
+ * Tries before a set is believed to be whole: one of two endpoints is missed by all of them once in 4,096 times. ipvs deals by
+ * turns, and every try costs its virtual machine much.
+ */
+const triesIn: Readonly<Record<Mode, number>> = { nftables: 12, iptables: 12, ipvs: 4 };
 /** One of six endpoints is missed by all of these once in 500 million times. */
 const TRIES_MAX = 120;
 
 /** `seen`: words and how often each was. "more": another try is needed. */
-export function judge({ words, oneOf }: Expected, seen: ReadonlyMap<string, number>): "more" | "right" | "wrong" {
+export function judge(
+  { words, oneOf }: Expected,
+  seen: ReadonlyMap<string, number>,
+  mode: Mode,
+): "more" | "right" | "wrong" {
   const tries = [...seen.values()].reduce((sum, count) => sum + count, 0);
   if ([...seen.keys()].some((word) => !words.includes(word))) return "wrong";
   if (oneOf && seen.size > 1) return "wrong";
   // A verdict of rules is always the same; a drop costs its time.
-  const needed = words.length > 1 ? TRIES : words.includes("drop") ? 1 : words.includes("reject") ? 2 : TRIES;
+  const all = triesIn[mode];
+  const needed = words.length > 1 ? all : words.includes("drop") ? 1 : words.includes("reject") ? 2 : all;
   if (tries < needed) return "more";
   if (oneOf || words.every((word) => seen.has(word))) return "right";
   return tries < TRIES_MAX ? "more" : "wrong";

@@ -46,11 +46,11 @@ async function main(): Promise<number> {
   const folder = `${FOLDER}/programs`;
   mkdirSync(folder, { recursive: true });
   const playedTables = tables
-    .filter(({ name }) => name.includes(values.table))
+    .filter(({ name }) => new RegExp(values.table).test(name))
     .map((table) => ({ ...table, cases: casesIn(table) }))
     .filter(({ cases }) => cases.length > 0);
   const isReference = program === "kube-proxy";
-  const playedChanges = "changes".includes(values.table) ? chosenChanges(values.only, mode, isReference) : [];
+  const playedChanges = new RegExp(values.table).test("changes") ? chosenChanges(values.only, mode, isReference) : [];
   const world = new World(servicesOf(playedTables, playedChanges), {
     program,
     mode,
@@ -67,7 +67,7 @@ async function main(): Promise<number> {
     for (const { cases, ...table } of playedTables) {
       await world.start(table.options);
       const began = performance.now();
-      const played = await playAll(cases, world.residents, world.numbers, world.patience);
+      const played = await playAll(cases, world.residents, world.numbers, world);
       const took = ((performance.now() - began) / 1000).toFixed(1);
       console.log(`\n${table.name}: ${program} in mode ${mode}, ${cases.length} cases in ${took} s`);
       for (const { title, service } of table.sections) {
@@ -106,7 +106,7 @@ function casesIn({ sections }: Table): Case[] {
   return sections
     .flatMap(({ service, lines }) => rowsOf(service.name, lines))
     .flatMap((row) => casesOf(row, mode, program === "kube-proxy"))
-    .filter((each) => lineOf(each).includes(values.only));
+    .filter((each) => new RegExp(values.only).test(lineOf(each)));
 }
 
 /** Those that are asked for, and no others: in mode ipvs each of them takes kube-proxy seconds in the virtual machine. */

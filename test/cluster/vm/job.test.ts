@@ -25,7 +25,9 @@ test("memory, first process and the command's two outputs are the job's", () => 
 test("the script is one that bash understands, and runs the command with its words and its environment", () => {
   const script = initScript(job, "/job", "/cache/kernel");
   execFileSync("bash", ["-n"], { input: script });
-  expect(script).toContain(String.raw`env 'TMPDIR=/run/x y' 'echo' 'it'\''s' 'a b' </dev/null >/dev/ttyS0 2>/dev/ttyS1`);
+  expect(script).toContain(
+    String.raw`env 'TMPDIR=/run/x y' 'echo' 'it'\''s' 'a b' </dev/null >/dev/ttyS0 2>/dev/ttyS1`,
+  );
 });
 
 test("what is shared is mounted in the new root before that becomes the root; so is the folder of the job", () => {

@@ -99,7 +99,11 @@ class Requests {
  */
 async function namesOfRules(node: string, isIpvs: boolean): Promise<string> {
   const programs = isIpvs
-    ? [["ipvsadm", "-S", "-n"], ["ipset", "list", "-n"], ["ip", "-o", "link", "show", "type", "dummy"]]
+    ? [
+        ["ipvsadm", "-S", "-n"],
+        ["ipset", "list", "-n"],
+        ["ip", "-o", "link", "show", "type", "dummy"],
+      ]
     : [["nft", "list", "tables"]];
   const texts = [...programs, ["iptables-save"], ["ip6tables-save"]].map((command) =>
     run([...inside(node), ...command]),

@@ -1,5 +1,6 @@
 // Which endpoints are usable: none, only some that are ending, hints, and how many.
 import type { Line } from "../row.ts";
+import { elsewhereOnly, nodeItself, oneList } from "./policies.ts";
 import type { Section } from "./section.ts";
 
 const local = { external: "Local", internal: "Local" } as const;
@@ -66,9 +67,9 @@ export const endpoints: readonly Section[] = [
     lines: [
       ["a2", "ClusterIP", "a1"],
       ["out-a", "NodePort@a ExternalIP LoadBalancer", "a1"],
-      ["a2", "LoadBalancer", { otherwise: "a1 b1", ipvs: "a1" }],
+      ["a2", "LoadBalancer", { otherwise: "a1 b1", ipvs: "a1" }, oneList],
       ["c2", "LoadBalancer", "a1 b1"],
-      ["c2", "ClusterIP", { otherwise: "drop", ipvs: "reject, but kube-proxy: a1 b1" }],
+      ["c2", "ClusterIP", { otherwise: "drop", ipvs: "reject, but kube-proxy: a1 b1" }, elsewhereOnly],
       ["out-c", "NodePort@c LoadBalancer", "drop"],
     ],
   },
@@ -86,8 +87,8 @@ export const endpoints: readonly Section[] = [
     lines: [
       ["a2", "ClusterIP", "a1", "the node's own view has only that one"],
       ["out-a", "NodePort@a ExternalIP LoadBalancer", "a1"],
-      ["a2", "LoadBalancer", { otherwise: "b1", ipvs: "a1" }, "the cluster's view has a ready one"],
-      ["a", "LoadBalancer", { otherwise: "b1*", ipvs: "a1*" }],
+      ["a2", "LoadBalancer", { otherwise: "b1", ipvs: "a1" }, `the cluster's view has a ready one; ${oneList}`],
+      ["a", "LoadBalancer", { otherwise: "b1*", ipvs: "a1*, but kube-proxy: a1" }, nodeItself],
       ["out-b", "LoadBalancer", "b1"],
     ],
   },
@@ -95,8 +96,8 @@ export const endpoints: readonly Section[] = [
     title: "gone here, ready elsewhere, both policies Local",
     service: { name: "moved-local", endpoints: [{ pod: "a1", state: "gone" }, "b1"], ...local },
     lines: [
-      ["a2", "ClusterIP", { otherwise: "drop", ipvs: "reject, but kube-proxy: b1" }],
-      ["a", "ClusterIP", { otherwise: "drop", ipvs: "reject, but kube-proxy: b1*" }],
+      ["a2", "ClusterIP", { otherwise: "drop", ipvs: "reject, but kube-proxy: b1" }, elsewhereOnly],
+      ["a", "ClusterIP", { otherwise: "drop", ipvs: "reject, but kube-proxy: b1*" }, elsewhereOnly],
       ["out-a", "NodePort@a ExternalIP LoadBalancer", "drop"],
       ["a2", "LoadBalancer", "b1"],
       ["b2", "ClusterIP", "b1"],
@@ -192,7 +193,7 @@ export const hints: readonly Section[] = [
     lines: [
       ["out-a", "NodePort@a LoadBalancer", "a1", "the node's own view knows no hints"],
       ["a2", "ClusterIP", "c1"],
-      ["a2", "LoadBalancer", { otherwise: "c1", ipvs: "a1" }],
+      ["a2", "LoadBalancer", { otherwise: "c1", ipvs: "a1" }, oneList],
     ],
   },
   {
