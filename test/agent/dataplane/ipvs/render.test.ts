@@ -4,7 +4,7 @@ import { describe, expect, it } from "vitest";
 import { ADDRESS, elementsOf, outFilter, SERVER } from "../../../../agent/dataplane/ipvs/elements.ts";
 import { type Facts, factsOf } from "../../../../agent/dataplane/ipvs/facts.ts";
 import { parseAddresses, parseSets, parseSizes } from "../../../../agent/dataplane/ipvs/listings.ts";
-import { knownSets, setNames, setOf } from "../../../../agent/dataplane/ipvs/names.ts";
+import { createLine, knownSets, setNames, setOf } from "../../../../agent/dataplane/ipvs/names.ts";
 import { isOurServer } from "../../../../agent/dataplane/ipvs/ownership.ts";
 import { jumps, rulesOf } from "../../../../agent/dataplane/ipvs/rules.ts";
 import {
@@ -253,6 +253,28 @@ describe("sets", () => {
     expect(setNames).toHaveLength(17);
     expect(setOf("KUBE-LOAD-BALANCER-SOURCE-CIDR", "IPv6")).toBe("KUBE-6-LOAD-BALANCER-SOURCE-CID");
     expect(setOf("KUBE-NODE-PORT-LOCAL-SCTP-HASH", "IPv6")).toBe("KUBE-6-NODE-PORT-LOCAL-SCTP-HAS");
+  });
+
+  it("have its types and sizes: it does not start over others", () => {
+    // As `ipset save` printed them after kube-proxy 1.37.2 in mode ipvs had started.
+    const sockets = ["CLUSTER-IP", "EXTERNAL-IP", "EXTERNAL-IP-LOCAL", "LOAD-BALANCER", "LOAD-BALANCER-FW"];
+    const more = ["LOAD-BALANCER-LOCAL", "NODE-PORT-LOCAL-SCTP-HASH", "NODE-PORT-SCTP-HASH"];
+    const seen = [
+      ...[...sockets, ...more].map((name) => [name, "hash:ip,port"] as const),
+      ...["LOOP-BACK", "LOAD-BALANCER-SOURCE-IP"].map((name) => [name, "hash:ip,port,ip"] as const),
+      ["LOAD-BALANCER-SOURCE-CIDR", "hash:ip,port,net"] as const,
+      ["IPVS-IPS", "hash:ip"] as const,
+    ].map(([name, type]) => `create KUBE-${name} ${type} family inet hashsize 1024 maxelem 65536`);
+    const ports = [
+      "HEALTH-CHECK-NODE-PORT",
+      "NODE-PORT-LOCAL-TCP",
+      "NODE-PORT-LOCAL-UDP",
+      "NODE-PORT-TCP",
+      "NODE-PORT-UDP",
+    ];
+    expect(setNames.map((name) => createLine(name, "IPv4")).sort()).toEqual(
+      [...seen, ...ports.map((name) => `create KUBE-${name} bitmap:port range 0-65535`)].sort(),
+    );
   });
 
   it("are read as ipset prints them, with and without /etc/protocols, and without others'", () => {
