@@ -68,23 +68,19 @@ class IpvsExecutor implements KernelExecutor {
   /** Also false when it is time to try again what the kernel refused, and when the machine's addresses are others. */
   async check(): Promise<boolean> {
     if (this.#node === undefined) return true;
-    const lacks = [...this.#schedulers.values()].includes(false);
-    if (this.#kernel.hasRefusals || lacks) {
-      this.#schedulers.clear();
-      this.#kernel.forget();
-      return false;
-    }
     const now = (this.#effects.now ?? Date.now)();
     const endDrained = now - this.#drainsChecked >= DRAIN_CHECK;
     if (endDrained) this.#drainsChecked = now;
     try {
       const intact = await this.#kernel.check(this.#wanted, endDrained);
-      return intact && this.#factsKey === JSON.stringify(this.#facts());
+      const lacks = this.#kernel.hasRefusals || [...this.#schedulers.values()].includes(false);
+      if (!lacks) return intact && this.#factsKey === JSON.stringify(this.#facts());
     } catch (error) {
-      this.#kernel.forget();
-      if (error instanceof Unable) return false;
-      throw error;
+      if (!(error instanceof Unable)) throw error;
     }
+    this.#schedulers.clear();
+    this.#kernel.forget();
+    return false;
   }
 
   async cleanup(): Promise<void> {

@@ -201,6 +201,17 @@ describe("an endpoint that is gone", () => {
     expect(destinations(dh.node)).toEqual({ "10.244.1.5:8080": 1 });
   });
 
+  it("goes in the end also where something else is refused all the time", async () => {
+    const { node, step, executor, clock } = await connected("TCP");
+    const bad = planService("default/bad", [kernelPort("10.96.0.66", [to("10.244.1.9", { port: 70000 })])]);
+    await step(web([pod], { algorithm: "rr" }), bad);
+    const drained = node.servers.get("-t 10.96.0.10:80")?.destinations.get("10.244.2.5:8080");
+    if (drained !== undefined) drained.connections = 0;
+    clock.now = 60_000;
+    expect(await executor.check()).toBe(false);
+    expect(destinations(node)).toEqual({ "10.244.1.5:8080": 1 });
+  });
+
   it("drains on where the process was replaced meanwhile", async () => {
     const { node } = await connected("TCP");
     const next = start({}, node);
