@@ -50,7 +50,9 @@ async function main(): Promise<number> {
     .map((table) => ({ ...table, cases: casesIn(table) }))
     .filter(({ cases }) => cases.length > 0);
   const isReference = program === "kube-proxy";
-  const playedChanges = new RegExp(values.table).test("changes") ? chosenChanges(values.only, mode, isReference) : [];
+  const playedChanges = new RegExp(values.table).test("changes")
+    ? chosenChanges(new RegExp(values.only), mode, isReference)
+    : [];
   const world = new World(servicesOf(playedTables, playedChanges), {
     program,
     mode,

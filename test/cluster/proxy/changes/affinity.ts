@@ -7,6 +7,8 @@ const all = ["a1", "b1", "c1"];
 export const affinity: readonly Change[] = [
   {
     name: "affinity is one for all frontends",
+    // ipvs remembers a client for each frontend by itself.
+    modes: ["nftables", "iptables"],
     services: [{ name: "sticky-frontends", endpoints: all, affinity: "ClientIP" }],
     play: async (stage) => {
       for (const family of families) {

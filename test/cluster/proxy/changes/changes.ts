@@ -11,10 +11,11 @@ import { zone } from "./zone.ts";
 
 const changes: readonly Change[] = [...udp, ...affinity, ...zone, ...health, ...schedulers, ...program];
 
-/** Those whose names have that text and that are for this mode and program. */
-export function chosenChanges(text: string, mode: Mode, isReference: boolean): Change[] {
+/** Those whose names that matches and that are for this mode and program. */
+export function chosenChanges(only: RegExp, mode: Mode, isReference: boolean): Change[] {
   return changes.filter(
-    ({ name, onlyFor }) => name.includes(text) && (onlyFor === undefined || (onlyFor.mode === mode && !isReference)),
+    ({ name, modes, onlyFor }) =>
+      only.test(name) && (modes?.includes(mode) ?? true) && !(isReference && onlyFor === "agent"),
   );
 }
 

@@ -11,7 +11,7 @@ const serviceOf = (algorithm: string, prefix = "scheduler"): ServiceSpec => ({
   endpoints: all,
   annotations: { [annotation.endpointAlgorithm]: algorithm },
 });
-const onlyFor = { mode: "ipvs", program: "agent" } as const;
+const forAgent = { modes: ["ipvs"], onlyFor: "agent" } as const;
 const byTurns = ["rr", "wrr"];
 const byConnections = ["lc", "wlc", "sed", "nq"];
 
@@ -19,7 +19,7 @@ export const schedulers: readonly Change[] = [
   {
     name: "schedulers by turns",
     services: byTurns.map((name) => serviceOf(name)),
-    onlyFor,
+    ...forAgent,
     play: async (stage) => {
       for (const algorithm of byTurns) {
         for (const family of families) {
@@ -32,7 +32,7 @@ export const schedulers: readonly Change[] = [
   {
     name: "schedulers by open connections",
     services: byConnections.map((name) => serviceOf(name)),
-    onlyFor,
+    ...forAgent,
     play: async (stage) => {
       for (const algorithm of byConnections) {
         for (const family of families) {
@@ -50,7 +50,7 @@ export const schedulers: readonly Change[] = [
   {
     name: "schedulers by hashes of addresses",
     services: ["dh", "sh", "maglev"].map((name) => serviceOf(name)),
-    onlyFor,
+    ...forAgent,
     play: async (stage) => {
       const froms = ["out-a", "out-b", "out-c", "b", "c"];
       for (const family of families) {
@@ -82,7 +82,7 @@ export const schedulers: readonly Change[] = [
   {
     name: "schedulers that know weights",
     services: ["wrr", "wlc", "sed", "nq"].map((name) => serviceOf(name, "weighted")),
-    onlyFor,
+    ...forAgent,
     alone: true,
     play: async (stage) => {
       const weights = { a: 1, b: 3, c: 1 };

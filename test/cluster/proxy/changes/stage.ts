@@ -11,8 +11,10 @@ export interface Change {
   readonly services: readonly ServiceSpec[];
   /** It disturbs the others. */
   readonly alone?: true;
-  /** Absent: every mode, every program. kube-proxy knows no annotations. */
-  readonly onlyFor?: { readonly mode: Mode; readonly program: "agent" };
+  /** Absent: all. */
+  readonly modes?: readonly Mode[];
+  /** kube-proxy knows nothing of it. */
+  readonly onlyFor?: "agent";
   readonly play: (stage: Stage) => Promise<void>;
 }
 
@@ -45,17 +47,18 @@ export class Stage {
   readonly world: World;
   readonly checked: Checked[] = [];
   readonly #change: string;
-  readonly #isReference: boolean;
+  /** It is kube-proxy that is judged. */
+  readonly isReference: boolean;
 
   constructor(world: World, change: string, isReference: boolean) {
     this.world = world;
     this.#change = change;
-    this.#isReference = isReference;
+    this.isReference = isReference;
   }
 
   /** As in row.ts: "a1, but kube-proxy: drop". */
   check(check: string, seen: string, text: string, because?: string): void {
-    const expected = parse(text, this.#isReference);
+    const expected = parse(text, this.isReference);
     const right = expected.oneOf ? expected.words.includes(seen) : expected.text === seen;
     this.checked.push({ change: this.#change, check, expected: expected.text, seen, right, because });
   }
@@ -81,7 +84,7 @@ export class Stage {
 
   /** What a flow of UDP gets at last: entries of conntrack go after the rules have come. */
   async checkFlow(check: string, way: Way, text: string, because?: string): Promise<void> {
-    const expected = parse(text, this.#isReference).text;
+    const expected = parse(text, this.isReference).text;
     let seen = "";
     const met = async (): Promise<boolean> => (seen = await this.ask("UDP", way)) === expected;
     await this.world.until("a flow goes where it should", met, FLOWS_MOVE_WITHIN_MS).catch(() => {});

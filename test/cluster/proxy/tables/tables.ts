@@ -3,7 +3,7 @@ import type { Options } from "../programs.ts";
 import type { ServiceSpec } from "../objects.ts";
 import { endpoints, hints } from "./endpoints.ts";
 import { affinity, frontends, otherAddresses, sourceRanges } from "./frontends.ts";
-import { policies } from "./policies.ts";
+import { nodeItself, oneList, policies } from "./policies.ts";
 import type { Section } from "./section.ts";
 
 export interface Table {
@@ -13,6 +13,8 @@ export interface Table {
 }
 
 const pods = ["a1", "b1"];
+/** Why mode ipvs masquerades the node's own packets, which it knows by that. */
+const ofFrontend = "in ipvs mode their source is the frontend's address";
 
 const usual: Table = {
   name: "usual",
@@ -36,7 +38,7 @@ const masqueradeAll: Table = {
       title: "external policy Local",
       service: { name: "all-local", endpoints: pods, external: "Local" },
       lines: [
-        ["a2", "LoadBalancer", { otherwise: "a1 b1", ipvs: "a1" }, "masqueradeAll is for ClusterIPs"],
+        ["a2", "LoadBalancer", { otherwise: "a1 b1", ipvs: "a1" }, `masqueradeAll is for ClusterIPs; ${oneList}`],
         ["out-a", "LoadBalancer NodePort@a", "a1"],
       ],
     },
@@ -52,12 +54,7 @@ const undetected: Table = {
       service: { name: "undetected-web", endpoints: pods },
       lines: [
         ["a2", "ClusterIP", "a1 b1", "nobody is known to be outside"],
-        [
-          "a",
-          "ClusterIP",
-          { otherwise: "a1 b1", ipvs: "a1* b1*" },
-          "in ipvs mode its packets have the ClusterIP as source",
-        ],
+        ["a", "ClusterIP", { otherwise: "a1 b1", ipvs: "a1* b1*" }, ofFrontend],
         ["a1", "ClusterIP", "a1* b1"],
         ["a2 a out-a", "NodePort@a LoadBalancer", "a1* b1*"],
       ],
@@ -67,11 +64,11 @@ const undetected: Table = {
       service: { name: "undetected-local", endpoints: pods, external: "Local", internal: "Local" },
       lines: [
         ["out-a a2", "ClusterIP", "a1"],
-        ["a", "ClusterIP", { otherwise: "a1", ipvs: "a1*" }],
+        ["a", "ClusterIP", { otherwise: "a1", ipvs: "a1*" }, ofFrontend],
         ["a2 out-a", "LoadBalancer NodePort@a", "a1", "a pod is like anybody outside"],
-        ["c2", "LoadBalancer", { otherwise: "drop", ipvs: "a1 b1" }],
-        ["a", "LoadBalancer", { otherwise: "a1* b1*", ipvs: "a1*" }, "the node is known by its addresses"],
-        ["c", "LoadBalancer", "a1* b1*"],
+        ["c2", "LoadBalancer", { otherwise: "drop", ipvs: "a1 b1" }, "ipvs mode falls back to all endpoints"],
+        ["a", "LoadBalancer", { otherwise: "a1* b1*", ipvs: "a1*, but kube-proxy: a1" }, nodeItself],
+        ["c", "LoadBalancer", { otherwise: "a1* b1*", ipvs: "a1* b1*, but kube-proxy: drop" }, nodeItself],
       ],
     },
   ],
