@@ -72,6 +72,16 @@ const layers: Record<string, Layer> = {
     values: ["src/shared/net/", "agent/dataplane/kernel/node-port-addresses.ts"],
     types: ["src/shared/model/", "agent/plan/", "agent/dataplane/kernel/", "agent/dataplane/executor.ts"],
   },
+  // Its rules are of the iptables mode's making.
+  "agent/dataplane/ipvs/": {
+    values: [
+      "src/shared/net/",
+      "agent/dataplane/iptables/",
+      "agent/dataplane/kernel/claims.ts",
+      "agent/dataplane/kernel/node-port-addresses.ts",
+    ],
+    types: ["src/shared/model/", "agent/plan/", "agent/dataplane/kernel/", "agent/dataplane/executor.ts"],
+  },
   "agent/tunnel/": { values: ["src/shared/", "agent/endpoints/", "agent/net/"] },
   "agent/publish/": { values: ["src/shared/"] },
   // kube-proxy's configuration, read and translated.

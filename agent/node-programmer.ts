@@ -3,6 +3,7 @@
 // Nothing survives a restart.
 import { networkInterfaces } from "node:os";
 import type { Executor } from "./dataplane/executor.ts";
+import { DEVICE as IPVS_DEVICE } from "./dataplane/ipvs/names.ts";
 import type { LogOnce } from "./log-once.ts";
 import type { NodeProblems } from "./node-problems.ts";
 import { type ApplyObserver, type Pace, PlanApplier } from "./plan-applier.ts";
@@ -99,6 +100,11 @@ export class NodeProgrammer {
   }
 }
 
-/** The addresses of all interfaces, including those that Kubernetes does not know. */
+/**
+ * The addresses of all interfaces, including those that Kubernetes does not know. The device of ipvs mode is no interface of the
+ * machine's: it has the addresses of Services.
+ */
 export const interfaceAddresses = (): readonly string[] =>
-  Object.values(networkInterfaces()).flatMap((of) => (of ?? []).map(({ address }) => address));
+  Object.entries(networkInterfaces())
+    .filter(([name]) => name !== IPVS_DEVICE)
+    .flatMap(([, of]) => (of ?? []).map(({ address }) => address));

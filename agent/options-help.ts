@@ -37,8 +37,7 @@ Usage: node agent/main.ts --edge <url> --cluster <name> --token-file <file> [opt
   --help                        This text
 
 With --proxy all:
-  --proxy-mode <mode>           nftables or iptables (default: nftables from kernel 5.13 and nft 1.0.1, else iptables; ipvs is
-                                not built yet)
+  --proxy-mode <mode>           nftables, iptables or ipvs (default: nftables from kernel 5.13 and nft 1.0.1, else iptables)
   --kube-proxy-config <file>    A KubeProxyConfiguration, as kube-proxy has it; flags win, and what is not used is named
   --cluster-cidr <cidrs>        Where pods have their addresses: 10.244.0.0/16,fd00:10:244::/48. What comes from elsewhere
                                 to a ClusterIP is masqueraded (default: nothing is known of it)

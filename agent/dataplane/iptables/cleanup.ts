@@ -1,5 +1,5 @@
 // What iptables-save printed → the input of iptables-restore that removes all of ours from it. Pure.
-import { isOurs } from "./names.ts";
+import * as names from "./names.ts";
 import { restoreInput, type TableInput } from "./restore.ts";
 
 interface Table {
@@ -10,12 +10,28 @@ interface Table {
   readonly rules: { readonly chain: string; readonly rule: string; readonly target: string | undefined }[];
 }
 
+/** Whether a chain of a table is to be removed. */
+export type IsOurs = (table: string, chain: string) => boolean;
+
 /** "" where nothing is ours. */
-export function cleanupInput(saved: string): string {
-  return restoreInput(tablesOf(saved).map(removal));
+export function cleanupInput(saved: string, isOurs: IsOurs): string {
+  return restoreInput(tablesOf(saved).map((table) => removal(table, (chain) => isOurs(table.name, chain))));
 }
 
-function removal({ name, chains, rules }: Table): TableInput {
+/** Chains that ipvs mode has too. Whose they are shows in what they ask: that mode's sets, or chains of Services. */
+const alsoOfIpvs: Readonly<Record<string, readonly string[]>> = {
+  nat: [names.SERVICES, names.POSTROUTING, names.MARK_MASQ, names.MARK_OUTSIDE],
+  filter: [names.FORWARD, names.PROXY_FIREWALL],
+};
+export const isOfIpvs = (saved: string): boolean => /^-A KUBE-SERVICES .*--match-set KUBE-/m.test(saved);
+
+/** What this mode has made in these tables: all that has its names, but for what ipvs mode has made since. */
+export function madeHere(saved: string): IsOurs {
+  const isIpvs = isOfIpvs(saved);
+  return (table, chain) => names.isOurs(chain) && !(isIpvs && (alsoOfIpvs[table] ?? []).includes(chain));
+}
+
+function removal({ name, chains, rules }: Table, isOurs: (chain: string) => boolean): TableInput {
   const foreign = new Set(chains.filter((chain) => !chain.isKernels && !isOurs(chain.name)).map((each) => each.name));
   // A CNI's port mapping may use KUBE-MARK-MASQ in chains of its own. What it uses must stay.
   const kept = new Set(foreign);

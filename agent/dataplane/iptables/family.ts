@@ -6,7 +6,7 @@
 import type { PlanService } from "../../plan/plan.ts";
 import type { Applied, Written } from "../executor.ts";
 import type { Ran } from "../kernel/run.ts";
-import { cleanupInput } from "./cleanup.ts";
+import { cleanupInput, madeHere } from "./cleanup.ts";
 import type { Facts } from "./facts.ts";
 import { lacksRecent, missingModules, refusedServices, type Trial } from "./faults.ts";
 import { isThere, type Jump, jumpLine, jumpsOf } from "./jumps.ts";
@@ -131,7 +131,7 @@ export class FamilyTables {
       const saved = await save();
       // What is not installed, or not in the kernel, holds nothing. What we may not see may hold something.
       if (saved.code !== 0 && !isForbidden(saved)) continue;
-      const input = saved.code === 0 ? cleanupInput(saved.stdout) : "";
+      const input = saved.code === 0 ? cleanupInput(saved.stdout, madeHere(saved.stdout)) : "";
       const ran = saved.code === 0 && input !== "" ? await restore(input) : saved;
       if (ran.code !== 0)
         throw new Error(

@@ -65,7 +65,7 @@ const toNodePorts = ({ nodePortTargets }: Facts): string[] =>
   nodePortTargets.map((match) => `${comment("kubernetes service nodeports")} ${match} -j ${names.NODEPORTS}`);
 
 /** The chains whose rules do not depend on any Service. */
-export function fixedRules({ mark, fromPods }: Facts): Pick<FamilyRules, "filter" | "nat"> {
+export function fixedRules({ mark, fromPods }: Pick<Facts, "mark" | "fromPods">): Pick<FamilyRules, "filter" | "nat"> {
   const masked = `${mark}/${mark}`;
   return {
     filter: new Map([

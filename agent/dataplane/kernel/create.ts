@@ -3,6 +3,8 @@
 import type { EndpointAlgorithm } from "../../../src/shared/model/snapshot.ts";
 import type { KernelExecutor } from "../executor.ts";
 import { iptablesAlgorithms, iptablesExecutor } from "../iptables/executor.ts";
+import { ipvsExecutor } from "../ipvs/executor.ts";
+import { ipvsAlgorithms } from "../ipvs/schedulers.ts";
 import { nftablesExecutor } from "../nftables/executor.ts";
 import { nftablesAlgorithms } from "../nftables/slots.ts";
 import type { Run } from "./run.ts";
@@ -13,6 +15,8 @@ export interface KernelEffects {
   readonly run: Run;
   /** The addresses of this machine's interfaces, as they are now. */
   readonly localAddresses: () => readonly string[];
+  /** Milliseconds; the machine's clock if absent. */
+  readonly now?: () => number;
 }
 
 interface Mode {
@@ -23,30 +27,21 @@ interface Mode {
   readonly algorithms: readonly EndpointAlgorithm[];
 }
 
-const notBuilt = (mode: ProxyMode) => (): never => {
-  throw new Error(`--proxy-mode ${mode} is not built into this agent yet`);
-};
-
 const modes: Readonly<Record<ProxyMode, Mode>> = {
   nftables: { tools: ["nft"], create: nftablesExecutor, algorithms: nftablesAlgorithms },
   iptables: { tools: ["iptables-save", "iptables-restore"], create: iptablesExecutor, algorithms: iptablesAlgorithms },
-  ipvs: { tools: ["ipvsadm", "ipset"], create: notBuilt("ipvs"), algorithms: [] },
+  ipvs: { tools: ["ipvsadm", "ipset"], create: ipvsExecutor, algorithms: ipvsAlgorithms },
 };
 
 export const algorithmsOf = (mode: ProxyMode): readonly EndpointAlgorithm[] => modes[mode].algorithms;
 
-/** Throws an error that names the mode where this agent has no executor for it. */
 export function createExecutor(settings: KernelSettings, effects: KernelEffects): KernelExecutor {
   return modes[settings.mode].create(settings, effects);
 }
 
 /** Whose rules may be on a node: ours of each mode, where iptables and ipvs share kube-proxy's names, and its nftables tables. */
 export type Leftover = ProxyMode | "kube-proxy's nftables";
-/** Without ipvs, which is not built yet. */
-export const leftovers: readonly Leftover[] = [
-  ...proxyModes.filter((mode) => modes[mode].algorithms.length > 0),
-  "kube-proxy's nftables",
-];
+export const leftovers: readonly Leftover[] = [...proxyModes, "kube-proxy's nftables"];
 
 /** Those whose names no kube-proxy has: they can be taken away beside a running one. */
 export const leftoversOfOurs: readonly Leftover[] = ["nftables"];

@@ -28,6 +28,8 @@ export class KernelDataplane implements Executor {
   readonly #options: KernelDataplaneOptions;
   /** Whose sysctls were set. */
   #prepared: readonly Family[] = [];
+  /** Something of it could not be set. */
+  #unset = false;
   /** The UDP ports that the kernel serves; undefined before the first apply. */
   #served: readonly KernelPort[] | undefined;
   #othersGone = false;
@@ -46,6 +48,7 @@ export class KernelDataplane implements Executor {
     if (!this.#othersGone) {
       this.#othersGone = true;
       await this.#removeOthers();
+      await this.#prepareAgain(plan);
       // Modes share names of chains: whatever of ours went along is made again.
       if (!(await executor.check())) applied = await executor.apply(plan);
     }
@@ -94,7 +97,16 @@ export class KernelDataplane implements Executor {
     const used = this.#used(plan);
     if (used.every((family) => this.#prepared.includes(family))) return;
     this.#prepared = used;
-    warn("sysctls", await setSysctls(wantedSysctls(settings, conntrack, used, cores())));
+    const said = await setSysctls(wantedSysctls(settings, conntrack, used, cores()));
+    this.#unset = said.length > 0;
+    warn("sysctls", said);
+  }
+
+  /** ipvs' sysctls are there once the executor has made the kernel load it. */
+  async #prepareAgain(plan: ForwardingPlan): Promise<void> {
+    if (!this.#unset || this.#options.settings.mode !== "ipvs") return;
+    this.#prepared = [];
+    await this.#prepare(plan);
   }
 
   async #cleanFlows(plan: ForwardingPlan): Promise<void> {

@@ -7,7 +7,7 @@ import type { ProxyMode } from "./settings.ts";
 const KERNEL: Version = [5, 13, 0];
 const NFT: Version = [1, 0, 1];
 
-type Version = readonly [number, number, number];
+export type Version = readonly [number, number, number];
 
 export interface Chosen {
   readonly mode: ProxyMode;
@@ -30,7 +30,7 @@ export function modeFor(kernel: string, nft: string | undefined): Chosen {
 }
 
 /** The first number with a dot counts: "6.1.0-18-amd64", "nftables v1.0.6 (Lester Gooch #5)". */
-function isAtLeast(text: string, wanted: Version): boolean {
+export function isAtLeast(text: string, wanted: Version): boolean {
   const found =
     /(\d+)\.(\d+)(?:\.(\d+))?/
       .exec(text)

@@ -3,8 +3,9 @@
 // (a read-only /proc/sys, a container without the rights) is said with the command that sets it, and stops nothing: the node may
 // have it from elsewhere.
 import { readFile, writeFile } from "node:fs/promises";
-import { availableParallelism } from "node:os";
+import { availableParallelism, release } from "node:os";
 import type { Family } from "../../plan/endpoints.ts";
+import { isAtLeast } from "./mode.ts";
 import type { KernelSettings } from "./settings.ts";
 
 /** 0 (or false): as the kernel has it. */
@@ -35,10 +36,11 @@ const CONNTRACK_MAX = 1_048_576;
 
 /** Pure. `families`: those that Services use. */
 export function wantedSysctls(
-  { mode, localhostNodePorts, nodePortAddresses }: KernelSettings,
+  { mode, localhostNodePorts, nodePortAddresses, ipvs }: KernelSettings,
   conntrack: ConntrackSettings,
   families: readonly Family[],
   cores: number,
+  kernel = release(),
 ): readonly Sysctl[] {
   const exactly = (path: string, value: number, why: string): Sysctl[] =>
     value === 0 ? [] : [{ path: `/proc/sys/${path}`, value, why, atLeast: false }];
@@ -81,6 +83,29 @@ export function wantedSysctls(
     ...(mode === "iptables" && localhostNodePorts && atLocalhost && families.includes("IPv4")
       ? exactly("net/ipv4/conf/all/route_localnet", 1, "NodePorts answer at 127.0.0.1")
       : []),
+    ...(mode === "ipvs" ? ofIpvs(ipvs, kernel) : []),
+  ];
+}
+
+/** Those of ipvs are for both families. */
+function ofIpvs({ strictARP }: KernelSettings["ipvs"], kernel: string): Sysctl[] {
+  const exactly = (name: string, value: number, why: string): Sysctl => ({
+    ...{ path: `/proc/sys/net/ipv4/${name}`, value, why, atLeast: false },
+  });
+  return [
+    exactly("vs/conntrack", 1, "what ipvs forwards can be masqueraded"),
+    exactly("vs/expire_nodest_conn", 1, "clients of an endpoint that is gone get another one"),
+    exactly("vs/expire_quiescent_template", 1, "affinity to an endpoint that drains ends"),
+    // From 4.1 to 5.8 ipvs drops the first packet of a client that uses its port again, unless this is 0.
+    ...(isAtLeast(kernel, [4, 1, 0]) && !isAtLeast(kernel, [5, 9, 0])
+      ? [exactly("vs/conn_reuse_mode", 0, "clients that use a port again are answered at once")]
+      : []),
+    ...(strictARP
+      ? [
+          exactly("conf/all/arp_ignore", 1, "nobody but a balancer's speaker answers for addresses of Services"),
+          exactly("conf/all/arp_announce", 2, "nobody but a balancer's speaker answers for addresses of Services"),
+        ]
+      : []),
   ];
 }
 
@@ -108,7 +133,8 @@ export async function applySysctls(wanted: readonly Sysctl[], { read, write } = 
       trouble = `is ${now}`;
       if (!sayOnly) {
         await write(path, String(value));
-        if ((await reads()) >= value) continue;
+        const set = await reads();
+        if (set === value || (atLeast && set > value)) continue;
       }
     } catch (error) {
       trouble = `cannot be set (${(error as NodeJS.ErrnoException).code ?? (error as Error).message})`;
@@ -124,7 +150,8 @@ export const cores = availableParallelism;
 
 function commandFor(path: string, value: number): string {
   const name = /^\/proc\/sys\/(.*)$/.exec(path)?.[1]?.replaceAll("/", ".");
-  const loaded = path.includes("nf_conntrack") ? "modprobe nf_conntrack && " : "";
+  const module = path.includes("nf_conntrack") ? "nf_conntrack" : path.includes("/ipv4/vs/") ? "ip_vs" : undefined;
+  const loaded = module === undefined ? "" : `modprobe ${module} && `;
   const remark =
     name === "net.ipv6.conf.all.forwarding" ? " (and accept_ra=2 for interfaces that need router advertisements)" : "";
   return name === undefined ? `${loaded}echo ${value} > ${path}` : `${loaded}sysctl -w ${name}=${value}${remark}`;

@@ -4,6 +4,7 @@
 //   0xf.......  an endpoint of a Service port with affinity: 16 bits for the port, 12 for the endpoint
 import { asRange, compileRanges } from "../../../src/shared/net/ranges.ts";
 import type { KernelEndpoint, KernelNode, KernelPort } from "../../plan/plan.ts";
+import type { Element } from "../kernel/claims.ts";
 import { affineClient, HASH_SEED, type NftFamily } from "./layout.ts";
 import { type Choice, slotsOf } from "./slots.ts";
 
@@ -23,15 +24,6 @@ export interface Numbers {
   readonly endpoint: (key: string) => number | undefined;
 }
 
-export interface Element {
-  readonly set: string;
-  readonly key: string;
-  /** Of maps only. */
-  readonly value?: string;
-  /** For people who list the rules. At most COMMENT_MAX bytes: nft refuses more than 128, and the whole transaction with it. */
-  readonly comment?: string;
-}
-
 export interface Elements {
   /** Whose keys nobody else can have. */
   readonly own: readonly Element[];
@@ -49,6 +41,7 @@ export interface ElementOptions {
   readonly family: NftFamily;
 }
 
+/** nft refuses more than 128 bytes, and the whole transaction with it. */
 const COMMENT_MAX = 120;
 
 export function elementsOf(port: KernelPort, options: ElementOptions): Elements {

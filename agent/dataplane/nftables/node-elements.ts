@@ -4,7 +4,7 @@ import { disjointRanges, asRange, parseAddress } from "../../../src/shared/net/r
 import type { KernelNode } from "../../plan/plan.ts";
 import { nodePortAddresses } from "../kernel/node-port-addresses.ts";
 import type { KernelSettings } from "../kernel/settings.ts";
-import type { Element } from "./elements.ts";
+import type { Element } from "../kernel/claims.ts";
 import type { NftFamily } from "./layout.ts";
 
 /** `localAddresses`: of all interfaces. */

@@ -2,7 +2,7 @@
 // additions, so that an element may get another value. It knows whose each line is. Pure.
 import { hash32 } from "../../../src/shared/balance/hash.ts";
 import type { KernelSettings } from "../kernel/settings.ts";
-import type { Element } from "./elements.ts";
+import type { Element } from "../kernel/claims.ts";
 import { affinityMap, chains, type NftFamily, STAMP, TABLE, writtenSets } from "./layout.ts";
 
 /** Elements of a set, one a line: nft says by line which of them it refuses. */

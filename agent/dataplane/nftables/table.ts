@@ -4,16 +4,8 @@
 import type { Family } from "../../plan/endpoints.ts";
 import type { KernelNode, PlanService } from "../../plan/plan.ts";
 import type { KernelSettings } from "../kernel/settings.ts";
-import { Claims } from "./claims.ts";
-import {
-  AFFINE_IDS,
-  type Element,
-  type Elements,
-  elementsOf,
-  ENDPOINT_IDS,
-  type Numbers,
-  PORT_IDS,
-} from "./elements.ts";
+import { Claims, type Element } from "../kernel/claims.ts";
+import { AFFINE_IDS, type Elements, elementsOf, ENDPOINT_IDS, type Numbers, PORT_IDS } from "./elements.ts";
 import { Ids } from "./ids.ts";
 import type { NftFamily } from "./layout.ts";
 import { nodeElements } from "./node-elements.ts";

@@ -166,13 +166,12 @@ describe("overlays", () => {
   const overlay = (mode: string): Kube[] => kustomized(`agent/manifests/overlays/${mode}`) ?? [];
   const podOf = (mode: string) => pod(overlay(mode).find(({ kind }) => kind === "DaemonSet"));
 
+  const xtablesLock = [{ name: "xtables-lock", hostPath: { path: "/run/xtables.lock", type: "FileOrCreate" } }];
+
   withKubectl.each([
     ["nftables", ["NET_ADMIN"], []],
-    [
-      "iptables",
-      ["NET_ADMIN", "NET_RAW"],
-      [{ name: "xtables-lock", hostPath: { path: "/run/xtables.lock", type: "FileOrCreate" } }],
-    ],
+    ["iptables", ["NET_ADMIN", "NET_RAW"], xtablesLock],
+    ["ipvs", ["NET_ADMIN", "NET_RAW"], xtablesLock],
   ] as const)("%s: uid 0 with %j alone, and what it needs of the node", (mode, capabilities, moreVolumes) => {
     const { containers, volumes, securityContext } = podOf(mode);
     expect(containers[0].image).toBe(`localhost/postern-agent-kernel:${manifest.version}`);
@@ -187,7 +186,7 @@ describe("overlays", () => {
     );
   });
 
-  withKubectl.each(["nftables", "iptables"])(
+  withKubectl.each(["nftables", "iptables", "ipvs"])(
     "%s: in kube-proxy's place, before anything else on a node, with or without a token",
     (mode) => {
       const { containers, volumes, priorityClassName, tolerations } = podOf(mode);
@@ -204,7 +203,7 @@ describe("overlays", () => {
     },
   );
 
-  withKubectl.each(["nftables", "iptables"])(
+  withKubectl.each(["nftables", "iptables", "ipvs"])(
     "%s: everything of the base but the user's settings, and those rights",
     (mode) => {
       const isSetting = ({ metadata }: Kube) => metadata.labels?.["app.kubernetes.io/component"] === "settings";

@@ -18,7 +18,7 @@ const dns = (...serving: readonly string[]): ForwardingPlan =>
     addresses: ["192.168.1.10"],
   });
 
-const others = "clean iptables,kube-proxy's nftables";
+const others = "clean iptables,ipvs,kube-proxy's nftables";
 
 describe("kernel data plane", () => {
   let happened: string[];
@@ -29,7 +29,8 @@ describe("kernel data plane", () => {
   let listFails: boolean;
   let dataplane: KernelDataplane;
 
-  beforeEach(() => {
+  beforeEach(() => start());
+  const start = (settings = defaultSettings) => {
     [happened, said, fails, intact, entries, listFails] = [[], {}, false, true, "", false];
     const run: Run = async (_program, args) => {
       happened.push(args[0] === "-L" ? `list ${args[2]}` : `delete ${args[args.indexOf("--orig-dst") + 1]}`);
@@ -38,7 +39,7 @@ describe("kernel data plane", () => {
         : { code: 0, stdout: entries, stderr: "" };
     };
     dataplane = new KernelDataplane({
-      settings: defaultSettings,
+      settings,
       conntrack,
       effects: { run, localAddresses: () => ["192.168.1.10", "10.5.0.1"] },
       executor: {
@@ -66,7 +67,7 @@ describe("kernel data plane", () => {
         return [];
       },
     });
-  });
+  };
 
   it("sets sysctls, makes the rules, takes away what other modes left, then ends flows; only flows again", async () => {
     await dataplane.apply(dns("10.1.0.1 53"));
@@ -76,6 +77,16 @@ describe("kernel data plane", () => {
     await dataplane.apply(dns("10.1.0.2 53"));
     await dataplane.apply(dns("10.1.0.2 53"));
     expect(happened).toEqual(["apply", "list ipv4", "apply"]);
+  });
+
+  it("sets ipvs' sysctls once more, since the first virtual server may have loaded it", async () => {
+    start({ ...defaultSettings, mode: "ipvs" });
+    await dataplane.apply(dns());
+    await dataplane.apply(dns());
+    const all = "clean nftables,iptables,kube-proxy's nftables";
+    expect(happened.filter((each) => each !== "list ipv4")).toEqual([
+      ...["sysctls 4", "apply", all, "sysctls 4", "check", "apply"],
+    ]);
   });
 
   it("makes its rules again where they went along with another mode's", async () => {

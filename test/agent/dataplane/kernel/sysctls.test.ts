@@ -47,6 +47,24 @@ describe("wanted", () => {
     expect("route_localnet" in wanted(settings)).toBe(routes);
   });
 
+  it.each<[string, Partial<KernelSettings["ipvs"]>, Record<string, number>]>([
+    ["6.1.0-18-amd64", {}, {}],
+    ["5.9.0", {}, {}],
+    ["5.8.18", {}, { conn_reuse_mode: 0 }],
+    ["4.1.0", {}, { conn_reuse_mode: 0 }],
+    ["3.10.0-1160.el7", {}, {}],
+    ["6.1.0", { strictARP: true }, { arp_ignore: 1, arp_announce: 2 }],
+  ])("of ipvs on kernel %s with %j: %j", (kernel, ipvs, more) => {
+    const given = { ...defaultSettings, mode: "ipvs", ipvs: { ...defaultSettings.ipvs, ...ipvs } } as const;
+    const off = { ...conntrack, maxPerCore: 0, tcpEstablishedSeconds: 0, tcpCloseWaitSeconds: 0 };
+    const found = wantedSysctls(given, off, ["IPv4"], 1, kernel).map(({ path, value }) => [
+      path.split("/").at(-1),
+      value,
+    ]);
+    const always = { ip_forward: 1, conntrack: 1, expire_nodest_conn: 1, expire_quiescent_template: 1 };
+    expect(Object.fromEntries(found)).toEqual({ ...always, ...more });
+  });
+
   it("only says that IPv6 is not forwarded, and nothing of a family that nobody uses", () => {
     const of = (families: readonly ("IPv4" | "IPv6")[]) =>
       wantedSysctls(defaultSettings, conntrack, families, 1).filter(({ path }) => /forward/.test(path));
@@ -56,6 +74,17 @@ describe("wanted", () => {
 });
 
 describe("applying", () => {
+  it("sets what must be exactly so, and says where the module comes from that has it", async () => {
+    const values = new Map([["/proc/sys/net/ipv4/vs/conn_reuse_mode", "1"]]);
+    const [wants] = [{ path: "/proc/sys/net/ipv4/vs/conn_reuse_mode", value: 0, why: "so", atLeast: false }];
+    const read = async (path: string) => values.get(path) ?? Promise.reject(new Error("ENOENT"));
+    expect(await applySysctls([wants], { read, write: async (path, text) => void values.set(path, text) })).toEqual([]);
+    expect([...values.values()]).toEqual(["0"]);
+    values.set(wants.path, "1");
+    const [said] = await applySysctls([wants], { read, write: async () => undefined });
+    expect(said).toContain("modprobe ip_vs && sysctl -w net.ipv4.vs.conn_reuse_mode=0");
+  });
+
   const sysctl = (path: string, value: number, parts: Partial<Sysctl> = {}): Sysctl => ({
     path,
     value,

@@ -152,7 +152,7 @@ describe("rights", () => {
 });
 
 describe("overlays", () => {
-  it.each(["nftables", "iptables"])("%s is accepted by the API server", async (overlay) => {
+  it.each(["nftables", "iptables", "ipvs"])("%s is accepted by the API server", async (overlay) => {
     const folder = new URL(`../../../../agent/manifests/overlays/${overlay}`, import.meta.url).pathname;
     const built = await run([kubectl, "kustomize", folder]);
     const applied = await run([kubectl, "apply", "--dry-run=server", "-f", "-"], { input: built });

@@ -1,8 +1,24 @@
 // Elements that several Service ports may ask for: the same external IP and port, or an endpoint that two Services share. Each is in
 // the kernel once, and whose value it has does not depend on the order of changes: the first by name has it. Pure, but for the memory
 // that it owns.
-import type { Element } from "./elements.ts";
-import type { Script } from "./script.ts";
+
+/** One thing that the kernel holds once, under its key. */
+export interface Element {
+  readonly set: string;
+  readonly key: string;
+  /** Absent: all who ask for it share it. */
+  readonly value?: string;
+  /** For people who list the rules. */
+  readonly comment?: string;
+}
+
+/** Is told what to change. */
+export interface Writer {
+  /** Of whom the next elements are: "namespace/name". */
+  owner: string;
+  add(element: Element): void;
+  delete(element: Element): void;
+}
 
 interface Claim {
   readonly owner: string;
@@ -37,7 +53,7 @@ export class Claims {
   }
 
   /** What has changed since the last time. */
-  write(script: Script): void {
+  write(script: Writer): void {
     for (const [id, before] of this.#touched) {
       const after = this.#claims.get(id)?.[0]?.element;
       if (before !== undefined && after !== undefined && before.value === after.value) continue;
