@@ -65,6 +65,11 @@ class IpvsExecutor implements KernelExecutor {
     return Promise.resolve();
   }
 
+  /** All that is there is read again, and what differs is written. */
+  renew(): void {
+    this.#kernel.forget();
+  }
+
   /** Also false when it is time to try again what the kernel refused, and when the machine's addresses are others. */
   async check(): Promise<boolean> {
     if (this.#node === undefined) return true;

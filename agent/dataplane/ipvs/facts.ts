@@ -34,11 +34,10 @@ export function factsOf(
   const isOfFamily = (address: string) => address.includes(":") === (family === "IPv6");
   const machineAddresses = [...new Set(localAddresses)].filter((address) => isOfFamily(address) && isServed(address));
   const { mark, masqueradeAll, fromPods, nodeAddresses } = rulesFactsOf(family, settings, node, localAddresses);
-  const served = nodePortAddresses(settings, node.addresses, localAddresses);
+  const served = nodePortAddresses(family, settings, node.addresses, localAddresses);
   return {
     ...{ family, mark, masqueradeAll, fromPods, nodeAddresses, machineAddresses, missing },
-    nodePortAddresses:
-      served === "all" ? machineAddresses : served.filter((each) => isOfFamily(each) && isServed(each)),
+    nodePortAddresses: served === "all" ? machineAddresses : served.filter(isServed),
     scheduler: settings.ipvs.scheduler === "" ? "rr" : settings.ipvs.scheduler,
   };
 }
