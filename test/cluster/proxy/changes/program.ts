@@ -121,7 +121,7 @@ const kindsOfNames = [
   /^:\S+ - /,
   /^table /,
   // A virtual server, a set, and the device of their addresses.
-  /^-A /,
+  /^-A -/,
   /^KUBE-/,
   /kube-ipvs0/,
 ];
@@ -138,7 +138,7 @@ function common(some: string, others: string): string {
 }
 
 function kindOf(name: string): string {
-  if (name.startsWith("-A ")) return "servers";
+  if (name.startsWith("-A -")) return "servers";
   if (name.startsWith("KUBE-")) return "sets";
   if (name.includes("kube-ipvs0")) return "device";
   return name.replace(/-[A-Z2-7]{16} -$/, "-… -");
