@@ -23,6 +23,11 @@ export interface Step {
 }
 
 export const backoff: Backoff = { firstMs: 250, maxMs: 30_000 };
+/**
+ * The longest pause while nobody answers at all: a try then costs the API server nothing, and a node that forwards by what it
+ * heard before the API server went should hear the rest soon after it is back.
+ */
+const UNREACHABLE_MAX_MS = 5_000;
 /** One lost connection is daily life (an API server restarts); said only where it goes on. */
 const SAID_FROM = 3;
 
@@ -64,7 +69,10 @@ function afterRefusal(
   random: () => number,
   times: Backoff,
 ): Step {
-  if (answer.kind === "unreachable") return failed(same, failures, describe(answer), SAID_FROM, random, times);
+  if (answer.kind === "unreachable") {
+    const sooner = { ...times, maxMs: Math.min(times.maxMs, UNREACHABLE_MAX_MS) };
+    return failed(same, failures, describe(answer), SAID_FROM, random, sooner);
+  }
   // 410, in HTTP or within the stream: the version is no longer known. Not a failure, but not to be hurried either.
   if (answer.status === 410 || answer.reason === "Expired" || answer.reason === "Gone") {
     return { ...failed("list", failures, "", 0, random, times), problem: undefined };
