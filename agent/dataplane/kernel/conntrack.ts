@@ -4,7 +4,7 @@
 // whatever policies and hints say, and so a restart of the agent cuts nothing.
 import type { Family } from "../../plan/endpoints.ts";
 import type { ForwardingPlan, KernelPort } from "../../plan/plan.ts";
-import { parseAddress } from "../../../src/shared/net/ranges.ts";
+import { canonicalAddress } from "../../../src/shared/net/ranges.ts";
 import type { Run } from "./run.ts";
 
 /** What matters of an entry: whom the client asked, and who answers. Addresses in canonical form. */
@@ -46,13 +46,26 @@ export async function cleanFlows(
       // A list that was interrupted has a part of the entries, and that part counts.
       const listed = await run("conntrack", ["-L", ...ofFamily]);
       const stale = staleFlows(parseFlows(listed.stdout), before ?? [], now, nodeAddresses);
-      const removed = await Promise.all(stale.map((flow) => remove(run, ofFamily, flow)));
+      const removed: Removed[] = [];
+      const waiting = [...stale];
+      const worker = async (): Promise<void> => {
+        for (let flow = waiting.pop(); flow !== undefined; flow = waiting.pop())
+          removed.push(await remove(run, ofFamily, flow));
+      };
+      await Promise.all(Array.from({ length: AT_ONCE }, worker));
       const problems = removed.flatMap(({ problem }) => problem ?? []);
       const problem = listed.code === 0 ? problems[0] : listed.stderr.trim();
       const deleted = removed.reduce((sum, each) => sum + each.deleted, 0);
       return { family, deleted, ...(problem === undefined ? {} : { problem }) };
     }),
   );
+}
+
+/** Processes, for each family: a node that lost many endpoints at once has hundreds to start. */
+const AT_ONCE = 4;
+interface Removed {
+  readonly deleted: number;
+  readonly problem?: string;
 }
 
 /** How often it is tried again, where entries end by themselves all the time. */
@@ -63,7 +76,7 @@ async function remove(
   run: Run,
   ofFamily: readonly string[],
   { address, port, answeredBy, answeredPort }: Flow,
-): Promise<{ readonly deleted: number; readonly problem?: string }> {
+): Promise<Removed> {
   const asked = ["--orig-dst", address, "--orig-port-dst", String(port)];
   const answered = ["--reply-src", answeredBy, "--reply-port-src", String(answeredPort)];
   let deleted = 0;
@@ -143,5 +156,4 @@ const nodePortsOf = ({ nodePort, family }: KernelPort, nodeAddresses: readonly s
         .filter((address) => address.includes(":") === (family === "IPv6"))
         .map((address) => `${address} ${nodePort}`);
 
-/** There is one way to write an address of IPv4, and there may be a million entries. */
-const canonical = (text: string): string => (text.includes(":") ? (parseAddress(text)?.toString() ?? text) : text);
+const canonical = (text: string): string => canonicalAddress(text) ?? text;

@@ -133,6 +133,27 @@ describe("when entries are listed", () => {
   });
 });
 
+it("removes flows of hundreds of endpoints by a few processes at once", async () => {
+  const entries = Array.from(
+    { length: 200 },
+    (_, n) => `udp 17 9 src=10.0.0.2 dst=10.96.0.10 sport=1 dport=53 src=10.2.0.${n} dst=10.0.0.2 sport=53 dport=1\n`,
+  );
+  const removed = new Set<string>();
+  let [running, most] = [0, 0];
+  const run: Run = async (_program, args) => {
+    if (args[0] === "-L") return { code: 0, stdout: entries.join(""), stderr: "" };
+    most = Math.max(most, ++running);
+    await new Promise((resolve) => setImmediate(resolve));
+    running--;
+    const from = String(args[args.indexOf("--reply-src") + 1]);
+    removed.add(from);
+    return { code: 0, stdout: entries.find((entry) => entry.includes(`src=${from} `)) ?? "", stderr: "" };
+  };
+  expect(await cleanFlows(run, undefined, [dns([one])], node)).toEqual([{ family: "IPv4", deleted: 200 }]);
+  expect(removed.size).toBe(200);
+  expect(most).toBe(4);
+});
+
 describe("an entry that ends by itself while it is removed", () => {
   const listed = ["10.0.0.2", "10.0.0.3"]
     .map(
