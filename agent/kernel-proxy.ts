@@ -56,6 +56,8 @@ export class KernelProxy implements Executor {
   /** When all was written anew, or this process began. */
   #renewedAt: number;
   #yielded = false;
+  /** The kernel did not take a part of the last plan. */
+  #refused = false;
 
   /** Throws where this agent has no executor for the mode. */
   constructor(options: KernelProxyOptions) {
@@ -140,6 +142,7 @@ export class KernelProxy implements Executor {
       this.#counts.renews();
     }
     const kernel = await this.#dataplane.apply(plan);
+    this.#refused = kernel.problems.some(({ reason }) => reason === "RulesRefused");
     if (renewing) this.#renewedAt = this.#now();
     this.#counts.applied(plan, kernel);
     // After the rules: a balancer that hears of an endpoint here sends at once.
@@ -176,7 +179,8 @@ export class KernelProxy implements Executor {
     // The apply that follows does it.
     if (this.#isTimeToRenew()) return false;
     const intact = await this.#dataplane.check();
-    if (!intact)
+    // What was refused is tried again, which is nobody's doing and was said already.
+    if (!intact && !this.#refused)
       this.#options.log.warn("the rules are not as they were left: another program changed them; making all anew");
     return intact;
   }

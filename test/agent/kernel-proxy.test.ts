@@ -153,6 +153,16 @@ describe("in kube-proxy's place", () => {
     expect(logged).toContain("the rules are not as they were left: another program changed them; making all anew");
   });
 
+  it("tries again what the kernel refused, and blames no other program for it", async () => {
+    problems = [{ service: "default/web", reason: "RulesRefused", message: "no" }];
+    see(observed());
+    await served();
+    happened.length = 0;
+    intact = false;
+    await vi.waitFor(() => expect(happened).toContain("rules of default/web"));
+    expect(logged.join()).not.toContain("another program");
+  });
+
   it("writes everything anew once an hour, and says nothing of it", async () => {
     see(observed());
     await served();
