@@ -2,7 +2,7 @@
 // address family, and the endpoints that each traffic policy gives them. Pure. The executors of --proxy all share it, so that
 // nftables, iptables and ipvs differ in how they forward and in nothing else.
 import type { EndpointAlgorithm } from "../../src/shared/model/snapshot.ts";
-import { canonicalAddress, disjointRanges } from "../../src/shared/net/ranges.ts";
+import { canonicalAddress, disjointRanges, familyOf, ofFamily } from "../../src/shared/net/ranges.ts";
 import type { KubeEndpointSlice, KubeNode, KubeService, KubeServiceCIDR } from "../source/resources.ts";
 import { isHeadless } from "./eligible.ts";
 import { type Family, mergeSlices, type Policy, type ServiceEndpoint, usable } from "./endpoints.ts";
@@ -165,9 +165,3 @@ function healthCheckOf(
 const canonical = (texts: readonly string[]): string[] => [
   ...new Set(texts.flatMap((text) => canonicalAddress(text) ?? [])),
 ];
-
-const ofFamily = (addresses: readonly string[], family: Family): string[] =>
-  addresses.filter((address) => familyOf(address) === family);
-
-/** Of an address or a CIDR. */
-const familyOf = (address: string): Family => (address.includes(":") ? "IPv6" : "IPv4");

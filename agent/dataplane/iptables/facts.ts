@@ -1,5 +1,6 @@
 // What the rules of one address family need to know of the node, worked out of the settings, the Node object and the machine's
 // addresses. Pure. Equal facts give equal rules.
+import { ofFamily } from "../../../src/shared/net/ranges.ts";
 import type { Family } from "../../plan/endpoints.ts";
 import type { KernelNode } from "../../plan/plan.ts";
 import { nodePortAddresses } from "../kernel/node-port-addresses.ts";
@@ -28,25 +29,20 @@ export function factsOf(
   node: KernelNode,
   localAddresses: readonly string[],
 ): Omit<Facts, "recent"> {
-  const isOfFamily = (address: string) => address.includes(":") === (family === "IPv6");
-  const nodeAddresses = node.addresses.filter(isOfFamily);
+  const nodeAddresses = ofFamily(node.addresses, family);
   return {
     family,
     mark: `0x${(2 ** settings.masqueradeBit).toString(16)}`,
     masqueradeAll: settings.masqueradeAll,
-    fromPods: fromPods(settings, node, isOfFamily),
+    fromPods: fromPods(family, settings, node),
     nodePortTargets: nodePortTargets(family, settings, nodeAddresses, localAddresses),
     localhostNodePorts: family === "IPv4" && settings.localhostNodePorts,
     nodeAddresses,
   };
 }
 
-function fromPods(
-  { localDetector }: KernelSettings,
-  node: KernelNode,
-  isOfFamily: (cidr: string) => boolean,
-): string[] {
-  const within = (cidrs: readonly string[]) => cidrs.filter(isOfFamily).map((cidr) => `-s ${cidr}`);
+function fromPods(family: Family, { localDetector }: KernelSettings, node: KernelNode): string[] {
+  const within = (cidrs: readonly string[]) => ofFamily(cidrs, family).map((cidr) => `-s ${cidr}`);
   switch (localDetector.kind) {
     case "cluster-cidr":
       return within(localDetector.cidrs);

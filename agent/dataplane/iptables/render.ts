@@ -1,5 +1,6 @@
 // Services → chains and rules. Pure, and all of what a packet meets is decided here. Shape and names are kube-proxy's
 // (README.md says which and why); a rule is written as iptables-restore reads it, without "-A chain".
+import { hostPort } from "../../../src/shared/net/host-port.ts";
 import { within } from "../../../src/shared/net/ranges.ts";
 import type { KernelEndpoint, KernelPort, KernelService } from "../../plan/plan.ts";
 import type { Facts } from "./facts.ts";
@@ -266,8 +267,7 @@ function endpointRules(
 }
 
 const portMatch = (protocol: string, port: number): string => `-p ${protocol} -m ${protocol} --dport ${port}`;
-const socketOf = ({ address, port }: KernelEndpoint): string =>
-  address.includes(":") ? `[${address}]:${port}` : `${address}:${port}`;
+const socketOf = ({ address, port }: KernelEndpoint): string => hostPort(address, port);
 
 /** The kernel takes 255 characters. What Kubernetes lets names be made of passes unchanged. */
 const comment = (text: string): string => `-m comment --comment "${text.replaceAll(/[^\w ./:-]/g, "?").slice(0, 255)}"`;

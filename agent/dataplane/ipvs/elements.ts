@@ -1,5 +1,6 @@
 // A Service → what it asks of the kernel: entries of sets, addresses of the device, virtual servers and rules. Pure. In whose set an
 // address is decides what the constant rules (rules.ts) do with its packets.
+import { hostPort } from "../../../src/shared/net/host-port.ts";
 import { within } from "../../../src/shared/net/ranges.ts";
 import type { KernelEndpoint, KernelPort, KernelService, PlanService } from "../../plan/plan.ts";
 import type { Element } from "../kernel/claims.ts";
@@ -102,9 +103,6 @@ function serverOf(port: KernelPort, endpoints: readonly KernelEndpoint[], facts:
   return serverText({
     scheduler,
     persistence: port.affinitySeconds,
-    destinations: new Map(endpoints.map((each) => [socketOf(each), weight(each.weight)])),
+    destinations: new Map(endpoints.map((each) => [hostPort(each.address, each.port), weight(each.weight)])),
   });
 }
-
-const socketOf = ({ address, port }: KernelEndpoint): string =>
-  address.includes(":") ? `[${address}]:${port}` : `${address}:${port}`;

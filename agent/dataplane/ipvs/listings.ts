@@ -1,5 +1,5 @@
 // What `ipset save` and `ip -o addr show` print → what is there. Pure.
-import { parseAddress } from "../../../src/shared/net/ranges.ts";
+import { canonicalAddress } from "../../../src/shared/net/ranges.ts";
 import { knownSets } from "./names.ts";
 
 export interface Sets {
@@ -38,5 +38,5 @@ export const numbered = (entry: string): string =>
 
 export function parseAddresses(listed: string): ReadonlyMap<string, true> {
   const found = [...listed.matchAll(/^\d+: \S+\s+inet6? ([^/ ]+)/gm)];
-  return new Map(found.map(([, text = ""]) => [parseAddress(text)?.toString() ?? text, true]));
+  return new Map(found.map(([, text = ""]) => [canonicalAddress(text) ?? text, true]));
 }

@@ -1,5 +1,5 @@
 // Whose a virtual server is. ipvs has no names, and others (keepalived) may have servers of their own in it. Pure.
-import { within } from "../../../src/shared/net/ranges.ts";
+import { familyOf, within } from "../../../src/shared/net/ranges.ts";
 import { setOf } from "./names.ts";
 import { partsOf } from "./servers.ts";
 
@@ -16,7 +16,7 @@ export function isOurServer(
     const { protocol, address, port } = partsOf(key);
     if (excludeCIDRs.length > 0 && within(excludeCIDRs, [address]).length > 0) return false;
     if (addresses.has(address)) return true;
-    const family = address.includes(":") ? "IPv6" : "IPv4";
+    const family = familyOf(address);
     const sockets = [
       ...(["KUBE-CLUSTER-IP", "KUBE-EXTERNAL-IP", "KUBE-EXTERNAL-IP-LOCAL", "KUBE-LOAD-BALANCER"] as const),
       "KUBE-NODE-PORT-SCTP-HASH" as const,

@@ -1,5 +1,6 @@
 // Virtual servers and their destinations as ipvsadm lists them, and the lines for `ipvsadm -R` that turn one state into another. Pure.
-import { parseAddress } from "../../../src/shared/net/ranges.ts";
+import { hostPort } from "../../../src/shared/net/host-port.ts";
+import { canonicalAddress } from "../../../src/shared/net/ranges.ts";
 import { drains, type Scheduler } from "./schedulers.ts";
 
 export interface Server {
@@ -19,7 +20,7 @@ const flagOf: Readonly<Record<string, string>> = { tcp: "-t", udp: "-u", sctp: "
 
 /** "-t 10.96.0.1:80": who asks for it says the same. */
 export const serverKey = (protocol: string, address: string, port: number): string =>
-  `${flagOf[protocol]} ${address.includes(":") ? `[${address}]` : address}:${port}`;
+  `${flagOf[protocol]} ${hostPort(address, port)}`;
 
 /** "-t 10.96.0.1:80" → "10.96.0.1", "tcp", 80 */
 export function partsOf(key: string): { readonly protocol: string; readonly address: string; readonly port: number } {
@@ -131,5 +132,5 @@ export function parseListing(listing: string): ReadonlyMap<string, Server> {
 
 function canonical(socket: string): string {
   const [, address, port] = /^\[(.*)\]:(\d+)$/.exec(socket) ?? [];
-  return address === undefined ? socket : `[${parseAddress(address)?.toString() ?? address}]:${port}`;
+  return address === undefined ? socket : `[${canonicalAddress(address) ?? address}]:${port}`;
 }

@@ -4,7 +4,7 @@
 // whatever policies and hints say, and so a restart of the agent cuts nothing.
 import type { Family } from "../../plan/endpoints.ts";
 import type { ForwardingPlan, KernelPort } from "../../plan/plan.ts";
-import { canonicalAddress } from "../../../src/shared/net/ranges.ts";
+import { canonicalAddress, ofFamily } from "../../../src/shared/net/ranges.ts";
 import type { Run } from "./run.ts";
 
 /** What matters of an entry: whom the client asked, and who answers. Addresses in canonical form. */
@@ -42,15 +42,15 @@ export async function cleanFlows(
 ): Promise<readonly Cleaned[]> {
   return await Promise.all(
     changedFamilies(before ?? [], now).map(async (family): Promise<Cleaned> => {
-      const ofFamily = ["-f", family === "IPv4" ? "ipv4" : "ipv6", "-p", "udp"];
+      const options = ["-f", family === "IPv4" ? "ipv4" : "ipv6", "-p", "udp"];
       // A list that was interrupted has a part of the entries, and that part counts.
-      const listed = await run("conntrack", ["-L", ...ofFamily]);
+      const listed = await run("conntrack", ["-L", ...options]);
       const stale = staleFlows(parseFlows(listed.stdout), before ?? [], now, nodeAddresses);
       const removed: Removed[] = [];
       const waiting = [...stale];
       const worker = async (): Promise<void> => {
         for (let flow = waiting.pop(); flow !== undefined; flow = waiting.pop())
-          removed.push(await remove(run, ofFamily, flow));
+          removed.push(await remove(run, options, flow));
       };
       await Promise.all(Array.from({ length: AT_ONCE }, worker));
       const problems = removed.flatMap(({ problem }) => problem ?? []);
@@ -74,14 +74,14 @@ const TRIES = 10;
 /** All entries like this one. */
 async function remove(
   run: Run,
-  ofFamily: readonly string[],
+  options: readonly string[],
   { address, port, answeredBy, answeredPort }: Flow,
 ): Promise<Removed> {
   const asked = ["--orig-dst", address, "--orig-port-dst", String(port)];
   const answered = ["--reply-src", answeredBy, "--reply-port-src", String(answeredPort)];
   let deleted = 0;
   for (let tries = 1; ; tries++) {
-    const { code, stdout, stderr } = await run("conntrack", ["-D", ...ofFamily, ...asked, ...answered]);
+    const { code, stdout, stderr } = await run("conntrack", ["-D", ...options, ...asked, ...answered]);
     deleted += parseFlows(stdout).length;
     // It also fails where all entries have ended by themselves meanwhile.
     if (code === 0 || stderr.includes("0 flow entries")) return { deleted };
@@ -150,10 +150,6 @@ const frontends = (port: KernelPort, nodeAddresses: readonly string[]): string[]
 ];
 
 const nodePortsOf = ({ nodePort, family }: KernelPort, nodeAddresses: readonly string[]): string[] =>
-  nodePort === undefined
-    ? []
-    : nodeAddresses
-        .filter((address) => address.includes(":") === (family === "IPv6"))
-        .map((address) => `${address} ${nodePort}`);
+  nodePort === undefined ? [] : ofFamily(nodeAddresses, family).map((address) => `${address} ${nodePort}`);
 
 const canonical = (text: string): string => canonicalAddress(text) ?? text;

@@ -1,6 +1,7 @@
 // What surrounds an executor that programs the kernel, in the order in which it must happen: sysctls before the first rules, UDP
 // flows after the rules that make them wrong, and what other modes left on the node once our own rules stand, so that there is no
 // moment without rules. Owns no rules. The rules outlive the process; `clear` takes away nothing.
+import { ofFamily } from "../../../src/shared/net/ranges.ts";
 import type { Family } from "../../plan/endpoints.ts";
 import type { ForwardingPlan, KernelPort } from "../../plan/plan.ts";
 import type { Applied, Executor, KernelExecutor } from "../executor.ts";
@@ -116,7 +117,7 @@ export class KernelDataplane implements Executor {
     const local = [...(plan.kernel?.addresses ?? []), ...effects.localAddresses()];
     const addresses = settings.families.flatMap((family) => {
       const found = this.#nodePortAddresses(family, plan);
-      return found === "all" ? local.filter((each) => each.includes(":") === (family === "IPv6")) : found;
+      return found === "all" ? ofFamily(local, family) : found;
     });
     const cleaned = await cleanFlows(effects.run, this.#served, ports, addresses);
     this.#served = ports;

@@ -1,6 +1,6 @@
 // What the node itself adds to the sets: its pods' ranges, the addresses at which it serves NodePorts, and the cluster's ranges of
 // Services. Pure.
-import { disjointRanges, asRange, parseAddress } from "../../../src/shared/net/ranges.ts";
+import { asRange, disjointRanges, ofFamily, parseAddress } from "../../../src/shared/net/ranges.ts";
 import type { KernelNode } from "../../plan/plan.ts";
 import { nodePortAddresses } from "../kernel/node-port-addresses.ts";
 import type { KernelSettings } from "../kernel/settings.ts";
@@ -21,18 +21,16 @@ export function nodeElements(
       : localDetector.kind === "node-cidr"
         ? node.podCIDRs
         : [];
-  const ofFamily = family === "ip" ? "IPv4" : "IPv6";
-  const found = nodePortAddresses(ofFamily, settings, node.addresses, localAddresses());
+  const own = family === "ip" ? "IPv4" : "IPv6";
+  const found = nodePortAddresses(own, settings, node.addresses, localAddresses());
   // Every one is a constant rule's business (layout.ts).
   const addresses = found === "all" ? [] : found;
-  const own = (set: string, texts: readonly string[]) =>
-    disjointRanges(texts)
-      .filter((range) => range.includes(":") === (family === "ip6"))
-      .map((key): Element => ({ set, key }));
+  const elements = (set: string, texts: readonly string[]) =>
+    ofFamily(disjointRanges(texts), own).map((key): Element => ({ set, key }));
   return [
-    ...own("local-pods", pods),
-    ...own("service-cidrs", node.serviceCIDRs),
-    ...own("node-port-addresses", addresses.filter((each) => !isLoopback(each)).map(asRange)),
+    ...elements("local-pods", pods),
+    ...elements("service-cidrs", node.serviceCIDRs),
+    ...elements("node-port-addresses", addresses.filter((each) => !isLoopback(each)).map(asRange)),
   ];
 }
 

@@ -4,7 +4,7 @@
 // the lookup, by workerd's network list on edges of one's own, and by the platform on Cloudflare.
 import ipaddr from "ipaddr.js";
 import { hostPort, unbracketed } from "../../shared/net/host-port.ts";
-import { parseAddress } from "../../shared/net/ranges.ts";
+import { canonicalAddress, parseAddress } from "../../shared/net/ranges.ts";
 
 export interface DialRules {
   /** True on `npm start`, where nodes are loopback addresses: anything that is an address or a name at all. */
@@ -61,7 +61,7 @@ export function addressFault(text: string, { any, addresses, adminName }: DialRu
   const address = text.includes("%") ? undefined : parseAddress(text);
   if (address === undefined && !isDnsName(text)) return "is neither an IP address nor a DNS name";
   if (any) return undefined;
-  if (text.toLowerCase() === adminName || (address !== undefined && address.toString() === canonical(adminName)))
+  if (text.toLowerCase() === adminName || (address !== undefined && address.toString() === canonicalAddress(adminName)))
     return "is the edge's own admin host";
   if (address === undefined) return /(^|\.)localhost$/i.test(text) ? "is a name of the edge's own machine" : undefined;
   if (text.includes(":") && address.kind() === "ipv4") return "is an IPv4 address written as IPv6";
@@ -81,8 +81,6 @@ function isNodeIPv6(address: ipaddr.IPv6): boolean {
   const [first = 0] = address.parts;
   return first >> 13 === 1 && kind !== "6to4" && kind !== "teredo";
 }
-
-const canonical = (text: string): string | undefined => parseAddress(text)?.toString();
 
 /** No dot at the end. URL parsers read a name as IPv4 if its last label is a number: 2130706433, 0x7f.1 */
 function isDnsName(text: string): boolean {

@@ -30,6 +30,13 @@ export function canonicalAddress(text: string): string | undefined {
   return FOUR_PARTS.test(text) ? text : parseAddress(text)?.toString();
 }
 
+/** Of an address, or of a range of them. */
+export const familyOf = (text: string): "IPv4" | "IPv6" => (text.includes(":") ? "IPv6" : "IPv4");
+
+/** Those addresses or ranges that are of this family. */
+export const ofFamily = (texts: readonly string[], family: "IPv4" | "IPv6"): string[] =>
+  texts.filter((text) => familyOf(text) === family);
+
 /** Which addresses count as one source for a limit: one IPv4 address, or an IPv6 /64, which one customer has as a whole. */
 export function sourceOf(address: string): string {
   const parsed = parseAddress(address);
