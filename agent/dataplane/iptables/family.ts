@@ -130,7 +130,7 @@ export class FamilyTables {
     for (const { save, restore } of this.#tools.flavours()) {
       const saved = await save();
       // What is not installed, or not in the kernel, holds nothing. What we may not see may hold something.
-      if (saved.code !== 0 && !isForbidden(saved)) continue;
+      if (saved.code !== 0 && !isForbidden(saved.stderr)) continue;
       const input = saved.code === 0 ? cleanupInput(saved.stdout, madeHere(saved.stdout)) : "";
       const ran = saved.code === 0 && input !== "" ? await restore(input) : saved;
       if (ran.code !== 0)

@@ -81,7 +81,7 @@ export class Tools {
     if (code === undefined && !stderr.includes("cannot be run")) return oneLine(stderr);
     if (code === undefined)
       return `${stderr.trim()}. The agent needs the package iptables in its image, or on this machine: apt-get install iptables`;
-    if (isForbidden(ran))
+    if (isForbidden(stderr))
       return (
         `${tool} may not change this node's rules (${oneLine(stderr)}). The agent needs uid 0 and NET_ADMIN in the host's network, ` +
         "and NET_RAW with iptables-legacy: kubectl apply -k agent/manifests/overlays/iptables"
@@ -94,7 +94,7 @@ export class Tools {
   }
 }
 
-export const isForbidden = ({ stderr }: Ran): boolean =>
+export const isForbidden = (stderr: string): boolean =>
   /permission denied|operation not permitted|must be root/i.test(stderr);
 
 export const oneLine = (stderr: string): string =>

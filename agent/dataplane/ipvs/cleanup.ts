@@ -2,13 +2,13 @@
 // whose they are, and sets last, since rules ask them. Where the kernel has no such thing there is nothing to take away.
 import { cleanupInput, isOfIpvs } from "../iptables/cleanup.ts";
 import * as shared from "../iptables/names.ts";
-import { isForbidden as isForbiddenRan, Tools as Iptables } from "../iptables/tools.ts";
+import { isForbidden, Tools as Iptables } from "../iptables/tools.ts";
 import type { Run } from "../kernel/run.ts";
 import { parseAddresses, parseSets } from "./listings.ts";
 import { ownChains } from "./names.ts";
 import { isOurServer } from "./ownership.ts";
 import { parseListing } from "./servers.ts";
-import { isForbidden, Tools, Unable } from "./tools.ts";
+import { Tools, Unable } from "./tools.ts";
 
 export async function cleanup(run: Run, excludeCIDRs: readonly string[]): Promise<void> {
   const tools = new Tools(run);
@@ -39,7 +39,7 @@ async function whereThereIsOne<Found>(ask: () => Promise<Found>): Promise<Found 
 async function removeChains(iptables: Iptables): Promise<void> {
   for (const { save, restore } of iptables.flavours()) {
     const saved = await save();
-    if (saved.code !== 0 && !isForbiddenRan(saved)) continue;
+    if (saved.code !== 0 && !isForbidden(saved.stderr)) continue;
     const withShared = isOfIpvs(saved.stdout);
     const isOurs = (_: string, chain: string) => ownChains.has(chain) || (withShared && shared.isOurs(chain));
     const input = saved.code === 0 ? cleanupInput(saved.stdout, isOurs) : "";

@@ -7,7 +7,7 @@ import type { KernelSettings } from "../kernel/settings.ts";
 import { cleanup } from "./cleanup.ts";
 import { type Facts, factsOf } from "./facts.ts";
 import { ALL_SERVICES, KernelState } from "./kernel-state.ts";
-import { LAST_RESORT, schedulerOf } from "./schedulers.ts";
+import { LAST_RESORT, nodeScheduler, schedulerOf } from "./schedulers.ts";
 import { type Services, State } from "./state.ts";
 import { Unable } from "./tools.ts";
 
@@ -47,11 +47,12 @@ class IpvsExecutor implements KernelExecutor {
   }
 
   async apply({ services, kernel }: Parameters<KernelExecutor["apply"]>[0]): Promise<Applied> {
-    this.#node = kernel ?? { addresses: [], podCIDRs: [], serviceCIDRs: [] };
+    const node = kernel ?? { addresses: [], podCIDRs: [], serviceCIDRs: [] };
+    this.#node = node;
     this.#services = new Map(services.filter((each) => each.kernel !== undefined).map((each) => [each.key, each]));
     try {
       await this.#findSchedulers();
-      const facts = this.#facts();
+      const facts = this.#facts(node);
       this.#factsKey = JSON.stringify(facts);
       await this.#kernel.write(this.#wanted, this.#wanted.update(this.#services, facts), facts);
       return { problems: this.#problems(facts) };
@@ -72,14 +73,15 @@ class IpvsExecutor implements KernelExecutor {
 
   /** Also false when it is time to try again what the kernel refused, and when the machine's addresses are others. */
   async check(): Promise<boolean> {
-    if (this.#node === undefined) return true;
+    const node = this.#node;
+    if (node === undefined) return true;
     const now = (this.#effects.now ?? Date.now)();
     const endDrained = now - this.#drainsChecked >= DRAIN_CHECK;
     if (endDrained) this.#drainsChecked = now;
     try {
       const intact = await this.#kernel.check(this.#wanted, endDrained);
       const lacks = this.#kernel.hasRefusals || [...this.#schedulers.values()].includes(false);
-      if (!lacks) return intact && this.#factsKey === JSON.stringify(this.#facts());
+      if (!lacks) return intact && this.#factsKey === JSON.stringify(this.#facts(node));
     } catch (error) {
       if (!(error instanceof Unable)) throw error;
     }
@@ -95,8 +97,7 @@ class IpvsExecutor implements KernelExecutor {
   }
 
   /** Of the families that Services have. */
-  #facts(): readonly Facts[] {
-    const node = this.#node ?? { addresses: [], podCIDRs: [], serviceCIDRs: [] };
+  #facts(node: KernelNode): readonly Facts[] {
     const local = this.#effects.localAddresses();
     const missing = [...this.#schedulers].flatMap(([name, has]) => (has ? [] : [name])).sort();
     const used = new Set(
@@ -126,7 +127,7 @@ class IpvsExecutor implements KernelExecutor {
   }
 
   get #scheduler(): string {
-    return this.#settings.ipvs.scheduler || LAST_RESORT;
+    return nodeScheduler(this.#settings);
   }
 
   #problems(facts: readonly Facts[]): readonly Problem[] {

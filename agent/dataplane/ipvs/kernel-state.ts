@@ -63,8 +63,8 @@ export class KernelState {
     for (const chains of this.#chains) chains.forget();
   }
 
-  async hasScheduler(name: string): Promise<boolean> {
-    return await this.#tools.hasScheduler(name);
+  hasScheduler(name: string): Promise<boolean> {
+    return this.#tools.hasScheduler(name);
   }
 
   /** `changes`: what `wanted` has changed since the last write. Rejects where nothing can be written. */
@@ -80,7 +80,6 @@ export class KernelState {
     for (const key of this.#addresses.known.keys()) all.addresses.add(key);
     this.#refused.clear();
     await this.#write(wanted, all, facts);
-    this.#known = true;
   }
 
   refusals(wanted: State): readonly Refusal[] {

@@ -1,6 +1,6 @@
 // Which of ipvs' schedulers deals for a Service. Pure.
 import type { EndpointAlgorithm } from "../../../src/shared/model/snapshot.ts";
-import type { Facts } from "./facts.ts";
+import type { KernelSettings } from "../kernel/settings.ts";
 
 export interface Scheduler {
   readonly name: string;
@@ -16,6 +16,8 @@ export const ipvsAlgorithms: readonly EndpointAlgorithm[] = [
 ];
 /** Kernels that have ipvs have it. */
 export const LAST_RESORT = "rr";
+/** For Services that ask for no other. */
+export const nodeScheduler = ({ ipvs }: KernelSettings): string => ipvs.scheduler || LAST_RESORT;
 
 /**
  * An endpoint that drains has weight 0, and these two would refuse clients that fall to it. With fallback they go to the next one.
@@ -25,7 +27,7 @@ const fallback: Readonly<Record<string, readonly string[]>> = { sh: ["sh-fallbac
 
 export function schedulerOf(
   algorithm: EndpointAlgorithm,
-  { scheduler, missing }: Pick<Facts, "scheduler" | "missing">,
+  { scheduler, missing }: { readonly scheduler: string; readonly missing: readonly string[] },
 ): Scheduler {
   const asked = algorithm === "random" ? scheduler : (named[algorithm] ?? algorithm);
   const name = missing.includes(asked) ? LAST_RESORT : asked;

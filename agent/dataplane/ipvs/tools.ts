@@ -1,4 +1,5 @@
 // ipvsadm, ipset and ip: how they are called, and what mends it where one of them can do nothing at all on this node.
+import { isForbidden } from "../iptables/tools.ts";
 import type { Ran, Run } from "../kernel/run.ts";
 import { DEVICE } from "./names.ts";
 
@@ -117,6 +118,3 @@ export function unable(program: string, { code, stderr }: Ran): string | undefin
     ? undefined
     : `the kernel cannot (${said}). Load the modules on the node, as root: modprobe -a ${modules}`;
 }
-
-export const isForbidden = (stderr: string): boolean =>
-  /permission denied|operation not permitted|must be root/i.test(stderr);
