@@ -29,7 +29,7 @@ const SERIES_MAX = 100;
 
 export class ServiceProblems {
   readonly #options: ServiceProblemsOptions;
-  #services: ReadonlyMap<string, KubeService> = new Map();
+  #services: readonly KubeService[] = [];
   #problems: readonly Problem[] = [];
   /** When each was said, by Service and content. Those that are no problem any more are forgotten. */
   #said = new Map<string, number>();
@@ -40,7 +40,7 @@ export class ServiceProblems {
   }
 
   observed(services: readonly KubeService[]): void {
-    this.#services = new Map(services.map((each) => [`${each.metadata.namespace}/${each.metadata.name}`, each]));
+    this.#services = services;
   }
 
   /** All that is wrong now. */
@@ -81,8 +81,11 @@ export class ServiceProblems {
   #record(): void {
     const { node, record, now } = this.#options;
     const said = new Map<string, number>();
+    // Mostly nothing is wrong, and there are thousands of Services.
+    const named = this.#problems.length === 0 ? [] : this.#services;
+    const services = new Map(named.map((each) => [`${each.metadata.namespace}/${each.metadata.name}`, each]));
     for (const { service: key, reason, message } of this.#problems) {
-      const service = this.#services.get(key);
+      const service = services.get(key);
       if (service === undefined || record === undefined) continue;
       const id = JSON.stringify([service.metadata.uid, reason, message]);
       const before = this.#said.get(id);

@@ -47,7 +47,6 @@ function withoutNulls(value: unknown, depth = 0): unknown {
   return copy ?? value;
 }
 const object = <T extends z.ZodRawShape>(shape: T) => z.preprocess((value) => withoutNulls(value), z.object(shape));
-const optional = <T extends z.ZodType>(type: T) => type.optional();
 const defaulted = <const T extends readonly [string, ...string[]]>(values: T, fallback: T[number]) =>
   z.enum(values).default(fallback);
 const protocol = defaulted(["TCP", "UDP", "SCTP"], "TCP");
@@ -67,18 +66,18 @@ const metadata = z.object({
   namespace: objectName.default("default"),
   uid: text.min(1).max(253),
   creationTimestamp: z.iso.datetime({ offset: true, error: "must be a time such as 2026-01-31T12:00:00Z" }),
-  deletionTimestamp: optional(text),
+  deletionTimestamp: z.optional(text),
   labels: z.record(text, text).default(() => ({})),
   annotations: z.record(text, text).default(() => ({})),
 });
 /** Of a Service also what tells whether it is ours, and who else writes its status. */
 const serviceMetadata = metadata.extend({
-  resourceVersion: optional(text.max(253)),
+  resourceVersion: z.optional(text.max(253)),
   finalizers: list(text.max(316), 1024),
   /** In: as the API has it. Out: names of those who wrote status.loadBalancer, each once. */
   managedFields: list(
     z
-      .object({ manager: text.default(""), fieldsV1: optional(z.looseObject({})) })
+      .object({ manager: text.default(""), fieldsV1: z.optional(z.looseObject({})) })
       .transform(({ manager, fieldsV1 }) => {
         const status = fieldsV1?.["f:status"];
         return typeof status === "object" && status !== null && "f:loadBalancer" in status ? [manager] : [];
@@ -90,10 +89,10 @@ const serviceMetadata = metadata.extend({
 const clusterMetadata = metadata.omit({ namespace: true });
 
 const ingress = z.object({
-  hostname: optional(text.max(253)),
-  ip: optional(text.max(64)),
-  ipMode: optional(text.max(64)),
-  ports: list(z.object({ port: z.int(), protocol: text, error: optional(text) }), quantity.ports),
+  hostname: z.optional(text.max(253)),
+  ip: z.optional(text.max(64)),
+  ipMode: z.optional(text.max(64)),
+  ports: list(z.object({ port: z.int(), protocol: text, error: z.optional(text) }), quantity.ports),
 });
 const statusCondition = z.object({
   type: text,
@@ -108,32 +107,32 @@ export const serviceSchema = object({
   metadata: serviceMetadata,
   spec: z.object({
     type: defaulted(["ClusterIP", "NodePort", "LoadBalancer", "ExternalName"], "ClusterIP"),
-    loadBalancerClass: optional(text.max(316)),
-    clusterIP: optional(text.max(64)),
+    loadBalancerClass: z.optional(text.max(316)),
+    clusterIP: z.optional(text.max(64)),
     clusterIPs: list(text.max(64), 2),
     externalIPs: list(text.max(64), 1024),
     ipFamilies: list(z.enum(["IPv4", "IPv6"]), 2),
-    externalName: optional(text.max(253)),
-    selector: optional(z.record(text, text)),
+    externalName: z.optional(text.max(253)),
+    selector: z.optional(z.record(text, text)),
     ports: list(
       z.object({
         name: portName,
         protocol,
         appProtocol,
         port,
-        targetPort: optional(z.union([port, text.max(63)])),
+        targetPort: z.optional(z.union([port, text.max(63)])),
         // 0 is how "none" is sometimes written.
-        nodePort: optional(z.int().min(0).max(65535)),
+        nodePort: z.optional(z.int().min(0).max(65535)),
       }),
       quantity.ports,
     ),
     externalTrafficPolicy: policy,
     internalTrafficPolicy: policy,
-    healthCheckNodePort: optional(z.int().min(0).max(65535)),
+    healthCheckNodePort: z.optional(z.int().min(0).max(65535)),
     loadBalancerSourceRanges: list(text.max(64), 512),
     sessionAffinity: defaulted(["None", "ClientIP"], "None"),
-    sessionAffinityConfig: optional(
-      z.object({ clientIP: optional(z.object({ timeoutSeconds: optional(z.int().min(1).max(86_400)) })) }),
+    sessionAffinityConfig: z.optional(
+      z.object({ clientIP: z.optional(z.object({ timeoutSeconds: z.optional(z.int().min(1).max(86_400)) })) }),
     ),
   }),
   status: z
@@ -159,17 +158,21 @@ const endpointSliceSchema = object({
     z.object({
       addresses: z.array(text.min(1).max(253)).min(1).max(100),
       // null and absent mean: ready, serving, not terminating. endpoints.ts reads them so.
-      conditions: optional(
-        z.object({ ready: optional(z.boolean()), serving: optional(z.boolean()), terminating: optional(z.boolean()) }),
+      conditions: z.optional(
+        z.object({
+          ready: z.optional(z.boolean()),
+          serving: z.optional(z.boolean()),
+          terminating: z.optional(z.boolean()),
+        }),
       ),
-      nodeName: optional(text.max(253)),
-      zone: optional(text.max(253)),
-      targetRef: optional(z.object({ uid: optional(text.max(253)) })),
-      hints: optional(hints),
+      nodeName: z.optional(text.max(253)),
+      zone: z.optional(text.max(253)),
+      targetRef: z.optional(z.object({ uid: z.optional(text.max(253)) })),
+      hints: z.optional(hints),
     }),
     quantity.endpoints,
   ),
-  ports: list(z.object({ name: portName, port: optional(port), protocol, appProtocol }), quantity.ports),
+  ports: list(z.object({ name: portName, port: z.optional(port), protocol, appProtocol }), quantity.ports),
 });
 export type KubeEndpointSlice = z.output<typeof endpointSliceSchema>;
 
