@@ -2,6 +2,7 @@
 // the memory of what was written. One patch a Service at a time, a few Services at once; only where something differs.
 // Survives a restart: nothing; the status itself is the memory.
 import type { Logger } from "pino";
+import { inParallel } from "../../src/shared/in-parallel.ts";
 import type { PublishResult, Snapshot } from "../../src/shared/model/snapshot.ts";
 import { backoff } from "../../src/shared/net/backoff.ts";
 import type { KubeApi } from "../kube/api.ts";
@@ -128,15 +129,12 @@ export class StatusWriter {
   async releaseAll(): Promise<void> {
     await this.stop();
     const marked = [...this.#entries.values()].filter(({ service, reply }) => isMarked(reply ?? service));
-    const one = async (): Promise<void> => {
-      for (let entry = marked.pop(); entry !== undefined; entry = marked.pop()) {
-        const service = entry.reply ?? entry.service;
-        const wanted = { exposed: undefined, answer: undefined, released: true, otherWriter: undefined };
-        const patch = statusPatch(service, wanted, new Date().toISOString());
-        if (patch !== undefined) await this.#send(service, patch);
-      }
-    };
-    await Promise.all(Array.from({ length: AT_ONCE }, one));
+    await inParallel(AT_ONCE, marked, async (entry) => {
+      const service = entry.reply ?? entry.service;
+      const wanted = { exposed: undefined, answer: undefined, released: true, otherWriter: undefined };
+      const patch = statusPatch(service, wanted, new Date().toISOString());
+      if (patch !== undefined) await this.#send(service, patch);
+    });
   }
 
   #changed(entry: Entry, service: KubeService): void {

@@ -4,6 +4,7 @@
 // whatever policies and hints say, and so a restart of the agent cuts nothing.
 import type { Family } from "../../plan/endpoints.ts";
 import type { ForwardingPlan, KernelPort } from "../../plan/plan.ts";
+import { inParallel } from "../../../src/shared/in-parallel.ts";
 import { canonicalAddress, ofFamily } from "../../../src/shared/net/ranges.ts";
 import type { Run } from "./run.ts";
 
@@ -47,12 +48,7 @@ export async function cleanFlows(
       const listed = await run("conntrack", ["-L", ...options]);
       const stale = staleFlows(parseFlows(listed.stdout), before ?? [], now, nodeAddresses);
       const removed: Removed[] = [];
-      const waiting = [...stale];
-      const worker = async (): Promise<void> => {
-        for (let flow = waiting.pop(); flow !== undefined; flow = waiting.pop())
-          removed.push(await remove(run, options, flow));
-      };
-      await Promise.all(Array.from({ length: AT_ONCE }, worker));
+      await inParallel(AT_ONCE, stale, async (flow) => void removed.push(await remove(run, options, flow)));
       const problems = removed.flatMap(({ problem }) => problem ?? []);
       const problem = listed.code === 0 ? problems[0] : listed.stderr.trim();
       const deleted = removed.reduce((sum, each) => sum + each.deleted, 0);

@@ -1,4 +1,5 @@
 // Plays rows: asks from where a row says until its expectation can be judged, many rows at once.
+import { inParallel } from "../../../src/shared/in-parallel.ts";
 import type { Outcome, Question } from "./messages.ts";
 import { nodeAddresses, nodeOf, SERVICE_PORT, serviceAddresses, unallocated } from "./places.ts";
 import type { Residents } from "./residents.ts";
@@ -46,18 +47,6 @@ export async function playAll(
     played.set(first.case, { ...(await play(first.case, residents, numbers, how)), again: first.seen });
   }
   return cases.flatMap((each) => played.get(each) ?? []);
-}
-
-export async function inParallel<T>(
-  atOnce: number,
-  list: readonly T[],
-  work: (each: T) => Promise<void>,
-): Promise<void> {
-  const waiting = [...list];
-  const worker = async (): Promise<void> => {
-    for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) await work(next);
-  };
-  await Promise.all(Array.from({ length: atOnce }, worker));
 }
 
 async function play(

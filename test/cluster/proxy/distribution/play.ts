@@ -2,10 +2,11 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { iptablesAlgorithms } from "../../../../agent/dataplane/iptables/executor.ts";
 import { nftablesAlgorithms } from "../../../../agent/dataplane/nftables/slots.ts";
+import { inParallel } from "../../../../src/shared/in-parallel.ts";
 import type { EndpointAlgorithm } from "../../../../src/shared/model/snapshot.ts";
 import type { ServiceSpec } from "../objects.ts";
 import { sourceOf, sources } from "../places.ts";
-import { destination, inParallel, wordOf } from "../play.ts";
+import { destination, wordOf } from "../play.ts";
 import type { ProgramName } from "../programs.ts";
 import { families, type Family, type Mode } from "../row.ts";
 import type { World } from "../world.ts";
