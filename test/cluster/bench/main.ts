@@ -22,5 +22,5 @@ async function main(args: string[]): Promise<number> {
   await ensurePackages(say);
   const kubeProxy = `${await ensureNewestProxy(say)}/kube-proxy`;
   const program = new URL("run.ts", import.meta.url).pathname;
-  return await runIsolated(program, [...args, "--kube-proxy", kubeProxy], () => {});
+  return await runIsolated(program, [...args, "--kube-proxy", kubeProxy]);
 }

@@ -1,18 +1,15 @@
-// Kubernetes, CoreDNS and agnhost, built from their Go modules (harness/build/) into a cache outside the work tree, once for each
+// Kubernetes, CoreDNS and agnhost, built from their Go modules (harness/build/) into a cache outside the work tree (cache.ts), once for each
 // content of those modules; likewise Kubernetes' own tests (upstream/e2e/) and the newest kube-proxy (proxy/build/), which
 // are built only when they are asked for. Each set has a hash of its own, so that a new release of one rebuilds no other.
-// Owns that cache; a build that broke off is never taken for a whole one.
 import { spawn } from "node:child_process";
 import { createHash } from "node:crypto";
-import { existsSync, globSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, symlinkSync } from "node:fs";
+import { globSync, readFileSync, symlinkSync } from "node:fs";
 import { once } from "node:events";
-import { homedir } from "node:os";
 import { createInterface } from "node:readline";
+import { onceInCache } from "./cache.ts";
 import { succeeds } from "./command.ts";
 
 const folderOfCluster = new URL("..", import.meta.url).pathname;
-/** What is made once for this machine, and kept. */
-export const cache = `${homedir()}/.cache/postern-cluster`;
 
 /** The names by which main.go knows what to be. */
 const parts = [
@@ -72,7 +69,7 @@ export function ensureNewestProxy(say: (line: string) => void): Promise<string> 
   return ensureSet("proxy/build/", proxyPrograms, "kube-proxy 1.37.2: 6 to 7 minutes on two cores", say);
 }
 
-async function ensureSet(
+function ensureSet(
   source: string,
   set: readonly Program[],
   expectation: string,
@@ -80,25 +77,14 @@ async function ensureSet(
   complete: (folder: string) => void = () => {},
 ): Promise<string> {
   const modules = folderOfCluster + source;
-  const folder = `${cache}/${key(modules, set)}`;
-  if (existsSync(folder)) return folder;
-  if (!(await succeeds(["go", "version"]))) {
-    throw new Error("Kubernetes is built from source: install Go 1.24 or newer and put `go` on PATH");
-  }
-  say(`building ${expectation}, once for this machine`);
-  mkdirSync(cache, { recursive: true });
-  const partial = mkdtempSync(`${cache}/building-`);
-  try {
+  return onceInCache(key(modules, set), async (partial) => {
+    if (!(await succeeds(["go", "version"]))) {
+      throw new Error("Kubernetes is built from source: install Go 1.24 or newer and put `go` on PATH");
+    }
+    say(`building ${expectation}, once for this machine`);
     for (const program of set) await build(modules, program, `${partial}/${program.name}`, say);
     complete(partial);
-    renameSync(partial, folder);
-  } catch (error) {
-    // Another one may have been quicker; then its result is as good.
-    if (!existsSync(folder)) throw error;
-  } finally {
-    rmSync(partial, { recursive: true, force: true });
-  }
-  return folder;
+  });
 }
 
 function key(modules: string, set: readonly Program[]): string {

@@ -1,6 +1,6 @@
 // Where everything of the test cluster is: names, addresses, folders. Plain data, no effects.
 // One cluster a machine: network namespaces and the work folder have fixed names, so that `down` finds what a crashed
-// `up` left. All state is under `work`, and `down` removes it; what is built is in the cache (binaries.ts) and stays.
+// `up` left. All state is under `work`, and `down` removes it; what is built is in the cache (cache.ts) and stays.
 export const work = "/var/lib/postern-cluster";
 
 /** Outside of both the pods' and the Services' range, as a home's LAN would be. */

@@ -12,7 +12,7 @@ export const FOLDER = "/run/postern-proxy-table";
 export async function runIsolated(
   program: string,
   args: readonly string[],
-  started: (pid: number) => void,
+  started?: (pid: number) => void,
 ): Promise<number> {
   // /run is private too: `ip netns` keeps its names there, and iptables its lock.
   const script = `mount -t tmpfs tmpfs /run && mkdir ${FOLDER} && exec "$@"`;
@@ -23,7 +23,7 @@ export async function runIsolated(
     // The pipe breaks when this process is killed: then the program ends, too.
     { stdio: ["pipe", "inherit", "inherit"], env: { ...process.env, TMPDIR: FOLDER }, detached: true },
   );
-  if (child.pid !== undefined) started(child.pid);
+  if (child.pid !== undefined) started?.(child.pid);
   const end = (): void => void child.kill("SIGKILL");
   for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.once(signal, end);
   const [code] = (await once(child, "close")) as [number | null];

@@ -35,7 +35,7 @@ async function main(): Promise<number> {
     if (values.hold) throw new Error("--hold: mode ipvs runs in a virtual machine, into which no shell leads");
     if (values.logs !== "") args.push("--logs", resolve(values.logs));
     const kernel = await ensureKernel(say);
-    return runIsolated(fileOf("vm.ts"), [...args, "--kernel", JSON.stringify(kernel)], () => {});
+    return runIsolated(fileOf("vm.ts"), [...args, "--kernel", JSON.stringify(kernel)]);
   }
   return runIsolated(fileOf("run.ts"), args, (pid) => {
     if (values.hold) say(`a shell in it: nsenter --target $(pgrep --parent ${pid}) --mount --pid --net bash`);

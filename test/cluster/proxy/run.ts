@@ -25,11 +25,25 @@ const isInVm = values.server !== "";
 if (!isInVm) endWithParent();
 const [program, mode] = [values.with as ProgramName, values.mode as Mode];
 const started = performance.now();
+const print = (text: string): void => console.log(text);
 /** Tables that are played only when they are asked for by their whole name: they take minutes, and have Services of their own. */
-const optIn: { readonly [table in string]?: readonly ServiceSpec[] } = {
-  load: loadServices,
-  distribution: distributionServices,
+const optIn: { readonly [table in string]?: OptIn } = {
+  load: {
+    services: loadServices,
+    play: (world) => {
+      const sides: readonly ProgramName[] = program === "agent" ? ["kube-proxy", "agent"] : ["kube-proxy"];
+      return playLoad(world, { sides, mode, only: values.only, print });
+    },
+  },
+  distribution: {
+    services: distributionServices,
+    play: (world) => playDistribution(world, { program, mode, only: values.only, print }),
+  },
 };
+interface OptIn {
+  readonly services: readonly ServiceSpec[];
+  readonly play: (world: World) => Promise<{ right: number; wrong: number }>;
+}
 const seconds = (): string => ((performance.now() - started) / 1000).toFixed(1);
 
 /** What prints them. */
@@ -60,7 +74,8 @@ async function main(): Promise<number> {
   const playedChanges = new RegExp(values.table).test("changes")
     ? chosenChanges(new RegExp(values.only), mode, isReference)
     : [];
-  const world = new World(optIn[values.table] ?? servicesOf(playedTables, playedChanges), {
+  const asked = optIn[values.table];
+  const world = new World(asked?.services ?? servicesOf(playedTables, playedChanges), {
     program,
     mode,
     binaries: values.binaries,
@@ -71,16 +86,8 @@ async function main(): Promise<number> {
   });
   await world.make();
   console.error(`test:proxy: the world is there after ${seconds()} s`);
-  let sums = { right: 0, wrong: 0 };
   try {
-    const print = (text: string): void => console.log(text);
-    if (values.table === "load") {
-      const sides: readonly ProgramName[] = program === "agent" ? ["kube-proxy", "agent"] : ["kube-proxy"];
-      sums = await playLoad(world, { sides, mode, only: values.only, print });
-    }
-    if (values.table === "distribution") {
-      sums = await playDistribution(world, { program, mode, only: values.only, print });
-    }
+    const sums = (await asked?.play(world)) ?? { right: 0, wrong: 0 };
     for (const { cases, ...table } of playedTables) {
       await world.start(table.options);
       const began = performance.now();

@@ -1,8 +1,8 @@
 // The kernel of the virtual machine: Debian's user-mode-linux, which is Linux 6.1 as a program. It needs neither KVM nor an
 // emulated processor, and has ip_vs with all of its schedulers, ipset and iptables as modules, as Debian's other kernels have.
 // Owns its folder in the cache. The package is unpacked there and never installed.
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync } from "node:fs";
-import { cache } from "../harness/binaries.ts";
+import { mkdirSync, readdirSync, renameSync, rmSync } from "node:fs";
+import { onceInCache } from "../harness/cache.ts";
 import { run } from "../harness/command.ts";
 import { ensurePackages } from "../harness/packages.ts";
 
@@ -17,13 +17,8 @@ const packages = ["kmod", "ipvsadm"];
 
 export async function ensureKernel(say: (line: string) => void): Promise<Kernel> {
   await ensurePackages(say, packages);
-  const folder = `${cache}/user-mode-linux`;
-  const kernel = { program: `${folder}/usr/bin/linux.uml`, folder };
-  if (existsSync(folder)) return kernel;
-  say("fetching Debian's user-mode-linux (40 MB), once for this machine");
-  mkdirSync(cache, { recursive: true });
-  const partial = mkdtempSync(`${cache}/unpacking-`);
-  try {
+  const folder = await onceInCache("user-mode-linux", async (partial) => {
+    say("fetching Debian's user-mode-linux (40 MB), once for this machine");
     await run(["apt-get", "update", "-qq"], { timeout: 300_000 });
     await run(["apt-get", "download", "-qq", "user-mode-linux"], { cwd: partial, timeout: 600_000 });
     const archive = readdirSync(partial).find((name) => name.endsWith(".deb"));
@@ -32,12 +27,6 @@ export async function ensureKernel(say: (line: string) => void): Promise<Kernel>
     mkdirSync(`${partial}/lib`);
     renameSync(`${partial}/usr/lib/uml/modules`, `${partial}/lib/modules`);
     for (const release of readdirSync(`${partial}/lib/modules`)) await run(["depmod", "-b", partial, release]);
-    renameSync(partial, folder);
-  } catch (error) {
-    // Another one may have been quicker; then its result is as good.
-    if (!existsSync(folder)) throw error;
-  } finally {
-    rmSync(partial, { recursive: true, force: true });
-  }
-  return kernel;
+  });
+  return { program: `${folder}/usr/bin/linux.uml`, folder };
 }

@@ -20,5 +20,5 @@ async function main(): Promise<number> {
   }
   const kernel = await ensureKernel((line) => console.error(`vm: ${line}`));
   const program = new URL("run.ts", import.meta.url).pathname;
-  return runIsolated(program, ["--kernel", JSON.stringify(kernel), ...process.argv.slice(2)], () => {});
+  return runIsolated(program, ["--kernel", JSON.stringify(kernel), ...process.argv.slice(2)]);
 }

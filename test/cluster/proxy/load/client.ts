@@ -2,9 +2,10 @@
 // (crowd.ts). It asks by the clock, not after an answer, so that whoever is slow is not asked less.
 import { readFileSync } from "node:fs";
 import { answerQuestions } from "../channel.ts";
-import { Connections } from "./connections.ts";
+import { Anew } from "./anew.ts";
+import { nameByConnection } from "./connection.ts";
 import { type ClientOrder, clientOrderSchema, type Counts, type Target } from "./messages.ts";
-import { Flow, Questions } from "./questions.ts";
+import { Flow, nameByDatagram } from "./questions.ts";
 import { Stream } from "./stream.ts";
 import { Tally } from "./tally.ts";
 
@@ -22,8 +23,8 @@ class Load {
     const hear = (name: string): void => void (this.names[name] = (this.names[name] ?? 0) + 1);
     const { connections, questions, flows } = this.#counted;
     this.#askers = targets.flatMap((target) => [
-      new Connections(target, connections, hear),
-      new Questions(target, questions, hear),
+      new Anew(target, connections, hear, nameByConnection),
+      new Anew(target, questions, hear, nameByDatagram),
       new Flow(target, flows, hear),
       ...Array.from({ length: STREAMS_EACH }, () => new Stream(target, this.#streamCounts)),
     ]);

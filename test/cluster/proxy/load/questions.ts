@@ -14,30 +14,13 @@ const socketTo = ({ family, address, port }: Target): Promise<Socket> =>
     socket.connect(port, address, () => resolve(socket));
   });
 
-/** Each question from a port of its own: it is the first packet of its flow. */
-export class Questions {
-  readonly #target: Target;
-  readonly #tally: Tally;
-  readonly #hear: (name: string) => void;
-
-  constructor(target: Target, tally: Tally, hear: (name: string) => void) {
-    [this.#target, this.#tally, this.#hear] = [target, tally, hear];
-  }
-
-  ask(): void {
-    const ask = async (): Promise<string> => {
-      const socket = await socketTo(this.#target);
-      try {
-        return await answerTo(socket, "0");
-      } finally {
-        socket.close();
-      }
-    };
-    this.#tally.ask(this.#target.family, ask, this.#hear);
-  }
-
-  async end(): Promise<void> {
-    await this.#tally.over();
+/** From a port of its own: it is the first packet of its flow. */
+export async function nameByDatagram(target: Target): Promise<string> {
+  const socket = await socketTo(target);
+  try {
+    return await answerTo(socket, "0");
+  } finally {
+    socket.close();
   }
 }
 

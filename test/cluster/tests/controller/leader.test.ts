@@ -28,11 +28,11 @@ beforeEach(async () => {
   edge = new Edge();
   await edge.start();
 });
-afterEach(async ({ task }) => {
+// It runs after the hook below: hooks end in the reverse order.
+services.freeAfterFailure();
+afterEach(async () => {
   await Promise.all(agents.map((agent) => agent.stop()));
   await edge.stop();
-  // Another try of a failed test finds its names free.
-  if (task.result?.state === "fail") await services.removeAll();
   await server.api("admin").call("DELETE", LEASE);
 });
 

@@ -1,6 +1,6 @@
 // What the agent's own account may do to a Service, asked of a real API server under the manifest's roles and admission policy:
 // all that a stolen token could use is refused, and all that the status writer sends is taken.
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { type KubeApi, STRATEGIC_MERGE } from "../../../../agent/kube/api.ts";
 import { FINALIZER } from "../../../../agent/controller/status.ts";
 import { ApiServer } from "../../harness/api-server.ts";
@@ -117,10 +117,7 @@ it("taken: mark, address with ports, and release, beside what others have there"
 });
 
 describe("Services without a class", () => {
-  // Another try of a failed test finds its names free.
-  afterEach(async ({ task }) => {
-    if (task.result?.state === "fail") await services.removeAll("web");
-  });
+  services.freeAfterFailure("web");
 
   const refusal = "without a class only where POSTERN_DEFAULT_CLASS";
   const addresses = (...ingress: object[]) => ({ status: { loadBalancer: { ingress } } });

@@ -1,5 +1,5 @@
 // Services of one API server, as a user writes and sees them, for tests of the controller: all in the namespace default.
-import { expect, vi } from "vitest";
+import { afterEach, expect, vi } from "vitest";
 import { type Answer, type Call, STRATEGIC_MERGE } from "../../../../agent/kube/api.ts";
 import { service as written, type Written } from "../../../agent/source/objects.ts";
 import type { ApiServer } from "../../harness/api-server.ts";
@@ -86,6 +86,13 @@ export class Services {
     await until(async () => {
       const its = (await this.events(name)).filter(({ involvedObject }) => involvedObject.uid === uid);
       expect(its.map(({ reason }) => reason)).toContain("EnsuredLoadBalancer");
+    });
+  }
+
+  /** For a test file: another try of a failed test finds its names free. Those in `but` stay. */
+  freeAfterFailure(...but: readonly string[]): void {
+    afterEach(async ({ task }) => {
+      if (task.result?.state === "fail") await this.removeAll(...but);
     });
   }
 

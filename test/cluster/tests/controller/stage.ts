@@ -1,6 +1,6 @@
 // The stage of the controller's tests: a real API server, a stand-in of the edge, and one agent that leads. `agent` may be
 // replaced; whichever is there at the end is stopped.
-import { afterAll, afterEach, beforeAll, expect } from "vitest";
+import { afterAll, beforeAll, expect } from "vitest";
 import { Edge } from "../../../agent/publish/edge.ts";
 import { endpoint, node, slice } from "../../../agent/source/objects.ts";
 import { ApiServer } from "../../harness/api-server.ts";
@@ -22,10 +22,7 @@ export class Stage {
       await stage.edge.start();
       await stage.lead(parts);
     }, 600_000);
-    // Another try of a failed test finds its names free.
-    afterEach(async ({ task }) => {
-      if (task.result?.state === "fail") await stage.services.removeAll();
-    });
+    stage.services.freeAfterFailure();
     afterAll(async () => {
       await stage.#agent?.stop();
       await stage.edge.stop();
