@@ -10,7 +10,7 @@ import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import { parseAllDocuments } from "yaml";
 import type { Access } from "../../../agent/kube/access.ts";
-import { type Answer, KubeApi } from "../../../agent/kube/api.ts";
+import { type Answer, KubeApi, STRATEGIC_MERGE } from "../../../agent/kube/api.ts";
 import { freePort } from "../../../src/host/process/free-port.ts";
 import { ensureBinaries } from "./binaries.ts";
 
@@ -113,6 +113,43 @@ export class ApiServer {
     const body = { apiVersion: "authentication.k8s.io/v1", kind: "TokenRequest", spec: { expirationSeconds: 3600 } };
     const answer = await this.ask("POST", path, { body });
     this.#tokens.agent = (answer as { status: { token: string } }).status.token;
+    await this.#policiesInForce();
+  }
+
+  /**
+   * Until the agent is refused by each of its two policies: an API server heeds them, and their ConfigMap, only a moment after
+   * they were created, and allows everything until then. Nothing is changed by asking.
+   */
+  async #policiesInForce(): Promise<void> {
+    const name = "policies-in-force";
+    const probe = { kind: "Service", metadata: { name }, spec: { type: "LoadBalancer", ports: [{ port: 80 }] } };
+    await this.create(probe);
+    const agent = this.api("agent");
+    // One of them alone refuses each of these.
+    const refusals = [
+      ["kubernetes", { metadata: { labels: { probe: "a" } } }, "may not change labels"],
+      [name, { status: { loadBalancer: { ingress: [{ hostname: "probe.test" }] } } }, "without a class only where"],
+    ] as const;
+    for (const [service, body, why] of refusals) {
+      for (let tries = 0; ; tries++) {
+        const call = { query: { dryRun: "All" }, body, contentType: STRATEGIC_MERGE };
+        const answer = await agent.call("PATCH", `${collectionOf(probe)}/${service}/status`, call);
+        if (answer.kind === "status" && answer.message.includes(why)) break;
+        if (tries === 300) throw new Error(`the agent is not refused with "${why}": ${JSON.stringify(answer)}`);
+        await pause(100);
+      }
+    }
+    await this.delete(probe);
+  }
+
+  /** The ConfigMap of the agents, as a user writes it. Its admission policy heeds it a moment later. */
+  async configure(data: Readonly<Record<string, string>>): Promise<void> {
+    await this.apply({
+      apiVersion: "v1",
+      kind: "ConfigMap",
+      metadata: { name: "postern-agent", namespace: NAMESPACE },
+      data,
+    });
   }
 
   /** Also after killApi(): the same port, the same state. */

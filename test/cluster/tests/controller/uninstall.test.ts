@@ -10,6 +10,7 @@ const { server, services, edge } = stage;
 it("takes Services without a class as long as it is told to, and lets go of them afterwards", async () => {
   const withDefault = async (defaultClass: boolean) => {
     await stage.agent.stop();
+    await server.configure({ POSTERN_DEFAULT_CLASS: String(defaultClass) });
     await stage.lead({ defaultClass });
   };
   await withDefault(true);
