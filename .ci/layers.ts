@@ -63,7 +63,7 @@ const layers: Record<string, Layer> = {
   "agent/": { values: ["src/shared/"] },
   "agent/kube/": { values: ["src/shared/net/"] },
   "agent/source/": { values: ["src/shared/", "agent/kube/"] },
-  "agent/plan/": { values: ["src/shared/"], types: ["agent/source/"] },
+  "agent/plan/": { values: ["src/shared/", "agent/source/order.ts"], types: ["agent/source/"] },
   // Who serves the tunnel's streams and the NodePorts.
   "agent/endpoints/": { values: ["src/shared/", "agent/plan/"] },
   "agent/dataplane/": { values: ["src/shared/", "agent/plan/", "agent/endpoints/"] },

@@ -16,7 +16,7 @@ import { SyncHealth } from "./health/sync-health.ts";
 import type { ProxySettings } from "./kube-proxy/settings.ts";
 import type { LogOnce } from "./log-once.ts";
 import { isStaying } from "./plan/nodes.ts";
-import type { ForwardingPlan } from "./plan/plan.ts";
+import type { ForwardingPlan, KernelService } from "./plan/plan.ts";
 import type { ApplyObserver, Pace } from "./plan-applier.ts";
 import { ServiceProblems } from "./service-problems.ts";
 import type { Observed } from "./source/source.ts";
@@ -146,11 +146,9 @@ export class KernelProxy implements Executor {
     if (renewing) this.#renewedAt = this.#now();
     this.#counts.applied(plan, kernel);
     // After the rules: a balancer that hears of an endpoint here sends at once.
-    const checks = new Map(
-      plan.services.flatMap(({ key, kernel: service }) =>
-        service?.healthCheck === undefined ? [] : [[key, service.healthCheck] as const],
-      ),
-    );
+    const checks = new Map<string, NonNullable<KernelService["healthCheck"]>>();
+    for (const { key, kernel: service } of plan.services)
+      if (service?.healthCheck !== undefined) checks.set(key, service.healthCheck);
     if (this.#yielded) return streams;
     const unchecked = await this.#serviceHealth.serve(checks, this.#dataplane.healthCheckAddresses(plan));
     this.#problems.set([...kernel.problems, ...unchecked]);

@@ -7,7 +7,8 @@ import { DEVICE as IPVS_DEVICE } from "./dataplane/ipvs/names.ts";
 import type { LogOnce } from "./log-once.ts";
 import type { NodeProblems } from "./node-problems.ts";
 import { type ApplyObserver, type Pace, PlanApplier } from "./plan-applier.ts";
-import { buildPlan, externalNames, type PlanOptions, refusedAddresses } from "./plan/forwarding.ts";
+import { externalNames, type PlanOptions, refusedAddresses } from "./plan/forwarding.ts";
+import { Planner } from "./plan/planner.ts";
 import type { Rules } from "./rules.ts";
 import { type Lookup, Names } from "./source/names.ts";
 import type { Observed } from "./source/source.ts";
@@ -37,12 +38,14 @@ export class NodeProgrammer {
   readonly #options: NodeProgrammerOptions;
   readonly #applier: PlanApplier;
   readonly #names: Names;
+  readonly #planner: Planner;
   #observed: Observed | undefined;
   #stopped = false;
 
   constructor(options: NodeProgrammerOptions) {
     this.#options = options;
     const { executor, problems, logOnce } = options;
+    this.#planner = new Planner(options.node);
     this.#applier = new PlanApplier({
       apply: (plan) => executor.apply(plan),
       onApplied: (applied) => {
@@ -91,7 +94,7 @@ export class NodeProgrammer {
   #program(): void {
     if (this.#observed === undefined || this.#stopped) return;
     this.#options.problems.setLeftOut(this.refused(this.#observed));
-    this.#applier.want(buildPlan(this.#observed, this.#options.node, this.#planOptions()));
+    this.#applier.want(this.#planner.plan(this.#observed, this.#planOptions()));
   }
 
   #planOptions(): PlanOptions {

@@ -7,6 +7,7 @@ import type { ServiceEvent } from "./controller/event.ts";
 import { type Bucket, spend } from "./controller/event-recorder.ts";
 import type { Applied } from "./dataplane/executor.ts";
 import type { ProxyMetrics } from "./health/proxy-metrics.ts";
+import { keyOf } from "./plan/keys.ts";
 import type { KubeService } from "./source/resources.ts";
 
 type Problem = Applied["problems"][number];
@@ -83,7 +84,7 @@ export class ServiceProblems {
     const said = new Map<string, number>();
     // Mostly nothing is wrong, and there are thousands of Services.
     const named = this.#problems.length === 0 ? [] : this.#services;
-    const services = new Map(named.map((each) => [`${each.metadata.namespace}/${each.metadata.name}`, each]));
+    const services = new Map(named.map((each) => [keyOf(each), each]));
     for (const { service: key, reason, message } of this.#problems) {
       const service = services.get(key);
       if (service === undefined || record === undefined) continue;

@@ -1,9 +1,11 @@
 // What an agent in kube-proxy's place counts of its syncs. Told by the plan applier of each step, by the source of what changed, and
 // by the executor of what is applied. It measures and decides nothing.
+import { type Difference, differences } from "../src/shared/sorted.ts";
 import type { Applied } from "./dataplane/executor.ts";
 import type { ProxyMetrics } from "./health/proxy-metrics.ts";
 import type { Family } from "./plan/endpoints.ts";
 import type { ForwardingPlan, KernelPort } from "./plan/plan.ts";
+import { byName } from "./source/order.ts";
 import type { Observed } from "./source/source.ts";
 
 /** Kubernetes writes into a slice when the change happened that it is about. */
@@ -45,16 +47,16 @@ export class SyncMetrics {
   /** An object that did not change is the same one as before. */
   observed({ services, endpointSlices }: Observed): void {
     const { metrics } = this.#options;
-    const changedServices = changes(this.#objects.services, services).count;
-    const { count, come } = changes(this.#objects.endpointSlices, endpointSlices);
+    const changedServices = countOf(differences(this.#objects.services, services, byName));
+    const slices = differences(this.#objects.endpointSlices, endpointSlices, byName);
     this.#objects = { services, endpointSlices };
     metrics.serviceChanges.inc(changedServices);
-    metrics.endpointChanges.inc(count);
+    metrics.endpointChanges.inc(countOf(slices));
     this.#services.waiting += changedServices;
-    this.#slices.waiting += count;
-    for (const { metadata, addressType } of come) {
-      const at = Date.parse(metadata.annotations[TRIGGER] ?? "");
-      if (at >= this.#started) this.#triggers.push({ at, family: addressType });
+    this.#slices.waiting += countOf(slices);
+    for (const { after } of slices) {
+      const at = Date.parse(after?.metadata.annotations[TRIGGER] ?? "");
+      if (after !== undefined && at >= this.#started) this.#triggers.push({ at, family: after.addressType });
     }
     this.#setPending();
   }
@@ -108,13 +110,18 @@ export class SyncMetrics {
 
   applied({ services }: ForwardingPlan, { written = [] }: Applied): void {
     const { metrics, families } = this.#options;
-    const none = services.flatMap(({ kernel }) => kernel?.ports ?? []).filter(({ local }) => local.length === 0);
-    const internal = none.filter(({ internalPolicy, anywhere }) => internalPolicy === "Local" && anywhere);
-    const external = none.filter(({ externalPolicy, anywhere }) => externalPolicy === "Local" && anywhere);
+    const without = { internal: [] as KernelPort[], external: [] as KernelPort[] };
+    for (const { kernel } of services) {
+      for (const port of kernel?.ports ?? []) {
+        if (port.local.length > 0 || !port.anywhere) continue;
+        if (port.internalPolicy === "Local") without.internal.push(port);
+        if (port.externalPolicy === "Local") without.external.push(port);
+      }
+    }
     for (const family of families) {
       const count = (ports: readonly KernelPort[]) => ports.filter((port) => port.family === family).length;
-      metrics.noLocalEndpoints.set({ traffic_policy: "internal", ip_family: family }, count(internal));
-      metrics.noLocalEndpoints.set({ traffic_policy: "external", ip_family: family }, count(external));
+      metrics.noLocalEndpoints.set({ traffic_policy: "internal", ip_family: family }, count(without.internal));
+      metrics.noLocalEndpoints.set({ traffic_policy: "external", ip_family: family }, count(without.external));
     }
     for (const each of written) this.#written(each);
   }
@@ -144,14 +151,9 @@ export class SyncMetrics {
   }
 }
 
-/** `come`: what is new or changed. One that is gone counts as a change, too. */
-function changes<T extends { readonly metadata: { readonly uid: string } }>(
-  before: readonly T[],
-  now: readonly T[],
-): { readonly count: number; readonly come: readonly T[] } {
-  const known = new Set(before);
-  const come = now.filter((each) => !known.has(each));
-  const present = new Set(now.map(({ metadata }) => metadata.uid));
-  const gone = before.filter(({ metadata }) => !present.has(metadata.uid));
-  return { count: come.length + gone.length, come };
+/** One under the name of another that is gone counts twice. */
+function countOf(found: readonly Difference<{ readonly metadata: { readonly uid: string } }>[]): number {
+  const isAnother = ({ before, after }: (typeof found)[number]): boolean =>
+    before !== undefined && after !== undefined && before.metadata.uid !== after.metadata.uid;
+  return found.reduce((sum, each) => sum + (isAnother(each) ? 2 : 1), 0);
 }

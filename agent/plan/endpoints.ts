@@ -4,6 +4,8 @@ import type { KubeEndpointSlice, KubeService } from "../source/resources.ts";
 import { isHeadless } from "./eligible.ts";
 import { canonicalAddress, parseAddress } from "../../src/shared/net/ranges.ts";
 import type { OfferedPort } from "./annotations.ts";
+import { compareText } from "../../src/shared/sorted.ts";
+import { ownerOf } from "./keys.ts";
 
 export type Family = "IPv4" | "IPv6";
 
@@ -32,9 +34,8 @@ export function slicesByService(
 ): ReadonlyMap<string, readonly KubeEndpointSlice[]> {
   const byService = new Map<string, KubeEndpointSlice[]>();
   for (const slice of slices) {
-    const service = slice.metadata.labels["kubernetes.io/service-name"];
-    if (service === undefined || slice.metadata.deletionTimestamp !== undefined) continue;
-    const key = `${slice.metadata.namespace}/${service}`;
+    const key = ownerOf(slice);
+    if (key === undefined || slice.metadata.deletionTimestamp !== undefined) continue;
     const list = byService.get(key);
     if (list === undefined) byService.set(key, [slice]);
     else list.push(slice);
@@ -144,7 +145,9 @@ class Merged {
   }
 
   all(): readonly ServiceEndpoint[] {
-    return [...this.#endpoints.values()].flat().sort((a, b) => compare(a.key, b.key) || compare(a.address, b.address));
+    return [...this.#endpoints.values()]
+      .flat()
+      .sort((a, b) => compareText(a.key, b.key) || compareText(a.address, b.address));
   }
 }
 
@@ -193,5 +196,3 @@ function hinted(
   }
   return ready;
 }
-
-const compare = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);

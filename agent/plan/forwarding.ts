@@ -2,17 +2,17 @@
 // (`exposed`), for an agent that opens NodePorts in userspace those that have one, and with --proxy all those that have a
 // ClusterIP: an agent that leaves the kernel alone computes nothing of a thousand other Services.
 // `external` holds one address family, and each pod once.
-import type { KubeNode, KubeService } from "../source/resources.ts";
+import type { KubeEndpointSlice, KubeNode, KubeService } from "../source/resources.ts";
 import type { Observed } from "../source/source.ts";
 import { nodeSettings, serviceSettings } from "./annotations.ts";
 import { type EligibilityOptions, exposedAs } from "./eligible.ts";
 import { mergeSlices, type ServiceEndpoint, slicesByService, tunnelEndpoints, usable } from "./endpoints.ts";
 import { type AddressGuard, addressGuard, insideCluster, isNameAllowed, podGuard } from "./external-name.ts";
-import { kernelNode, kernelService } from "./kernel.ts";
+import { kernelService } from "./kernel.ts";
+import { keyOf } from "./keys.ts";
 import { zoneOf } from "./nodes.ts";
-import type { ForwardingPlan, PlanEndpoint, PlanPort, PlanService } from "./plan.ts";
+import type { PlanEndpoint, PlanPort, PlanService } from "./plan.ts";
 import { servicePorts, type ServicePortPlan } from "./ports.ts";
-import { remembered } from "./remembered.ts";
 import { affinityOf } from "./snapshot.ts";
 
 export interface PlanOptions extends EligibilityOptions {
@@ -27,12 +27,12 @@ export interface PlanOptions extends EligibilityOptions {
   readonly forwards: "nothing" | "nodePorts" | "all";
 }
 
-interface Context {
+export interface Context {
   readonly node: { readonly name: string; readonly zone: string | undefined };
   readonly weights: ReadonlyMap<string, number>;
-  readonly slices: ReturnType<typeof slicesByService>;
+  readonly slices: ReadonlyMap<string, readonly KubeEndpointSlice[]>;
   readonly guards: Guards;
-  readonly services: ReadonlyMap<string, KubeService>;
+  readonly serviceOf: (key: string) => KubeService | undefined;
   readonly options: PlanOptions;
 }
 
@@ -42,56 +42,58 @@ interface Guards {
   readonly inside: AddressGuard;
 }
 
-const known = remembered<PlanService | undefined>();
-
-export function buildPlan(observed: Observed, node: string, options: PlanOptions): ForwardingPlan {
-  const context = contextOf(observed, node, options);
-  const rest = JSON.stringify([context.node, [...context.weights], options.defaultClass, options.forwards]);
-  const services = observed.services.map((service) => {
-    // What an ExternalName leads to depends on DNS and on other Services.
-    if (service.spec.type === "ExternalName") return planService(service, context);
-    return known(service, context.slices.get(keyOf(service)) ?? [], rest, () => planService(service, context));
-  });
-  return {
-    node,
-    services: services.filter((service) => service !== undefined),
-    ...(options.forwards === "all"
-      ? { kernel: kernelNode(observed.nodes.find(isNamed(node)), observed.serviceCIDRs) }
-      : {}),
-  };
-}
-
 const isNamed =
   (name: string) =>
   ({ metadata }: KubeNode): boolean =>
     metadata.name === name;
 
-function contextOf(observed: Observed, node: string, options: PlanOptions): Context {
+/** `slices`: those of `observed`. */
+export function contextOf(
+  observed: Observed,
+  node: string,
+  options: PlanOptions,
+  slices: ReadonlyMap<string, readonly KubeEndpointSlice[]>,
+): Context {
   const { allowExternalName, localAddresses = () => [] } = options;
   let [outside, inside]: (AddressGuard | undefined)[] = [];
   return {
     node: { name: node, zone: zoneOf(observed.nodes.find(isNamed(node))) },
-    // A stronger node's pods get more with wrr. 0 is about the node's own door, not about its pods.
-    weights: new Map(observed.nodes.map((each) => [each.metadata.name, Math.max(1, nodeSettings(each).weight ?? 1)])),
-    slices: slicesByService(observed.endpointSlices),
+    weights: weightsOf(observed.nodes),
+    slices,
     guards: {
       outside: (name, address) =>
         (outside ??= addressGuard(observed, allowExternalName, localAddresses()))(name, address),
       inside: (name, address) => (inside ??= podGuard(observed, allowExternalName, localAddresses()))(name, address),
     },
-    services: new Map(observed.services.map((service) => [keyOf(service), service])),
+    serviceOf: (key) => observed.services.find((service) => keyOf(service) === key),
     options,
   };
+}
+
+/** Of each list of nodes once: a cluster of a hundred thousand pods has a thousand nodes, and they seldom change. */
+const weights = new WeakMap<readonly KubeNode[], ReadonlyMap<string, number>>();
+
+/** A stronger node's pods get more with wrr. 0 is about the node's own door, not about its pods. */
+function weightsOf(nodes: readonly KubeNode[]): ReadonlyMap<string, number> {
+  let found = weights.get(nodes);
+  if (found === undefined) {
+    found = new Map(nodes.map((each) => [each.metadata.name, Math.max(1, nodeSettings(each).weight ?? 1)]));
+    weights.set(nodes, found);
+  }
+  return found;
 }
 
 /** Names that must be looked up for the next plan: sorted, each once. */
 export function externalNames(observed: Observed, options: Omit<PlanOptions, "resolved">): readonly string[] {
   const names = observed.services
-    .filter((service) => exposedAs(service, options) === "ExternalName")
+    .filter((service) => isExternalName(service, options))
     .map(({ spec }) => spec.externalName ?? "")
     .filter((name) => mayServe(name, options) && insideCluster(name, options.clusterDomain) === undefined);
   return [...new Set(names)].filter((name) => name !== "").sort();
 }
+
+const isExternalName = (service: KubeService, options: EligibilityOptions): boolean =>
+  service.spec.type === "ExternalName" && exposedAs(service, options) === "ExternalName";
 
 const mayServe = (name: string, { allowExternalName, clusterDomain }: EligibilityOptions): boolean =>
   isNameAllowed(name, allowExternalName, clusterDomain);
@@ -102,11 +104,11 @@ const mayServe = (name: string, { allowExternalName, clusterDomain }: Eligibilit
  */
 export function refusedAddresses(observed: Observed, node: string, options: PlanOptions): ReadonlyMap<string, string> {
   const services = observed.services.filter(
-    (service) => exposedAs(service, options) === "ExternalName" && mayServe(service.spec.externalName ?? "", options),
+    (service) => isExternalName(service, options) && mayServe(service.spec.externalName ?? "", options),
   );
   // Mostly there is none, and a context looks at everything.
   if (services.length === 0) return new Map();
-  const context = contextOf(observed, node, options);
+  const context = contextOf(observed, node, options, slicesByService(observed.endpointSlices));
   const refused = services.flatMap((service) => {
     const name = service.spec.externalName ?? "";
     const inside = insideCluster(name, options.clusterDomain);
@@ -127,7 +129,8 @@ export function refusedAddresses(observed: Observed, node: string, options: Plan
   return new Map(refused);
 }
 
-function planService(service: KubeService, context: Context): PlanService | undefined {
+/** Undefined where an executor has nothing to do for it. It depends on the Service, its slices and the context alone. */
+export function planService(service: KubeService, context: Context): PlanService | undefined {
   const { spec } = service;
   const exposed = exposedAs(service, context.options);
   const { forwards } = context.options;
@@ -211,7 +214,7 @@ const targetOf = ({ port, targetPort }: ServicePortPlan): number =>
 
 /** A name inside the cluster is taken from what we observe, never from DNS; its pods instead of its ClusterIP. */
 function insideEndpoints(key: string, port: number, context: Context): readonly PlanEndpoint[] {
-  const service = context.services.get(key);
+  const service = context.serviceOf(key);
   if (service === undefined || service.spec.type === "ExternalName") return [];
   const offered = [{ port, target: port }];
   const found = servicePorts(service, offered).find((each) => each.port === port && each.protocol === "TCP");
@@ -237,5 +240,3 @@ function planEndpoint(endpoint: ServiceEndpoint, port: string, context: Context)
     terminating: !ready,
   };
 }
-
-const keyOf = ({ metadata }: KubeService): string => `${metadata.namespace}/${metadata.name}`;

@@ -15,6 +15,7 @@ import { endpointConditions, settingsConditions } from "./conditions.ts";
 import { type EligibilityOptions, exposedAs, type ExposedKind } from "./eligible.ts";
 import { type ServiceEndpoint, slicesByService, tunnelEndpoints } from "./endpoints.ts";
 import { insideCluster, isNameAllowed } from "./external-name.ts";
+import { keyOf } from "./keys.ts";
 import { type NodeOptions, snapshotNode } from "./nodes.ts";
 import { servicePorts } from "./ports.ts";
 import { protocolConditions } from "./protocols.ts";
@@ -53,7 +54,7 @@ export function buildSnapshot(
   for (const service of observed.services) {
     const kind = exposedAs(service, options);
     if (kind === undefined || services.length >= SERVICES_MAX) continue;
-    const key = `${service.metadata.namespace}/${service.metadata.name}`;
+    const key = keyOf(service);
     const own = slices.get(key) ?? [];
     const quiet = silent?.get(key) ?? [];
     const left = refused?.get(key);

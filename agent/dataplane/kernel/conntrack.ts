@@ -28,8 +28,12 @@ export interface Cleaned {
 const ENTRY = /^udp .*? dst=(\S+) sport=\d+ dport=(\d+) .*?src=(\S+) dst=\S+ sport=(\d+) dport=\d+/gm;
 
 /** Only ports of UDP, of both families. */
-export const udpPorts = ({ services }: ForwardingPlan): readonly KernelPort[] =>
-  services.flatMap(({ kernel }) => (kernel?.ports ?? []).filter(({ protocol }) => protocol === "UDP"));
+export function udpPorts({ services }: ForwardingPlan): readonly KernelPort[] {
+  const found: KernelPort[] = [];
+  for (const { kernel } of services)
+    for (const port of kernel?.ports ?? []) if (port.protocol === "UDP") found.push(port);
+  return found;
+}
 
 /**
  * Removes the entries that `now`, which the kernel does already, has made wrong. `before`: what the kernel did until then;
@@ -97,13 +101,17 @@ export function parseFlows(text: string): readonly Flow[] {
 
 /** Families in which a UDP port came, went, or has other frontends or other serving endpoints. */
 export function changedFamilies(before: readonly KernelPort[], now: readonly KernelPort[]): readonly Family[] {
+  // Most are the same objects as before, and need not be looked at.
+  const [old, next] = [new Set(before), new Set(now)];
+  const gone = before.filter((port) => !next.has(port));
+  const come = now.filter((port) => !old.has(port));
   const of = (ports: readonly KernelPort[], family: Family) =>
     ports
       .filter((port) => port.family === family)
       .map((port) => JSON.stringify([frontends(port, []), port.nodePort, [...(port.serving ?? [])].sort()]))
       .sort();
   return (["IPv4", "IPv6"] as const).filter(
-    (family) => JSON.stringify(of(before, family)) !== JSON.stringify(of(now, family)),
+    (family) => JSON.stringify(of(gone, family)) !== JSON.stringify(of(come, family)),
   );
 }
 

@@ -86,10 +86,11 @@ export class KernelDataplane implements Executor {
     return nodePortAddresses(family, settings, kernel?.addresses ?? [], effects.localAddresses());
   }
 
+  /** The families that Services have. */
   #used({ services }: ForwardingPlan): readonly Family[] {
-    return this.#options.settings.families.filter((family) =>
-      services.some(({ kernel }) => kernel?.ports.some((port) => port.family === family) ?? false),
-    );
+    const used = new Set<Family>();
+    for (const { kernel } of services) for (const { family } of kernel?.ports ?? []) used.add(family);
+    return this.#options.settings.families.filter((family) => used.has(family));
   }
 
   /** Once for each family, when the first Service of it comes: on a cluster of one family nothing is said of the other. */

@@ -26,7 +26,7 @@ class NftablesExecutor implements KernelExecutor {
 
   async apply({ services, kernel }: ForwardingPlan): Promise<Applied> {
     if (kernel === undefined) return { problems: [] };
-    const forwarded = new Map(services.filter((each) => each.kernel !== undefined).map((each) => [each.key, each]));
+    const forwarded = services.filter((each) => each.kernel !== undefined);
     // A family that fails leaves the other alone.
     const families = await Promise.allSettled(this.#families.map((family) => family.apply(forwarded, kernel)));
     const failed = families.flatMap((each) => (each.status === "rejected" ? [(each.reason as Error).message] : []));
@@ -57,17 +57,13 @@ class NftablesExecutor implements KernelExecutor {
   }
 }
 
-function unsupported(services: ReadonlyMap<string, PlanService>): readonly Problem[] {
+function unsupported(services: readonly PlanService[]): readonly Problem[] {
   const possible: readonly string[] = nftablesAlgorithms;
-  return [...services.values()].flatMap(({ key, algorithm }) =>
-    possible.includes(algorithm)
-      ? []
-      : [
-          {
-            service: key,
-            reason: "EndpointAlgorithmNotSupported",
-            message: `postern.dev/endpoint-algorithm: ${algorithm} cannot be done with --proxy-mode nftables (possible: ${possible.join(", ")}; ipvs has lc, wlc, dh, sed and nq); endpoints are chosen at random`,
-          },
-        ],
-  );
+  return services
+    .filter(({ algorithm }) => !possible.includes(algorithm))
+    .map(({ key, algorithm }) => ({
+      service: key,
+      reason: "EndpointAlgorithmNotSupported",
+      message: `postern.dev/endpoint-algorithm: ${algorithm} cannot be done with --proxy-mode nftables (possible: ${possible.join(", ")}; ipvs has lc, wlc, dh, sed and nq); endpoints are chosen at random`,
+    }));
 }

@@ -14,7 +14,8 @@ import { type Script, skeleton, stamp } from "./script.ts";
 import { Table } from "./table.ts";
 
 type Problem = Applied["problems"][number];
-type Services = ReadonlyMap<string, PlanService>;
+/** Sorted as in a plan. */
+type Services = readonly PlanService[];
 
 export interface NftablesEffects {
   readonly run: Run;
@@ -56,7 +57,7 @@ export class NftTable {
     node: KernelNode,
   ): Promise<{ readonly problems: readonly Problem[]; readonly written: Written }> {
     this.#failedCleanups = 0;
-    for (const [key, { service }] of this.#refused) if (services.get(key) !== service) this.#refused.delete(key);
+    for (const [key, { service }] of this.#refused) if (!services.includes(service)) this.#refused.delete(key);
     const failure = await this.#write(services, node);
     if (failure !== undefined) {
       this.#table = undefined;
@@ -115,10 +116,10 @@ export class NftTable {
         this.#table = table;
         return undefined;
       }
-      const base = await this.#tryOnly(new Map(), node);
+      const base = await this.#tryOnly([], node);
       if (base.code !== 0) return whyOf(base);
       if (await this.#refuseNamed(services, node, this.#named(script, ran, this.#skeleton("replace")))) continue;
-      const bad = await this.#halve([...this.#accepted(services).values()], new Map(), node);
+      const bad = await this.#halve(this.#accepted(services), [], node);
       if (bad.size === 0) return whyOf(ran);
       for (const [key, why] of bad) this.#refuse(services, key, why);
     }
@@ -189,16 +190,17 @@ export class NftTable {
     if (named.size > NAMED_MAX) return false;
     let found = false;
     for (const key of named) {
-      const service = services.get(key);
-      if (service === undefined) continue;
-      const ran = await this.#tryOnly(new Map([[key, service]]), node);
+      const ran = await this.#tryOnly(
+        services.filter((each) => each.key === key),
+        node,
+      );
       if (ran.code !== 0) found = this.#refuse(services, key, whyOf(ran)) || found;
     }
     return found;
   }
 
   #refuse(services: Services, key: string, why: string): boolean {
-    const service = services.get(key);
+    const service = services.find((each) => each.key === key);
     if (service === undefined || this.#refused.has(key)) return false;
     this.#refused.set(key, { service, why });
     return true;
@@ -206,15 +208,15 @@ export class NftTable {
 
   /** Those of `suspects` that nft refuses together with `sound`, which it takes: each with the reason. */
   async #halve(suspects: readonly PlanService[], sound: Services, node: KernelNode): Promise<Map<string, string>> {
-    const ran = await this.#tryOnly(new Map([...sound, ...suspects.map((each) => [each.key, each] as const)]), node);
+    const ran = await this.#tryOnly([...sound, ...suspects], node);
     if (ran.code === 0) return new Map();
     const [only, ...more] = suspects;
     if (only !== undefined && more.length === 0) return new Map([[only.key, whyOf(ran)]]);
     const middle = Math.ceil(suspects.length / 2);
     const [left, right] = [suspects.slice(0, middle), suspects.slice(middle)];
     const bad = await this.#halve(left, sound, node);
-    const good = left.filter(({ key }) => !bad.has(key)).map((each) => [each.key, each] as const);
-    return new Map([...bad, ...(await this.#halve(right, new Map([...sound, ...good]), node))]);
+    const good = left.filter(({ key }) => !bad.has(key));
+    return new Map([...bad, ...(await this.#halve(right, [...sound, ...good], node))]);
   }
 
   /** nft looks at it, and the kernel too, but nothing is changed. */
@@ -230,7 +232,7 @@ export class NftTable {
   }
 
   #accepted(services: Services): Services {
-    return this.#refused.size === 0 ? services : new Map([...services].filter(([key]) => !this.#refused.has(key)));
+    return this.#refused.size === 0 ? services : services.filter(({ key }) => !this.#refused.has(key));
   }
 
   #problems(): readonly Problem[] {

@@ -1,7 +1,9 @@
 // What one family's table holds, and the script that turns it into what a plan asks for. It keeps no copy of the elements: those of
 // a Service are computed anew from the Service's plan when it changes, so memory is what the plan takes and little more.
 // A script that nft refused must be followed by a new Table and its full script. Pure, but for the memory that it owns.
+import { differences } from "../../../src/shared/sorted.ts";
 import type { Family } from "../../plan/endpoints.ts";
+import { byKey } from "../../plan/keys.ts";
 import type { KernelNode, PlanService } from "../../plan/plan.ts";
 import type { KernelSettings } from "../kernel/settings.ts";
 import { Claims, type Element } from "../kernel/claims.ts";
@@ -25,7 +27,7 @@ export class Table {
   readonly #options: TableOptions;
   #node: KernelNode = { addresses: [], podCIDRs: [], serviceCIDRs: [] };
   #ofNode: readonly Element[] = [];
-  #services: ReadonlyMap<string, PlanService> = new Map();
+  #services: readonly PlanService[] = [];
   readonly #claims = new Claims();
   /** Name → how many elements lead to it. */
   readonly #chains = new Map<string, number>();
@@ -40,8 +42,8 @@ export class Table {
     this.family = options.family === "IPv4" ? "ip" : "ip6";
   }
 
-  /** From what it holds to `services`. Its script is empty where nothing has changed. */
-  update(services: ReadonlyMap<string, PlanService>, node: KernelNode): Script {
+  /** From what it holds to `services`, sorted as in a plan. Its script is empty where nothing has changed. */
+  update(services: readonly PlanService[], node: KernelNode): Script {
     const script = new Script(this.family);
     const before = { node: this.#node, services: this.#services };
     const moved = JSON.stringify(node) !== JSON.stringify(before.node);
@@ -49,12 +51,13 @@ export class Table {
     const ofNode = nodeElements(this.family, node, this.#options.settings, this.#options.localAddresses);
     this.#claims.replace("", this.#ofNode, ofNode);
     [this.#node, this.#ofNode] = [node, ofNode];
-    for (const [key, service] of before.services)
-      if (services.get(key) === undefined) this.#change(script, service, before.node, undefined);
-    for (const [key, service] of services) {
-      const known = before.services.get(key);
-      if (known !== service || (moved && isRanged(service))) this.#change(script, known, before.node, service);
-    }
+    const changed = differences(before.services, services, byKey);
+    const ranged = moved ? services.filter(isRanged).map((service) => ({ before: service, after: service })) : [];
+    const unchanged = ranged.filter(({ after }) => !changed.some((each) => each.after === after));
+    // Those that are gone first: what they had may be had by others now.
+    for (const gone of [true, false])
+      for (const each of [...changed, ...unchanged])
+        if ((each.after === undefined) === gone) this.#change(script, each.before, before.node, each.after);
     this.#services = services;
     this.#claims.write(script);
     this.#digest.a = (this.#digest.a + script.digest.a) >>> 0;

@@ -2,6 +2,7 @@
 // Where two places describe the same object the first (by file name, then by line) holds, and the other is a problem.
 import type { KubeEndpointSlice, KubeNode, KubeObject, KubeService, KubeServiceCIDR } from "../resources.ts";
 import type { Observed, SourceProblem } from "../source.ts";
+import { byName } from "../order.ts";
 import type { LocatedObject } from "./parse.ts";
 
 export function merge(files: ReadonlyMap<string, readonly LocatedObject[]>): {
@@ -21,7 +22,7 @@ export function merge(files: ReadonlyMap<string, readonly LocatedObject[]>): {
       }
     }
   }
-  const objects = [...found.entries()].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, { object }]) => object);
+  const objects = [...found.values()].map(({ object }) => object).sort(byName);
   return {
     observed: {
       services: objects.filter((object): object is KubeService => object.kind === "Service"),

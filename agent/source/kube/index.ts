@@ -3,10 +3,11 @@
 // cluster never keeps the agent from its streams. A lost API server keeps the last state.
 import { isDeepStrictEqual } from "node:util";
 import type { KubeApi } from "../../kube/api.ts";
-import type { KubeEndpointSlice, KubeNode, KubeObject, KubeService, KubeServiceCIDR } from "../resources.ts";
+import type { KubeEndpointSlice, KubeNode, KubeService, KubeServiceCIDR } from "../resources.ts";
 import type { Observed, Source, SourceProblem } from "../source.ts";
 import { ListWatch, type Times, times } from "./list-watch.ts";
 import { type Kind, kinds, serviceCIDRs } from "./objects.ts";
+import { SortedObjects } from "./sorted-objects.ts";
 
 /** The first change waits so long for those that come with it. */
 const BURST_MS = 15;
@@ -43,8 +44,8 @@ class Observation {
   readonly #listener: (observed: Observed) => void;
   readonly #onProblems: (problems: readonly SourceProblem[]) => void;
   readonly #watches: readonly ListWatch[];
-  /** Sorted objects of each kind; undefined where the kind has changed since. */
-  readonly #sorted: (readonly KubeObject[] | undefined)[];
+  /** Of each kind. */
+  readonly #sorted: readonly SortedObjects[];
   #problems: readonly SourceProblem[] = [];
   #timer: NodeJS.Timeout | undefined;
   #restUntil = 0;
@@ -57,9 +58,9 @@ class Observation {
   ) {
     this.#listener = listener;
     this.#onProblems = onProblems;
-    this.#sorted = watched.map(() => undefined);
+    this.#sorted = watched.map(() => new SortedObjects());
     this.#watches = watched.map(
-      (kind, index) => new ListWatch(api, kind, (what) => this.#changed(index, what), options),
+      (kind, index) => new ListWatch(api, kind, (what, key) => this.#changed(index, what, key), options),
     );
   }
 
@@ -69,8 +70,8 @@ class Observation {
     for (const watch of this.#watches) watch.stop();
   }
 
-  #changed(index: number, what: "objects" | "problems"): void {
-    if (what === "objects") this.#sorted[index] = undefined;
+  #changed(index: number, what: "objects" | "problems", key: string | undefined): void {
+    if (what === "objects") this.#sorted[index]?.changed(key);
     if (this.#stopped) return;
     this.#timer ??= setTimeout(() => this.#deliver(), Math.max(BURST_MS, this.#restUntil - performance.now()));
   }
@@ -84,12 +85,10 @@ class Observation {
     }
     // Problems alone are no news of objects.
     if (this.#stopped || !this.#watches.every(({ settled }) => settled)) return;
-    if (this.#sorted.every((objects) => objects !== undefined)) return;
-    const [services = [], endpointSlices = [], nodes = [], cidrs = []] = this.#watches.map((watch, index) => {
-      const objects = this.#sorted[index] ?? sorted(watch.objects);
-      this.#sorted[index] = objects;
-      return objects;
-    });
+    if (this.#sorted.every(({ isFresh }) => isFresh)) return;
+    const [services = [], endpointSlices = [], nodes = [], cidrs = []] = this.#watches.map(({ objects }, index) =>
+      this.#sorted[index]?.read(objects),
+    );
     const began = performance.now();
     this.#listener({
       services: services as readonly KubeService[],
@@ -100,10 +99,4 @@ class Observation {
     const now = performance.now();
     this.#restUntil = now + (now - began) * REST;
   }
-}
-
-function sorted(objects: ReadonlyMap<string, KubeObject>): readonly KubeObject[] {
-  // "a/b" before "a-b/c": by namespace first, as the contract says.
-  const keyed = [...objects].map(([key, object]) => [key.replace("/", "\0"), object] as const);
-  return keyed.sort(([a], [b]) => (a < b ? -1 : 1)).map(([, object]) => object);
 }

@@ -28,12 +28,18 @@ const PROBLEMS_MAX = 20;
 /** A watch that ends after this has worked, though it had nothing to say. */
 const LIVED_MS = 1_000;
 
+/**
+ * Called after each change of objects (the first list included) or problems. `key`: of the only object that has changed; absent: any
+ * may have.
+ */
+export type OnChange = (what: "objects" | "problems", key?: string) => void;
+
 export class ListWatch {
   readonly #api: KubeApi;
   readonly #kind: Kind;
   readonly #times: Times;
   readonly #random: () => number;
-  readonly #onChange: (what: "objects" | "problems") => void;
+  readonly #onChange: OnChange;
   readonly #stopping = new AbortController();
   #objects = new Map<string, KubeObject>();
   /** By object: why its newest version is not used. */
@@ -43,11 +49,11 @@ export class ListWatch {
   #synced = false;
   #settled = false;
 
-  /** Calls `onChange` after each change of objects (the first list included) or problems. Works until stop(). */
+  /** Works until stop(). */
   constructor(
     api: KubeApi,
     kind: Kind,
-    onChange: (what: "objects" | "problems") => void,
+    onChange: OnChange,
     { times: given, random }: { times: Times; random: () => number },
   ) {
     this.#api = api;
@@ -214,7 +220,7 @@ export class ListWatch {
     } else if (type === "ADDED" || type === "MODIFIED") this.#take(received, this.#objects, this.#unusable);
     else return { kind: "malformed" };
     this.#version = received.version;
-    this.#onChange("objects");
+    this.#onChange("objects", received.key);
     return undefined;
   }
 

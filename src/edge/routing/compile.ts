@@ -4,6 +4,7 @@
 // This file puts together; the rules are in names.ts, ports.ts, nodes.ts and transport.ts.
 import { type Condition, condition } from "../../shared/model/conditions.ts";
 import type { Snapshot, SnapshotNode, SnapshotService } from "../../shared/model/snapshot.ts";
+import { compareText } from "../../shared/sorted.ts";
 import { Conditions } from "./conditions.ts";
 import type { DialRules } from "./dial.ts";
 import { defaultLabels, type NamesContext, serviceHostnames } from "./names.ts";
@@ -172,7 +173,5 @@ function programmed(
 }
 
 const keyOf = ({ namespace, name }: SnapshotService): string => `${namespace}/${name}`;
-const compareText = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
-
 const tableNode = ({ name, directAddress }: SnapshotNode): TableNode =>
   directAddress === undefined ? { name } : { name, address: directAddress };

@@ -1,6 +1,7 @@
 // Observed → one node's plan.
 import { describe, expect, it } from "vitest";
-import { buildPlan, externalNames, type PlanOptions, refusedAddresses } from "../../../agent/plan/forwarding.ts";
+import { externalNames, type PlanOptions, refusedAddresses } from "../../../agent/plan/forwarding.ts";
+import { buildPlan } from "../../../agent/plan/planner.ts";
 import { endpoint, node, service, slice, type Written } from "../source/objects.ts";
 import { observe } from "./observe.ts";
 
