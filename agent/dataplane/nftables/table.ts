@@ -52,12 +52,13 @@ export class Table {
     this.#claims.replace("", this.#ofNode, ofNode);
     [this.#node, this.#ofNode] = [node, ofNode];
     const changed = differences(before.services, services, byKey);
-    const ranged = moved ? services.filter(isRanged).map((service) => ({ before: service, after: service })) : [];
-    const unchanged = ranged.filter(({ after }) => !changed.some((each) => each.after === after));
-    // Those that are gone first: what they had may be had by others now.
-    for (const gone of [true, false])
-      for (const each of [...changed, ...unchanged])
-        if ((each.after === undefined) === gone) this.#change(script, each.before, before.node, each.after);
+    const others = new Set(changed.map(({ after }) => after));
+    // Those that are gone first: others may ask for the numbers that they had.
+    for (const each of changed) if (each.after === undefined) this.#change(script, each.before, before.node, undefined);
+    for (const each of changed) if (each.after !== undefined) this.#change(script, each.before, before.node, each.after);
+    // What a Service allows depends on the node's addresses, too.
+    for (const service of moved ? services.filter(isRanged) : [])
+      if (!others.has(service)) this.#change(script, service, before.node, service);
     this.#services = services;
     this.#claims.write(script);
     this.#digest.a = (this.#digest.a + script.digest.a) >>> 0;
