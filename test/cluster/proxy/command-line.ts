@@ -19,7 +19,7 @@ export const usage = `usage: npm run test:proxy -- [--with kube-proxy|agent] [--
        --only TEXT     rows whose printed line TEXT matches, a regular expression
        --table TEXT    tables whose name TEXT matches; the last one is "changes". "load" and "distribution" are played only by their
                        whole names
-       --quiet         prints what was wrong, and the sums
+       --quiet         prints what was wrong, be it only at the first try, and the sums
        --logs FOLDER   keeps what the programs said, and each node's rules after each table
        --hold          afterwards all stays as it is until Ctrl-C, to look around in it
 exit code: 0 all as expected, 1 something was not, 2 the table could not be played`;

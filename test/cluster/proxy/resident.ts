@@ -127,8 +127,11 @@ function answered(text: string, own: { readonly address: string; readonly port: 
 /** An RST, or an ICMP "port unreachable", to TCP and UDP alike. */
 const failed = (code: string): Outcome => (code === "ECONNREFUSED" ? { kind: "reject" } : { kind: "error", code });
 
+/** On a busy machine a program that starts is slow to answer; one that is not there refuses at once. */
+const PAGE_WITHIN_MS = 10_000;
+
 async function get(url: string): Promise<Outcome> {
-  const response = await fetch(url, { signal: AbortSignal.timeout(2_000) });
+  const response = await fetch(url, { signal: AbortSignal.timeout(PAGE_WITHIN_MS) });
   return {
     kind: "page",
     status: response.status,

@@ -96,7 +96,7 @@ async function main(): Promise<number> {
       console.log(`\n${table.name}: ${program} in mode ${mode}, ${cases.length} cases in ${took} s`);
       for (const { title, service } of table.sections) {
         const its = played.filter(({ case: { row } }) => row.service === service.name);
-        const shown = its.filter(({ right }) => !values.quiet || !right);
+        const shown = its.filter(({ right, again }) => !values.quiet || !right || again !== undefined);
         if (shown.length > 0) console.log(`\n  ${title}\n${shown.map(printed).join("\n")}`);
         for (const { right } of its) sums[right ? "right" : "wrong"] += 1;
       }

@@ -1,4 +1,7 @@
 // All changes. They are played at the same time but for those that disturb the others.
+import { run } from "../../harness/command.ts";
+import { inside } from "../../harness/places.ts";
+import { nodes } from "../places.ts";
 import type { Mode } from "../row.ts";
 import type { World } from "../world.ts";
 import { affinity } from "./affinity.ts";
@@ -19,7 +22,15 @@ export function chosenChanges(only: RegExp, mode: Mode, isReference: boolean): C
   );
 }
 
+/**
+ * Seconds until the kernel forgets a flow of UDP that is silent. Its own 30 are fewer than a busy machine needs to start a program
+ * anew, and a flow that was forgotten is dealt anew, which is nobody's fault.
+ */
+const FLOWS_FORGOTTEN_AFTER = 600;
+
 export async function playChanges(world: World, chosen: readonly Change[], isReference: boolean): Promise<Checked[]> {
+  const setting = `net.netfilter.nf_conntrack_udp_timeout=${FLOWS_FORGOTTEN_AFTER}`;
+  await Promise.all(nodes.map(({ name }) => run([...inside(name), "sysctl", "-qw", setting])));
   const played = async ({ name, play }: Change): Promise<Checked[]> => {
     const stage = new Stage(world, name, isReference);
     try {

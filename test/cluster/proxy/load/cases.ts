@@ -84,7 +84,9 @@ export const cases: readonly Case[] = [
     },
   },
   takeover("same mode", (mode) => mode),
-  takeover("from another mode", otherMode),
+  takeover("another mode", otherMode),
+  returning("same mode", (mode) => mode),
+  returning("another mode", otherMode),
   {
     name: "API server away",
     play: async (scene) => {
@@ -97,18 +99,27 @@ export const cases: readonly Case[] = [
   },
 ];
 
-/** kube-proxy is there first, and gets its place back. */
+/** kube-proxy is there first. */
 function takeover(name: string, former: (mode: Mode) => Mode): Case {
   return {
-    name: `takeover and back, ${name}`,
+    name: `takes over, ${name}`,
     before: (_side, mode) => ({ program: "kube-proxy", mode: former(mode) }),
     play: async (scene) => {
       await scene.world.start({}, scene.mode, scene.side);
       await scene.move(moved);
-      await scene.world.start({}, former(scene.mode), "kube-proxy");
+    },
+  };
+}
+
+/** kube-proxy is there afterwards. A case of its own: what kube-proxy loses when it starts would hide what is lost before. */
+function returning(name: string, latter: (mode: Mode) => Mode): Case {
+  return {
+    name: `gives back, ${name}`,
+    play: async (scene) => {
+      await scene.world.start({}, latter(scene.mode), "kube-proxy");
       if (scene.side === "agent") await scene.cleanAgents();
       await scene.answered();
-      await scene.move(atFirst);
+      await scene.move(moved);
     },
   };
 }
