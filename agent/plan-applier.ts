@@ -1,7 +1,7 @@
 // Keeps the node doing what the latest plan says. It applies one plan at a time, always the latest, and applies it again after a
 // while if a part of it, or all of it, could not be done. It owns the timers; the caller says what applying means.
-// Promises: `onAgreed` is called when plan and node agree, and never while they do not: only then may the edge be told. From the
-// end of an apply to the begin of the next at least `restMs` pass, so that a burst of changes becomes one apply. Applies and
+// Promises: `onAgreed` is called when plan and node agree, and never while they do not: only then may the edge be told. After two
+// applies without a rest between them, each rests for `restMs`, so that a burst of changes becomes few applies. Applies and
 // checks never overlap.
 import { isDeepStrictEqual } from "node:util";
 import type { Applied } from "./dataplane/executor.ts";
@@ -19,7 +19,10 @@ export interface ApplyObserver {
 
 /** How applies are spread over time. The defaults are those of an executor that costs nothing. */
 export interface Pace {
-  /** From the end of an apply to the begin of the next, ms. */
+  /**
+   * For each apply so long a rest, ms, of which one may be taken later: a Service that is created comes in two changes, itself and
+   * its endpoints, and nobody should have to wait for the second.
+   */
   readonly restMs?: number;
   /** After this time, ms, what could not be done is tried again. */
   readonly againMs?: number;
@@ -106,7 +109,7 @@ export class PlanApplier {
       plan = this.#wanted;
       if (plan === undefined) break;
       again = await this.#apply(plan);
-      this.#restUntil = this.#now() + (this.#pace.restMs ?? 0);
+      this.#restUntil = Math.max(this.#restUntil + (this.#pace.restMs ?? 0), this.#now());
     }
     // Set in the same turn in which #wanted was compared last: the next want() starts a new run.
     this.#busy = false;

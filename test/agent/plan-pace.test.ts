@@ -67,7 +67,7 @@ function bench(parts: Partial<PlanApplierOptions["pace"]> = {}, applyMs = 0): Be
 }
 
 describe("pace", () => {
-  it("makes a handful of applies of 1,000 changes within two seconds, the first at once and the last with the last change", async () => {
+  it("makes a handful of applies of 1,000 changes within two seconds, the first two at once and the last with the last change", async () => {
     const { applier, log } = bench({}, 100);
     for (let change = 0; change < 1000; change++) {
       applier.want(plan(String(change)));
@@ -75,20 +75,35 @@ describe("pace", () => {
     }
     await pass(2_000);
     const begins = log.filter(([, what]) => what.startsWith("begin"));
-    expect(begins.map(([at]) => at)).toEqual([0, 1_100, 2_200]);
+    expect(begins.map(([at]) => at)).toEqual([0, 100, 1_100, 2_100]);
     expect(begins.at(-1)?.[1]).toBe("begin 999");
     expect(applier.agrees).toBe(true);
   });
 
-  it("rests from the end of an apply, not from its begin", async () => {
-    const { applier, log } = bench({}, 5_000);
-    applier.want(plan("a"));
-    await pass(4_999);
-    applier.want(plan("b"));
-    await pass(1_000);
-    expect(log.filter(([, what]) => what === "begin b")).toEqual([]);
-    await pass(1);
-    expect(log.filter(([, what]) => what === "begin b")).toEqual([[6_000, "begin b"]]);
+  it("rests from the end of an apply, not from its begin, and takes one rest later", async () => {
+    const { applier, log } = bench({}, 100);
+    for (const name of ["a", "b", "c"]) {
+      applier.want(plan(name));
+      await pass(60);
+    }
+    await pass(9_820);
+    for (const name of ["d", "e", "f"]) {
+      applier.want(plan(name));
+      await pass(110);
+    }
+    await pass(2_000);
+    expect(log.filter(([, what]) => what.startsWith("begin"))).toEqual([
+      ...[
+        [0, "begin a"],
+        [100, "begin b"],
+        [1_100, "begin c"],
+      ],
+      ...[
+        [10_000, "begin d"],
+        [10_110, "begin e"],
+        [11_100, "begin f"],
+      ],
+    ]);
   });
 
   it("does not agree with an apply that failed, repeats it, and does not wait for that when something new comes", async () => {
@@ -147,10 +162,13 @@ describe("pace", () => {
     applier.want(plan("a"));
     await pass(0);
     applier.want(plan("b"));
-    await applier.stop();
+    await pass(0);
     applier.want(plan("c"));
+    await applier.stop();
+    applier.want(plan("d"));
     await pass(120_000);
-    expect(words()).toEqual(["queued", "begin a", "end a", "agreed", "queued"]);
+    const applied = ["a", "b"].flatMap((each) => ["queued", `begin ${each}`, `end ${each}`, "agreed"]);
+    expect(words()).toEqual([...applied, "queued"]);
   });
 });
 
@@ -183,7 +201,8 @@ describe("whatever happens", () => {
           const stopped = rig.applier.stop();
           await pass(applyMs);
           await stopped;
-          let [applying, checking, ended, last] = [false, false, Number.NEGATIVE_INFINITY, ""];
+          let [applying, checking, last] = [false, false, ""];
+          const ends: number[] = [];
           for (const [at, what] of rig.log) {
             if (what === "check") {
               expect([applying, checking]).toEqual([false, false]);
@@ -194,9 +213,13 @@ describe("whatever happens", () => {
             if (what === "agreed") expect(applying).toBe(false);
             if (what.startsWith("begin")) {
               expect([applying, checking]).toEqual([false, false]);
-              expect(at - ended).toBeGreaterThanOrEqual(1_000);
+              // From the end of one to the begin of the next but n: n rests.
+              ends.forEach((end, i) => expect(at - end).toBeGreaterThanOrEqual(1_000 * (ends.length - 1 - i)));
               [applying, last] = [true, what.slice(6)];
-            } else if (what.startsWith("end")) [applying, ended] = [false, at];
+            } else if (what.startsWith("end")) {
+              applying = false;
+              ends.push(at);
+            }
           }
           expect(rig.applier.agrees).toBe(wanted !== undefined);
           if (wanted !== undefined) expect(last).toBe(wanted);

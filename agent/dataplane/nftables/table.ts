@@ -55,7 +55,8 @@ export class Table {
     const others = new Set(changed.map(({ after }) => after));
     // Those that are gone first: others may ask for the numbers that they had.
     for (const each of changed) if (each.after === undefined) this.#change(script, each.before, before.node, undefined);
-    for (const each of changed) if (each.after !== undefined) this.#change(script, each.before, before.node, each.after);
+    for (const each of changed)
+      if (each.after !== undefined) this.#change(script, each.before, before.node, each.after);
     // What a Service allows depends on the node's addresses, too.
     for (const service of moved ? services.filter(isRanged) : [])
       if (!others.has(service)) this.#change(script, service, before.node, service);
