@@ -4,6 +4,7 @@
 //   a1       pod a1 answered, and saw who asked
 //   a1*      pod a1 answered, and saw an address of a node instead: masqueraded
 //   a        the node itself answered: its rules let the packet through to the host
+//   a*       the same, masqueraded
 //   gateway  the packet left the node as it was
 //   reject   the client was told at once (RST, or ICMP port unreachable)
 //   drop     nothing came
@@ -73,7 +74,7 @@ export interface Expected {
 /** `isReference`: it is kube-proxy that is asked, of which its faults are expected. */
 export function casesOf(row: Row, mode: Mode, isReference: boolean): Case[] {
   const expected = expectedOf(row.expect, mode, isReference);
-  const host = expected.words.some((word) => word === "gateway" || /^[a-z]$/.test(word));
+  const host = expected.words.some((word) => word === "gateway" || /^[a-z]\*?$/.test(word));
   return (row.families ?? families).flatMap((family) =>
     (row.protocols ?? (host ? (["TCP"] as const) : protocols)).map((protocol) => ({ row, family, protocol, expected })),
   );
