@@ -40,6 +40,8 @@ test("a row is played in both families and protocols, in one protocol where the 
     casesOf(row, mode, true).map(({ family, protocol }) => `${family} ${protocol}`);
   expect(played("nftables")).toEqual(["IPv4 TCP", "IPv4 UDP", "IPv6 TCP", "IPv6 UDP"]);
   expect(played("iptables")).toEqual(["IPv4 TCP", "IPv6 TCP"]);
+  const ofHost = casesOf({ ...row, expect: "a*" }, "ipvs", true);
+  expect(ofHost.map(({ protocol }) => protocol)).toEqual(["TCP", "TCP"]);
 });
 
 test("a fault of kube-proxy's is expected of kube-proxy alone", () => {
