@@ -21,7 +21,7 @@ export const questionSchema = z.discriminatedUnion("do", [
   }),
   /** Closes what is held to that server. Answered when both ends have closed. */
   z.strictObject({ do: z.literal("release"), server: z.string() }),
-  z.strictObject({ do: z.literal("get"), url: z.string() }),
+  z.strictObject({ do: z.literal("get"), url: z.string(), withinMs: z.int() }),
 ]);
 export type Question = z.infer<typeof questionSchema>;
 

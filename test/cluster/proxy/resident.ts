@@ -15,7 +15,7 @@ answerQuestions(questionSchema, answer);
 async function answer(question: Question): Promise<Outcome> {
   try {
     if (question.do === "ask") return await ask(question);
-    if (question.do === "get") return await get(question.url);
+    if (question.do === "get") return await get(question);
     if (question.do === "release") return await release(question.server);
     await Promise.all(
       question.ports.flatMap((port) => families.flatMap((family) => [serveTcp(family, port), serveUdp(family, port)])),
@@ -127,11 +127,8 @@ function answered(text: string, own: { readonly address: string; readonly port: 
 /** An RST, or an ICMP "port unreachable", to TCP and UDP alike. */
 const failed = (code: string): Outcome => (code === "ECONNREFUSED" ? { kind: "reject" } : { kind: "error", code });
 
-/** On a busy machine a program that starts is slow to answer; one that is not there refuses at once. */
-const PAGE_WITHIN_MS = 10_000;
-
-async function get(url: string): Promise<Outcome> {
-  const response = await fetch(url, { signal: AbortSignal.timeout(PAGE_WITHIN_MS) });
+async function get({ url, withinMs }: Extract<Question, { do: "get" }>): Promise<Outcome> {
+  const response = await fetch(url, { signal: AbortSignal.timeout(withinMs) });
   return {
     kind: "page",
     status: response.status,

@@ -1,6 +1,6 @@
 // The judge is judged: what it takes for right, wrong and not yet known.
 import { expect, test } from "vitest";
-import { casesOf, judge, parse, type Row } from "./row.ts";
+import { casesOf, expectedOf, judge, type Row } from "./row.ts";
 
 const seen = (counts: Record<string, number>): Map<string, number> => new Map(Object.entries(counts));
 
@@ -24,13 +24,13 @@ test.each<[expected: string, counts: Record<string, number>, verdict: string]>([
   ["reject", { reject: 2 }, "right"],
   ["reject", { drop: 1 }, "wrong"],
 ])("%s, seen %j: %s", (expected, counts, verdict) => {
-  expect(judge(parse(expected, true), seen(counts), "nftables")).toBe(verdict);
+  expect(judge(expectedOf(expected, "nftables", true), seen(counts), "nftables")).toBe(verdict);
 });
 
 test("mode ipvs, which deals by turns, needs fewer tries, and still all words", () => {
-  expect(judge(parse("a1 b1", true), seen({ a1: 2, b1: 1 }), "ipvs")).toBe("more");
-  expect(judge(parse("a1 b1", true), seen({ a1: 2, b1: 2 }), "ipvs")).toBe("right");
-  expect(judge(parse("a1 b1", true), seen({ a1: 4 }), "ipvs")).toBe("more");
+  expect(judge(expectedOf("a1 b1", "ipvs", true), seen({ a1: 2, b1: 1 }), "ipvs")).toBe("more");
+  expect(judge(expectedOf("a1 b1", "ipvs", true), seen({ a1: 2, b1: 2 }), "ipvs")).toBe("right");
+  expect(judge(expectedOf("a1 b1", "ipvs", true), seen({ a1: 4 }), "ipvs")).toBe("more");
 });
 
 const row: Row = { service: "web", from: "a2", to: "ClusterIP", expect: { otherwise: "drop", iptables: "gateway" } };
@@ -40,6 +40,8 @@ test("a row is played in both families and protocols, in one protocol where the 
     casesOf(row, mode, true).map(({ family, protocol }) => `${family} ${protocol}`);
   expect(played("nftables")).toEqual(["IPv4 TCP", "IPv4 UDP", "IPv6 TCP", "IPv6 UDP"]);
   expect(played("iptables")).toEqual(["IPv4 TCP", "IPv6 TCP"]);
+  const ofHost = casesOf({ ...row, expect: "a*" }, "ipvs", true);
+  expect(ofHost.map(({ protocol }) => protocol)).toEqual(["TCP", "TCP"]);
 });
 
 test("a fault of kube-proxy's is expected of kube-proxy alone", () => {

@@ -4,6 +4,7 @@
 //   a1       pod a1 answered, and saw who asked
 //   a1*      pod a1 answered, and saw an address of a node instead: masqueraded
 //   a        the node itself answered: its rules let the packet through to the host
+//   a*       the same, masqueraded
 //   gateway  the packet left the node as it was
 //   reject   the client was told at once (RST, or ICMP port unreachable)
 //   drop     nothing came
@@ -15,6 +16,8 @@ export const protocols = ["TCP", "UDP"] as const;
 export type Protocol = (typeof protocols)[number];
 export const modes = ["nftables", "iptables", "ipvs"] as const;
 export type Mode = (typeof modes)[number];
+/** To change to. The virtual machine of mode ipvs has no nftables. */
+export const otherMode = (mode: Mode): Mode => (mode === "iptables" ? "nftables" : "iptables");
 
 /** Absent modes: what `otherwise` says. "b1, but kube-proxy: b1 drop": it has a fault there, which nobody else may have. */
 export type Expectation = string | ({ readonly otherwise: string } & { readonly [mode in Mode]?: string });
@@ -70,17 +73,18 @@ export interface Expected {
 
 /** `isReference`: it is kube-proxy that is asked, of which its faults are expected. */
 export function casesOf(row: Row, mode: Mode, isReference: boolean): Case[] {
-  const expected = parse(
-    typeof row.expect === "string" ? row.expect : (row.expect[mode] ?? row.expect.otherwise),
-    isReference,
-  );
-  const host = expected.words.some((word) => word === "gateway" || /^[a-z]$/.test(word));
+  const expected = expectedOf(row.expect, mode, isReference);
+  const host = expected.words.some((word) => word === "gateway" || /^[a-z]\*?$/.test(word));
   return (row.families ?? families).flatMap((family) =>
     (row.protocols ?? (host ? (["TCP"] as const) : protocols)).map((protocol) => ({ row, family, protocol, expected })),
   );
 }
 
-export function parse(text: string, isReference: boolean): Expected {
+export function expectedOf(expect: Expectation, mode: Mode, isReference: boolean): Expected {
+  return parse(typeof expect === "string" ? expect : (expect[mode] ?? expect.otherwise), isReference);
+}
+
+function parse(text: string, isReference: boolean): Expected {
   const [right = "", reference = right] = text.split(", but kube-proxy: ");
   const chosen = isReference ? reference : right;
   const oneOf = chosen.startsWith("one of ");

@@ -15,6 +15,7 @@ import {
   serviceAddresses,
   serviceRange,
 } from "./places.ts";
+import type { Outcome } from "./messages.ts";
 import { destination, wordOf } from "./play.ts";
 import { type Options, type Ports, type ProgramName, Running, secondPorts } from "./programs.ts";
 import { Residents } from "./residents.ts";
@@ -34,6 +35,8 @@ const zonesService: ServiceSpec = {
 };
 /** On a busy machine, too. What is not forwarded yet is answered at once by somebody else; what is waited for is asked again. */
 const ASK_MS = 2_500;
+/** A program that starts is slow to answer; one that is not there refuses at once. */
+const GET_MS = 10_000;
 /** Services that are made to be waited for have these numbers and the following. */
 const MARKERS_FROM = 200;
 
@@ -100,10 +103,11 @@ export class World {
   async start(options: Options, mode: Mode = this.mode, program = this.#options.program): Promise<void> {
     await this.stop();
     this.#programs = this.#spawn(program, mode, options);
-    await this.settled(STARTED_MS);
+    await this.#markerIsForwarded(STARTED_MS);
     // kube-proxy loses its node's zone when it hears of it while it is still starting: it has to hear of it once more.
     if (program === "kube-proxy") await this.#renewZones();
     await this.#zonesAreKnown();
+    await this.settled();
   }
 
   /** A second one starts beside the first on every node; when it has made its rules the first is told to stop. */
@@ -112,9 +116,7 @@ export class World {
     const second = this.#spawn(program, this.mode, {}, secondPorts);
     this.#programs = [...first, ...second];
     await this.until("the second programs have synced", async () => {
-      const pages = second.map(({ node, ports }) =>
-        this.residents.ask(node, { do: "get", url: `http://127.0.0.1:${ports.metrics}/metrics` }),
-      );
+      const pages = second.map(({ node, ports }) => this.get(node, `http://127.0.0.1:${ports.metrics}/metrics`));
       return (await Promise.all(pages)).every((page) => page.kind === "page" && hasSynced(page.body));
     });
     this.#programs = second;
@@ -138,34 +140,41 @@ export class World {
    * Until every node forwards as all objects say that were written before: a Service is made and waited for. Watches keep
    * the order of changes, so whoever forwards this one has heard of all before it, both of Services and of slices.
    */
-  async settled(withinMs = READY_MS): Promise<void> {
+  async settled(): Promise<void> {
+    await this.#markerIsForwarded();
+    // ipvs' entries, servers and addresses are written one after the other, so the marker may be forwarded before others are. Whoever
+    // forwards a second one, which was made after that, has come to the end of what it did then.
+    if (this.mode === "ipvs") await this.#markerIsForwarded();
+    const healthy = this.#programs.map(({ node, ports }) =>
+      this.until(`the program on node ${node} is healthy`, async () => {
+        const url = `http://127.0.0.1:${ports.health}/healthz`;
+        const outcome = await this.get(node, url);
+        return outcome.kind === "page" && outcome.status === 200;
+      }),
+    );
+    await Promise.all(healthy);
+  }
+
+  async #markerIsForwarded(withinMs = READY_MS): Promise<void> {
     const number = MARKERS_FROM + this.#markers++;
     const marker: ServiceSpec = { name: `marker-${number}`, endpoints: ["a1"], type: "ClusterIP", protocols: ["TCP"] };
     await this.cluster.addService(marker, number);
     // Each is asked until it has done it once: a busy machine answers seldom all of them in time.
-    await Promise.all([
-      ...nodes.map(({ name }) =>
-        this.until(
-          `marker-${number} is forwarded by node ${name}`,
-          async () => {
-            for (const each of this.#programs) each.mustRun();
-            return (await this.#words(name, "ClusterIP", number, 1)).every((word) => word.startsWith("a1"));
-          },
-          withinMs,
-        ),
+    const forwarded = nodes.map(({ name }) =>
+      this.until(
+        `marker-${number} is forwarded by node ${name}`,
+        async () => {
+          for (const each of this.#programs) each.mustRun();
+          return (await this.#words(name, "ClusterIP", number, 1)).every((word) => word.startsWith("a1"));
+        },
+        withinMs,
       ),
-      ...this.#programs.map(({ node, ports }) =>
-        this.until(
-          `the program on node ${node} is healthy`,
-          async () => {
-            const url = `http://127.0.0.1:${ports.health}/healthz`;
-            const outcome = await this.residents.ask(node, { do: "get", url });
-            return outcome.kind === "page" && outcome.status === 200;
-          },
-          withinMs,
-        ),
-      ),
-    ]);
+    );
+    await Promise.all(forwarded);
+  }
+
+  get(from: string, url: string): Promise<Outcome> {
+    return this.residents.ask(from, { do: "get", url, withinMs: GET_MS * this.patience });
   }
 
   /** Asks again and again; `what` says what was waited for when it does not come. */

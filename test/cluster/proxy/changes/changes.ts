@@ -28,20 +28,24 @@ export function chosenChanges(only: RegExp, mode: Mode, isReference: boolean): C
  */
 const FLOWS_FORGOTTEN_AFTER = 600;
 
-export async function playChanges(world: World, chosen: readonly Change[], isReference: boolean): Promise<Checked[]> {
+/** `told` hears the checks of each change when it has come to its end: another one may take minutes, or hang. */
+export async function playChanges(
+  world: World,
+  chosen: readonly Change[],
+  isReference: boolean,
+  told: (checks: readonly Checked[]) => void,
+): Promise<void> {
   const setting = `net.netfilter.nf_conntrack_udp_timeout=${FLOWS_FORGOTTEN_AFTER}`;
   await Promise.all(nodes.map(({ name }) => run([...inside(name), "sysctl", "-qw", setting])));
-  const played = async ({ name, play }: Change): Promise<Checked[]> => {
+  const played = async ({ name, play }: Change): Promise<void> => {
     const stage = new Stage(world, name, isReference);
     try {
       await play(stage);
     } catch (error) {
       stage.check("played to its end", error instanceof Error ? error.message : String(error), "yes");
     }
-    return stage.checked;
+    told(stage.checked);
   };
-  const together = await Promise.all(chosen.filter(({ alone }) => !alone).map(played));
-  const oneByOne: Checked[][] = [];
-  for (const change of chosen.filter(({ alone }) => alone)) oneByOne.push(await played(change));
-  return [...together, ...oneByOne].flat();
+  await Promise.all(chosen.filter(({ alone }) => !alone).map(played));
+  for (const change of chosen.filter(({ alone }) => alone)) await played(change);
 }

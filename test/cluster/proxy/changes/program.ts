@@ -1,7 +1,7 @@
 // The program ends, starts again, and changes its mode.
 import { run } from "../../harness/command.ts";
 import { inside } from "../../harness/places.ts";
-import { families, type Family } from "../row.ts";
+import { families, type Family, otherMode } from "../row.ts";
 import type { Change, Stage } from "./stage.ts";
 
 export const program: readonly Change[] = [
@@ -43,8 +43,7 @@ export const program: readonly Change[] = [
     services: [{ name: "other-mode", endpoints: ["a1", "b1"] }],
     play: async (stage) => {
       const { mode } = stage.world;
-      // The virtual machine has no nftables.
-      const other = mode === "iptables" ? "nftables" : "iptables";
+      const other = otherMode(mode);
       const names = (): Promise<string> => namesOfRules("a", mode === "ipvs");
       const before = await names();
       stage.check("there are rules", before === "" ? "none" : "some", "some");

@@ -3,7 +3,7 @@
 import type { Outcome, Question } from "../messages.ts";
 import type { Endpoint, ServiceSpec } from "../objects.ts";
 import { destination, wordOf } from "../play.ts";
-import { type Family, type Mode, parse, type Protocol } from "../row.ts";
+import { type Expectation, type Expected, expectedOf, type Family, type Mode, type Protocol } from "../row.ts";
 import type { World } from "../world.ts";
 
 export interface Change {
@@ -57,8 +57,8 @@ export class Stage {
   }
 
   /** As in row.ts: "a1, but kube-proxy: drop". */
-  check(check: string, seen: string, text: string, because?: string): void {
-    const expected = parse(text, this.isReference);
+  check(check: string, seen: string, expect: Expectation, because?: string): void {
+    const expected = this.#expected(expect);
     const right = expected.oneOf ? expected.words.includes(seen) : expected.text === seen;
     this.checked.push({ change: this.#change, check, expected: expected.text, seen, right, because });
   }
@@ -78,17 +78,21 @@ export class Stage {
   }
 
   /** What a connection gets. */
-  async checkConnection(check: string, way: Way, text: string): Promise<void> {
-    this.check(check, await this.ask("TCP", way), text);
+  async checkConnection(check: string, way: Way, expect: Expectation): Promise<void> {
+    this.check(check, await this.ask("TCP", way), expect);
   }
 
   /** What a flow of UDP gets at last: entries of conntrack go after the rules have come. */
-  async checkFlow(check: string, way: Way, text: string, because?: string): Promise<void> {
-    const expected = parse(text, this.isReference).text;
+  async checkFlow(check: string, way: Way, expect: Expectation, because?: string): Promise<void> {
+    const expected = this.#expected(expect).text;
     let seen = "";
     const met = async (): Promise<boolean> => (seen = await this.ask("UDP", way)) === expected;
     await this.world.until("a flow goes where it should", met, FLOWS_MOVE_WITHIN_MS).catch(() => {});
-    this.check(check, seen, text, because);
+    this.check(check, seen, expect, because);
+  }
+
+  #expected(expect: Expectation): Expected {
+    return expectedOf(expect, this.world.mode, this.isReference);
   }
 
   /** Closes what is held. */
@@ -97,6 +101,6 @@ export class Stage {
   }
 
   get(from: string, url: string): Promise<Outcome> {
-    return this.world.residents.ask(from, { do: "get", url });
+    return this.world.get(from, url);
   }
 }

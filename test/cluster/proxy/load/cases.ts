@@ -3,7 +3,7 @@
 import { setTimeout as delay } from "node:timers/promises";
 import type { EndpointSpec } from "../objects.ts";
 import type { ProgramName } from "../programs.ts";
-import type { Mode } from "../row.ts";
+import { type Mode, otherMode } from "../row.ts";
 import type { Scene } from "./scene.ts";
 
 export interface Case {
@@ -19,7 +19,6 @@ const API_AWAY_MS = 20_000;
 export const atFirst = ["a1", "b1"];
 const moved = ["b2", "c1"];
 
-export const otherMode = (mode: Mode): Mode => (mode === "nftables" ? "iptables" : "nftables");
 const inState = (pods: readonly string[], state: "ending" | "gone"): EndpointSpec[] =>
   pods.map((pod) => ({ pod, state }));
 

@@ -1,7 +1,6 @@
 // Which packets are a Service's at all: source ranges, ipMode, families, foreign Services, ports and addresses of nobody;
 // and affinity.
 import { placeOf } from "../places.ts";
-import type { Expectation } from "../row.ts";
 import type { Section } from "./section.ts";
 
 const endpoints = ["a1", "b1"];
@@ -195,14 +194,3 @@ export const affinity: readonly Section[] = [
     ],
   },
 ];
-
-/** The same, where `nodePortAddresses` says otherwise than the mode's default. */
-export const otherAddresses = (name: string, secondary: Expectation, localhost: Expectation): Section => ({
-  title: "the node's other addresses",
-  service: { name, endpoints },
-  lines: [
-    ["a2 a out-a", "NodePort@a", "a1* b1*"],
-    ["a2 a out-a", "NodePort@a-secondary", secondary],
-    ["a", "NodePort@localhost", localhost, undefined, { families: ["IPv4"] }],
-  ],
-});

@@ -3,7 +3,7 @@ import type { Options } from "../programs.ts";
 import type { ServiceSpec } from "../objects.ts";
 import { nodes } from "../places.ts";
 import { endpoints, hints } from "./endpoints.ts";
-import { affinity, frontends, otherAddresses, sourceRanges } from "./frontends.ts";
+import { affinity, frontends, sourceRanges } from "./frontends.ts";
 import { nodeItself, oneList, policies } from "./policies.ts";
 import type { Section } from "./section.ts";
 
@@ -78,7 +78,23 @@ const undetected: Table = {
 const addresses: Table = {
   name: "nodePortAddresses",
   options: { nodePortAddresses: { nftables: ["0.0.0.0/0", "::/0"], iptables: ["primary"], ipvs: ["primary"] } },
-  sections: [otherAddresses("other-addresses", { otherwise: "a", nftables: "a1* b1*" }, "a")],
+  sections: [
+    {
+      title: "the node's other addresses",
+      service: { name: "other-addresses", endpoints: pods },
+      lines: [
+        ["a2 a out-a", "NodePort@a", "a1* b1*"],
+        ["a2 out-a", "NodePort@a-secondary", { otherwise: "a", nftables: "a1* b1*" }],
+        [
+          "a",
+          "NodePort@a-secondary",
+          { otherwise: "a", nftables: "a1* b1*", ipvs: "a*" },
+          "ipvs mode knows a NodePort by its number, whichever of the node's addresses is asked: what the node asks itself is masqueraded",
+        ],
+        ["a", "NodePort@localhost", "a", undefined, { families: ["IPv4"] }],
+      ],
+    },
+  ],
 };
 
 /** The nodes' own IPv4 addresses; nothing is said of IPv6. */
