@@ -1,5 +1,6 @@
 // The control API as the local edges use it: over fetch, as the admin. Every failure is thrown, in words.
-import { ANSWER_MAX_BYTES, ControlClient, orThrow, type Send } from "../shared/control/client.ts";
+import { ControlClient, orThrow } from "../shared/control/client.ts";
+import { sendByFetch } from "../shared/control/send.ts";
 
 export interface TableListener {
   readonly hostname: string;
@@ -21,28 +22,8 @@ export interface Api {
   connectedNodes(cluster: string): Promise<Set<string>>;
 }
 
-const ANSWER_MS = 10_000;
-
-const send: Send = async ({ method, url, headers, body }) => {
-  const signal = AbortSignal.timeout(ANSWER_MS);
-  const response = await fetch(url, { method, headers, body, redirect: "manual", signal });
-  let text = "";
-  let size = 0;
-  const decoder = new TextDecoder();
-  for await (const chunk of response.body ?? []) {
-    size += chunk.length;
-    if (size > ANSWER_MAX_BYTES) throw new Error(`an answer of more than ${ANSWER_MAX_BYTES} bytes`);
-    text += decoder.decode(chunk, { stream: true });
-  }
-  return {
-    status: response.status,
-    header: (name) => response.headers.get(name) ?? undefined,
-    text: text + decoder.decode(),
-  };
-};
-
 export function createApi(edge: string, adminToken: string): Api {
-  const client = new ControlClient({ edge: new URL(edge), token: () => adminToken }, send);
+  const client = new ControlClient({ edge: new URL(edge), token: () => adminToken }, sendByFetch);
   const tables = new Map<string, { readonly generation: number; readonly listeners: readonly TableListener[] }>();
 
   const createCluster = async (name: string) => orThrow(await client.createCluster({ name })).token;

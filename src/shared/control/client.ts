@@ -2,20 +2,31 @@
 // The exchange itself is its user's to give: how long it may take, how much it may bring, how certificates are checked.
 // Never throws for what an edge, or whatever else is there, may answer: each call is one try and ends as an Answer.
 // The token is read anew for each call, stands in the Authorization header, and in no URL, error or log.
-import type { z } from "zod";
+import { z } from "zod";
 import type { PublishResult, SnapshotGeneration } from "../model/snapshot.ts";
 import { publishResultSchema } from "../model/snapshot.ts";
 import { parseJson, reasonOf } from "../net/reply.ts";
 import {
+  clusterAnswerSchema,
   clustersSchema,
+  conditionsSchema,
   createdClusterSchema,
+  directoryEntrySchema,
   epochSchema,
   installCodeSchema,
   nodesSchema,
   tableSchema,
+  tokenSchema,
+  tokensSchema,
 } from "./answers.ts";
 import { problemSentence, readProblem } from "./problem.ts";
-import { type CreateCluster, formatGeneration, GENERATION_HEADER, type InstallCodeOptions } from "./requests.ts";
+import {
+  type CreateCluster,
+  formatGeneration,
+  GENERATION_HEADER,
+  type InstallCodeOptions,
+  type SetMembers,
+} from "./requests.ts";
 
 /** Most bytes of an answer: the results of 10,000 Services fit. For whoever writes a Send. */
 export const ANSWER_MAX_BYTES = 32 * 1024 * 1024;
@@ -69,7 +80,10 @@ export interface ControlTarget {
   readonly token: () => string;
 }
 
-type More = Partial<Pick<Outgoing, "headers" | "body">>;
+type More = Partial<Pick<Outgoing, "headers" | "body">> & { readonly query?: Readonly<Record<string, string>> };
+
+/** Of an answer without a body. */
+const nothingSchema = z.unknown();
 
 export class ControlClient {
   readonly #target: ControlTarget;
@@ -88,6 +102,30 @@ export class ControlClient {
     return await this.#call(clustersSchema, "GET", ["clusters"]);
   }
 
+  async cluster(cluster: string): Promise<Answer<z.infer<typeof clusterAnswerSchema>>> {
+    return await this.#call(clusterAnswerSchema, "GET", ["clusters", cluster]);
+  }
+
+  /** With its tokens, sockets, hostnames and state. */
+  async deleteCluster(cluster: string): Promise<Answer<unknown>> {
+    return await this.#call(nothingSchema, "DELETE", ["clusters", cluster]);
+  }
+
+  async tokens(cluster: string): Promise<Answer<z.infer<typeof tokensSchema>>> {
+    return await this.#call(tokensSchema, "GET", ["clusters", cluster, "tokens"]);
+  }
+
+  /** `token`: its id; absent: the one that asks. */
+  async rotateToken(cluster: string, token?: string): Promise<Answer<z.infer<typeof tokenSchema>>> {
+    const query = token === undefined ? {} : { query: { token } };
+    return await this.#call(tokenSchema, "POST", ["clusters", cluster, "token"], query);
+  }
+
+  /** `token`: its id. */
+  async revokeToken(cluster: string, token: string): Promise<Answer<unknown>> {
+    return await this.#call(nothingSchema, "DELETE", ["clusters", cluster, "tokens", token]);
+  }
+
   async createInstallCode(
     cluster: string,
     input: InstallCodeOptions = {},
@@ -104,6 +142,18 @@ export class ControlClient {
 
   async nodes(cluster: string): Promise<Answer<z.infer<typeof nodesSchema>>> {
     return await this.#call(nodesSchema, "GET", ["clusters", cluster, "nodes"]);
+  }
+
+  async conditions(cluster: string): Promise<Answer<z.infer<typeof conditionsSchema>>> {
+    return await this.#call(conditionsSchema, "GET", ["clusters", cluster, "conditions"]);
+  }
+
+  async hostname(hostname: string): Promise<Answer<z.infer<typeof directoryEntrySchema>>> {
+    return await this.#call(directoryEntrySchema, "GET", ["hostnames", hostname]);
+  }
+
+  async setMembers(hostname: string, input: SetMembers): Promise<Answer<z.infer<typeof directoryEntrySchema>>> {
+    return await this.#call(directoryEntrySchema, "PUT", ["hostnames", hostname], json(input));
   }
 
   async claimEpoch(cluster: string): Promise<Answer<z.infer<typeof epochSchema>>> {
@@ -129,11 +179,12 @@ export class ControlClient {
     schema: z.ZodType<T>,
     method: Outgoing["method"],
     path: readonly string[],
-    { headers = {}, body = null }: More = {},
+    { headers = {}, body = null, query = {} }: More = {},
   ): Promise<Answer<T>> {
     const { edge, token } = this.#target;
     const base = edge.href.endsWith("/") ? edge.href : `${edge.href}/`;
     const url = new URL(["api", "v1", ...path.map(encodeURIComponent)].join("/"), base);
+    url.search = new URLSearchParams(query).toString();
     const asked = `${method} ${url.pathname}`;
     let secret = "";
     // An error may quote what it was given, and an answer what it was sent.

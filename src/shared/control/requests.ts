@@ -86,6 +86,8 @@ export const setMembersSchema = z.strictObject({
     }),
 });
 
+export type SetMembers = z.input<typeof setMembersSchema>;
+
 export const GENERATION_HEADER = "postern-generation";
 /** The digits keep both numbers exact in JavaScript. Whether the epoch is too high is for the ClusterObject to say. */
 export const GENERATION = /^(\d{1,15})\.(\d{1,12})$/;

@@ -1,0 +1,137 @@
+// `postern join`: a cluster joins the edge by one `kubectl apply`.
+import type { Command } from "commander";
+import { z } from "zod";
+import type { ClusterNode } from "../../src/shared/control/answers.ts";
+import type { ControlClient } from "../../src/shared/control/client.ts";
+import { parseJson } from "../../src/shared/net/reply.ts";
+import { exitCodes, Failed } from "../failed.ts";
+import { type Effects, Session } from "../session.ts";
+import { checkName, gathered, whole } from "./cluster.ts";
+
+interface JoinOptions {
+  readonly image?: string;
+  readonly option: readonly string[];
+  readonly apply?: boolean;
+  readonly kubeContext?: string;
+  readonly timeout: number;
+}
+
+const LOOK_MS = 1_000;
+
+export function addJoin(program: Command, effects: Effects): void {
+  program
+    .command("join <cluster>")
+    .description("let a Kubernetes cluster join: prints the one command for its kubectl, or runs it")
+    .option("--apply", "run it, and wait until every node is connected")
+    .option("--kube-context <name>", "with --apply: kubectl's context (default: its current one)")
+    .option("--timeout <seconds>", "with --apply: how long to wait for the nodes", whole, 180)
+    .option("--image <image>", "the agent's image (default: what the nodes were given by hand)")
+    .option("--option <name=value>", "an option of the agent, such as default-class=true (repeatable)", gathered, [])
+    .addHelpText(
+      "after",
+      `
+Examples:
+  $ postern join home
+  $ postern join home --apply --kube-context k3s-home
+  $ postern join home --image registry.example.com/postern-agent:0.1.0 --option default-class=true`,
+    )
+    .action(async (name: string, options: JoinOptions, command: Command) => {
+      const session = new Session(effects, command);
+      checkName(name);
+      const client = session.client();
+      await present(session, client, name);
+      const { image } = options;
+      const input = { ...(image === undefined ? {} : { image }), options: agentOptions(options.option) };
+      const code = await session.ask(client.createInstallCode(name, input));
+      if (options.apply !== true) {
+        session.say({ cluster: name, ...code }, code.command);
+        const until = new Date(code.expiresAt).toTimeString().slice(0, 5);
+        effects.tell(`Good until ${until} and for ${code.uses} times. Then: postern status ${name}`);
+        return;
+      }
+      const kubectl = kubectlOf(effects, options.kubeContext);
+      effects.tell("Applying the agent's manifest …");
+      await kubectl(["apply", "-f", code.url]);
+      const nodes = await untilConnected(session, client, name, { kubectl, timeoutMs: options.timeout * 1000 });
+      session.say(
+        { cluster: name, nodes },
+        `Cluster ${name} has joined: ${nodes.join(", ")}. Next: postern status ${name}`,
+      );
+    });
+}
+
+/** Makes it where there is none. */
+async function present(session: Session, client: ControlClient, name: string): Promise<void> {
+  const known = await client.cluster(name);
+  if (known.ok || known.status !== 404) {
+    await session.ask(Promise.resolve(known));
+    return;
+  }
+  await session.ask(client.createCluster({ name }));
+  session.effects.tell(`Cluster ${name} is new.`);
+}
+
+function agentOptions(given: readonly string[]): Record<string, string> {
+  return Object.fromEntries(
+    given.map((text) => {
+      const at = text.indexOf("=");
+      if (at > 0) return [text.slice(0, at), text.slice(at + 1)];
+      throw new Failed(`--option ${text}: must be name=value`, { next: "postern join --help", code: exitCodes.usage });
+    }),
+  );
+}
+
+type Kubectl = (args: readonly string[]) => Promise<string>;
+
+function kubectlOf({ run }: Effects, context: string | undefined): Kubectl {
+  const own = context === undefined ? [] : ["--context", context];
+  return async (args) => {
+    const { code, stdout, stderr } = await run("kubectl", [...own, ...args]);
+    if (code === 0) return stdout;
+    const why = stderr.trim().split("\n").slice(-3).join(" ");
+    throw new Failed(`kubectl ${args[0]} failed: ${why}`, { next: `kubectl ${[...own, "cluster-info"].join(" ")}` });
+  };
+}
+
+/** Names of the connected nodes, once there are as many as the DaemonSet is to run on. */
+async function untilConnected(
+  session: Session,
+  client: ControlClient,
+  name: string,
+  { kubectl, timeoutMs }: { kubectl: Kubectl; timeoutMs: number },
+): Promise<string[]> {
+  const { now, pause, tell } = session.effects;
+  const end = now() + timeoutMs;
+  for (let said = ""; ; await pause(LOOK_MS)) {
+    const wanted = wantedPods(
+      await kubectl(["-n", "postern-system", "get", "daemonset", "postern-agent", "-o", "json"]),
+    );
+    const { nodes } = await session.ask(client.nodes(name));
+    const connected = nodes.filter(isConnected).map((each) => each.node);
+    if (wanted > 0 && connected.length >= wanted) return connected;
+    const line = `${connected.length} of ${wanted === 0 ? "?" : wanted} nodes are connected`;
+    if (line !== said) tell(line);
+    said = line;
+    if (now() >= end)
+      throw new Failed(`${line} after ${timeoutMs / 1000} s`, {
+        next: "kubectl -n postern-system get pods -o wide, and the logs of one that is not ready",
+      });
+  }
+}
+
+const daemonSetSchema = z.object({
+  metadata: z.object({ generation: z.int() }),
+  status: z.object({ observedGeneration: z.int(), desiredNumberScheduled: z.int() }).partial().default({}),
+});
+
+/** 0: Kubernetes has not counted yet. */
+function wantedPods(text: string): number {
+  const parsed = daemonSetSchema.safeParse(parseJson(text));
+  if (!parsed.success) throw new Failed("kubectl shows no DaemonSet postern-agent in postern-system");
+  const { metadata, status } = parsed.data;
+  return status.observedGeneration === metadata.generation ? (status.desiredNumberScheduled ?? 0) : 0;
+}
+
+/** To each shard. */
+const isConnected = ({ tunnel }: ClusterNode): boolean =>
+  tunnel.length > 0 && tunnel.every(({ connections }) => connections.some(({ draining }) => !draining));

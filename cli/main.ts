@@ -1,0 +1,109 @@
+// `postern`: owns the process, its terminal and its exit code. See program.ts for what it can do.
+import { execFile } from "node:child_process";
+import { readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { text } from "node:stream/consumers";
+import { setTimeout as pause } from "node:timers/promises";
+import { CommanderError } from "commander";
+import { sendByFetch } from "../src/shared/control/send.ts";
+import { configFile, readConfig, writeConfig } from "./config/store.ts";
+import { exitCodes, Failed } from "./failed.ts";
+import { printable } from "./output.ts";
+import { programOf } from "./program.ts";
+import type { Effects } from "./session.ts";
+
+const config = configFile(process.env);
+const effects: Effects = {
+  environment: process.env,
+  send: sendByFetch,
+  readConfig: () => readConfig(config),
+  writeConfig: (next) => writeConfig(config, next),
+  print: (written) => void process.stdout.write(written),
+  tell: (line) => void process.stderr.write(`${line}\n`),
+  readText: (file) => (file === "-" ? text(process.stdin) : Promise.resolve(read(file))),
+  keepSecret,
+  askSecret,
+  run: (program, args) =>
+    new Promise((resolve, reject) => {
+      execFile(program, args, { maxBuffer: 64 * 1024 * 1024 }, (error, stdout, stderr) => {
+        const { code } = error ?? {};
+        if (typeof code === "string")
+          reject(new Failed(`${program} cannot be run: ${code}`, { next: `install ${program}` }));
+        else resolve({ code: code ?? (error === null ? 0 : 1), stdout, stderr });
+      });
+    }),
+  pause: (ms) => pause(ms),
+  now: () => performance.now(),
+};
+
+/** What reads the output may go early, as `head` does. */
+process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+  if (error.code === "EPIPE") process.exit(0);
+});
+
+try {
+  await programOf(effects).parseAsync(process.argv);
+} catch (error) {
+  process.exitCode = codeOf(error);
+}
+
+function codeOf(error: unknown): number {
+  // It has said all itself; help is no failure.
+  if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : exitCodes.usage;
+  if (!(error instanceof Failed)) {
+    effects.tell(`This is a bug in Postern: ${error instanceof Error ? error.stack : String(error)}`);
+    return exitCodes.failed;
+  }
+  effects.tell(`postern: ${printable(error.message)}`);
+  if (error.next !== undefined) effects.tell(`Next: ${error.next}`);
+  return error.code;
+}
+
+function read(file: string): string {
+  try {
+    return readFileSync(file, "utf8");
+  } catch (error) {
+    throw new Failed(`${file} cannot be read: ${(error as Error).message}`, { code: exitCodes.usage });
+  }
+}
+
+async function keepSecret<T extends { readonly token: string }>(file: string, make: () => Promise<T>): Promise<T> {
+  const next = `${file}.${process.pid}.new`;
+  const write = (written: string, flag: "wx" | "w"): void => {
+    try {
+      writeFileSync(next, written, { mode: 0o600, flag });
+      if (written !== "") renameSync(next, file);
+    } catch (error) {
+      throw new Failed(`${file} cannot be written: ${(error as Error).message}`, { code: exitCodes.usage });
+    }
+  };
+  try {
+    write("", "wx");
+    const made = await make();
+    write(`${made.token}\n`, "w");
+    return made;
+  } finally {
+    rmSync(next, { force: true });
+  }
+}
+
+/** The terminal shows the question and nothing of the answer. */
+async function askSecret(question: string): Promise<string | undefined> {
+  const { stdin, stderr } = process;
+  if (!stdin.isTTY) return undefined;
+  stderr.write(question);
+  stdin.setRawMode(true);
+  try {
+    let typed = "";
+    for await (const chunk of stdin) {
+      for (const char of String(chunk)) {
+        if (char === "\r" || char === "\n") return typed;
+        if (char === "\u0003") throw new Failed("ended by Ctrl-C");
+        typed = char === "\u007f" ? typed.slice(0, -1) : typed + char;
+      }
+    }
+    return typed;
+  } finally {
+    stdin.setRawMode(false);
+    stderr.write("\n");
+  }
+}

@@ -1,0 +1,43 @@
+// The command line as a whole. It ends no process: what is wrong is thrown.
+import { Command, Option } from "commander";
+import { addCluster } from "./commands/cluster.ts";
+import { addHostnames } from "./commands/hostnames.ts";
+import { addJoin } from "./commands/join.ts";
+import { addLogin } from "./commands/login.ts";
+import { addStatus } from "./commands/status.ts";
+import { formats } from "./output.ts";
+import type { Effects } from "./session.ts";
+
+export function programOf(effects: Effects): Command {
+  const program = new Command("postern")
+    .description("Administers Postern's edges, and lets Kubernetes clusters join them.")
+    .addOption(new Option("-o, --output <format>", "how it answers").choices(formats).default("table"))
+    .option("--edge <url>", "the edge's admin host (else $POSTERN_EDGE, else the context's)")
+    .option("--context <name>", "which of the known edges (else $POSTERN_CONTEXT, else the current one)")
+    .addHelpText(
+      "after",
+      `
+The token comes from $POSTERN_TOKEN, or from the context that \`postern login\` made.
+
+Exit codes: 0 done, 1 it failed, 2 the command line is wrong, 3 what was named is not there, 4 no edge answers,
+5 the token does not count or may not do that.
+
+Examples:
+  $ postern login https://postern.example.com
+  $ postern join home --apply
+  $ postern status home`,
+    )
+    .showSuggestionAfterError()
+    .exitOverride()
+    .configureOutput({ writeOut: effects.print, writeErr: (text) => effects.tell(text.trimEnd()) });
+  for (const add of [addLogin, addCluster, addJoin, addStatus, addHostnames]) add(program, effects);
+  for (const command of everyCommand(program)) command.exitOverride().configureOutput(program.configureOutput());
+  return program;
+}
+
+function* everyCommand(command: Command): Generator<Command> {
+  for (const each of command.commands) {
+    yield each;
+    yield* everyCommand(each);
+  }
+}

@@ -1,0 +1,212 @@
+// The `postern` command as its user runs it, against the real edge of `npm start`: every command, by its text, its JSON and its
+// exit code. kubectl alone is a stand-in, which says what it was asked.
+import { spawn } from "node:child_process";
+import { chmodSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { buffer } from "node:stream/consumers";
+import { request } from "undici";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { Emulation } from "./emulation.ts";
+
+const root = new URL("../..", import.meta.url).pathname;
+
+let folder: string;
+let emulation: Emulation;
+
+interface Ran {
+  readonly code: number | null;
+  readonly out: string;
+  readonly err: string;
+}
+
+async function postern(
+  line: string,
+  { input = "", env = {} }: { input?: string; env?: NodeJS.ProcessEnv } = {},
+): Promise<Ran> {
+  const own = { POSTERN_CONFIG: join(folder, "config.yaml"), PATH: `${folder}:${process.env["PATH"]}` };
+  const child = spawn(process.execPath, [join(root, "cli/main.ts"), ...line.split(" ")], {
+    env: { ...process.env, ...own, ...env },
+  });
+  child.stdin.end(input);
+  const ended = new Promise<number | null>((resolve) => child.once("close", resolve));
+  const [code, out, err] = await Promise.all([ended, buffer(child.stdout), buffer(child.stderr)]);
+  return { code, out: out.toString(), err: err.toString() };
+}
+
+async function json<T>(line: string): Promise<T> {
+  const { code, out, err } = await postern(`${line} -o json`);
+  expect([code, err]).toEqual([0, ""]);
+  return JSON.parse(out) as T;
+}
+
+beforeAll(async () => {
+  folder = mkdtempSync(join(tmpdir(), "postern-cli-"));
+  emulation = await Emulation.start();
+  const daemonSet = {
+    metadata: { generation: 1 },
+    status: { observedGeneration: 1, desiredNumberScheduled: emulation.ready.nodes.length },
+  };
+  const script = `#!/bin/sh
+echo "$*" >> ${folder}/asked
+case "$*" in
+  *" get daemonset "*) echo '${JSON.stringify(daemonSet)}' ;;
+  "--context broken "*) echo "error: context broken does not exist" >&2; exit 1 ;;
+esac
+`;
+  writeFileSync(join(folder, "kubectl"), script);
+  chmodSync(join(folder, "kubectl"), 0o755);
+  const { url, tokenFile } = emulation.ready.api;
+  const { code, out } = await postern(`login ${url} --name demo --token-file ${tokenFile}`);
+  expect([code, out]).toEqual([0, expect.stringContaining(`Logged in to ${url} as context demo`)]);
+});
+afterAll(async () => {
+  await emulation.stop();
+  rmSync(folder, { recursive: true });
+});
+
+describe("login", () => {
+  it("keeps no token that the edge does not take, and shows none", async () => {
+    const { url } = emulation.ready.api;
+    const before = readFileSync(join(folder, "config.yaml"), "utf8");
+    const refused = await postern(`login ${url} --name other --token-file -`, { input: "not-the-token" });
+    expect([refused.code, refused.err]).toEqual([5, expect.stringContaining("does not take this token")]);
+    expect(refused.err + refused.out).not.toContain("not-the-token");
+    const nobody = await postern("login http://127.0.0.1:9 --token-file -", { input: "x" });
+    expect([nobody.code, nobody.err]).toEqual([4, expect.stringMatching(/cannot be reached.*\nNext: curl -i/)]);
+    expect(readFileSync(join(folder, "config.yaml"), "utf8")).toBe(before);
+    expect(statSync(join(folder, "config.yaml")).mode & 0o777).toBe(0o600);
+    expect((await postern("context list")).out).toMatch(/^CURRENT +NAME +EDGE +CLUSTER\n\* +demo +http/);
+  });
+
+  it("takes a cluster's token for that cluster alone", async () => {
+    const { url } = emulation.ready.api;
+    expect((await postern(`cluster add own --token-file ${folder}/own.token`)).code).toBe(0);
+    const unnamed = await postern(`login ${url} --name own --token-file ${folder}/own.token`);
+    expect([unnamed.code, unnamed.err]).toEqual([2, expect.stringContaining("--cluster NAME")]);
+    expect((await postern(`login ${url} --name own --cluster own --token-file ${folder}/own.token`)).code).toBe(0);
+    expect((await postern("cluster show")).out).toContain("owner");
+    const others = await postern("cluster list");
+    expect([others.code, others.err]).toEqual([5, expect.stringContaining("the token may not do that")]);
+    expect((await postern("context use demo")).code).toBe(0);
+    expect((await postern("context remove own")).code).toBe(0);
+    expect((await postern("context use own")).code).toBe(3);
+    expect((await postern("cluster remove own")).code).toBe(2);
+    expect((await postern("cluster remove own --yes")).code).toBe(0);
+  });
+});
+
+it("status: what is served, by whom, and what is wrong; for people and for programs", async () => {
+  interface Found {
+    services: { service: string; addresses: { hostname: string; port: number }[]; troubles: string[] }[];
+    nodes: { node: string; connections: number; trouble: string }[];
+  }
+  const found = await json<Found>("status");
+  expect(found.nodes.map(({ node, trouble }) => [node, trouble])).toEqual(
+    emulation.ready.nodes.map(({ name }) => [name, ""]),
+  );
+  const [first] = emulation.ready.urls;
+  const { hostname, port } = new URL(first ?? "");
+  const served = found.services.flatMap(({ addresses }) => addresses.map((each) => `${each.hostname}:${each.port}`));
+  expect(served).toContain(`${hostname}:${port === "" ? 80 : port}`);
+  const { out } = await postern("status -o wide");
+  expect(out).toMatch(/^SERVICE +ADDRESS +STATE +CONDITIONS\n/);
+  for (const { name } of emulation.ready.nodes) expect(out).toMatch(new RegExp(`^${name} +\\d+ .*available`, "m"));
+  const missing = await postern("status nowhere");
+  expect([missing.code, missing.err]).toEqual([3, expect.stringContaining("Next: postern cluster list")]);
+});
+
+it("cluster: made, shown, given another token, removed", async () => {
+  expect((await postern("cluster add shop --hostname *.shop.example.com")).out).toContain("Next: postern join shop");
+  const again = await postern("cluster add shop");
+  expect([again.code, again.err]).toEqual([1, expect.stringContaining("Next: postern cluster list")]);
+  for (const line of ["cluster add Shop", "cluster add many --shards x", "join shop --apply --timeout x"])
+    expect((await postern(line)).code).toBe(2);
+  const { clusters } = await json<{ clusters: { name: string; hostnames: string[] }[] }>("cluster list");
+  expect(clusters.find(({ name }) => name === "shop")?.hostnames).toEqual(["*.shop.example.com"]);
+  const wrong = join(folder, "nowhere/shop.token");
+  const [token] = (await json<{ tokens: { id: string }[] }>("cluster show shop")).tokens;
+  const file = join(folder, "shop.token");
+  writeFileSync(file, "kept\n");
+  const unwritten = await postern(`cluster rotate shop --token ${token?.id} --token-file ${wrong}`);
+  expect([unwritten.code, unwritten.err]).toEqual([2, expect.stringContaining("cannot be written")]);
+  expect((await postern(`cluster rotate shop --token 00000000 --token-file ${file}`)).code).toBe(3);
+  expect(readFileSync(file, "utf8")).toBe("kept\n");
+  // So the token is still the first one.
+  expect((await json<{ tokens: { id: string }[] }>("cluster show shop")).tokens).toEqual([token]);
+  expect((await postern(`cluster rotate shop --token ${token?.id} --token-file ${file}`)).code).toBe(0);
+  expect(statSync(file).mode & 0o777).toBe(0o600);
+  const secret = readFileSync(file, "utf8").trim();
+  const asShop = { env: { POSTERN_TOKEN: secret, POSTERN_CLUSTER: "shop" } };
+  const shown = await postern("cluster show", asShop);
+  expect([shown.code, shown.out]).toEqual([0, expect.stringContaining("shop")]);
+  const now = (await json<{ tokens: { id: string }[] }>("cluster show shop")).tokens[0];
+  expect((await postern(`cluster revoke shop --token ${now?.id}`)).code).toBe(0);
+  expect((await postern("cluster show", asShop)).code).toBe(5);
+  expect((await postern("cluster remove shop --yes")).code).toBe(0);
+  expect((await postern("cluster show shop")).code).toBe(3);
+});
+
+describe("join", () => {
+  it("prints the one command, and nothing else, for a cluster that need not be there yet", async () => {
+    const { code, out, err } = await postern("join new --option default-class=true");
+    expect(code).toBe(0);
+    expect(err).toMatch(/^Cluster new is new\.\nGood until \d\d:\d\d and for \d+ times/);
+    const [, url = ""] = /^kubectl apply -f (\S+)\n$/.exec(out) ?? [];
+    const manifest = await (await request(url)).body.text();
+    expect(manifest).toMatch(/POSTERN_CLUSTER: "?new"?/);
+    expect(manifest).toMatch(/POSTERN_DEFAULT_CLASS: "true"/);
+    expect((await postern("cluster remove new --yes")).code).toBe(0);
+  });
+
+  it("runs it, and waits until every node is connected", async () => {
+    const { clusters } = await json<{ clusters: { name: string }[] }>("cluster list");
+    const name = clusters[0]?.name ?? "";
+    const { code, out } = await postern(`join ${name} --apply --kube-context mine`);
+    expect([code, out]).toEqual([
+      0,
+      expect.stringContaining(`has joined: ${emulation.ready.nodes.map((each) => each.name).join(", ")}`),
+    ]);
+    const asked = readFileSync(join(folder, "asked"), "utf8").split("\n");
+    expect(asked[0]).toMatch(/^--context mine apply -f http\S+\/install\/\S+\.yaml$/);
+    expect(asked[1]).toMatch(/^--context mine -n postern-system get daemonset postern-agent -o json$/);
+  });
+
+  it("says what kubectl says, and what is missing", async () => {
+    const { clusters } = await json<{ clusters: { name: string }[] }>("cluster list");
+    const broken = await postern(`join ${clusters[0]?.name} --apply --kube-context broken`);
+    expect([broken.code, broken.err]).toEqual([1, expect.stringContaining("context broken does not exist")]);
+    const late = await postern("join empty --apply --timeout 0");
+    expect([late.code, late.err]).toEqual([
+      1,
+      expect.stringMatching(/0 of \d+ nodes are connected after 0 s\nNext: kubectl/),
+    ]);
+    expect((await postern("join empty --option default-class")).code).toBe(2);
+    expect((await postern("cluster remove empty --yes")).code).toBe(0);
+  });
+});
+
+it("hostnames: who serves one, in which shares, and who takes over", async () => {
+  const { clusters } = await json<{ clusters: { name: string }[] }>("cluster list");
+  const owner = clusters[0]?.name ?? "";
+  const { hostname } = new URL(emulation.ready.urls[0] ?? "");
+  await postern("cluster add spare");
+  const set = await postern(`hostnames set ${hostname} ${owner}=3 then spare`);
+  expect([set.code, set.out]).toEqual([
+    0,
+    expect.stringMatching(new RegExp(`${owner} +owner +0 +3\\n.* spare +1 +1\\n$`)),
+  ]);
+  expect((await json<{ members: object[] }>(`hostnames show ${hostname}`)).members).toHaveLength(2);
+  expect((await postern(`hostnames set ${hostname} ${owner}`)).code).toBe(0);
+  expect((await postern("hostnames show nobody.example.com")).code).toBe(3);
+  expect((await postern(`hostnames set ${hostname} nowhere`)).code).not.toBe(0);
+  expect((await postern("cluster remove spare --yes")).code).toBe(0);
+});
+
+it("a wrong command line is answered with what is right, and exit code 2", async () => {
+  const { code, err } = await postern("stauts");
+  expect([code, err]).toEqual([2, expect.stringMatching(/Did you mean status\?/)]);
+  expect((await postern("--help")).code).toBe(0);
+  for (const line of ["login --help", "join --help", "status --help", "cluster add --help", "hostnames set --help"])
+    expect((await postern(line)).out).toMatch(/Examples?:\n {2}\$ postern /);
+});
