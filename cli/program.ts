@@ -5,6 +5,7 @@ import { addHostnames } from "./commands/hostnames.ts";
 import { addJoin } from "./commands/join.ts";
 import { addLogin } from "./commands/login.ts";
 import { addStatus } from "./commands/status.ts";
+import { addVersion } from "./commands/version.ts";
 import { formats } from "./output.ts";
 import type { Effects } from "./session.ts";
 
@@ -30,7 +31,7 @@ Examples:
     .showSuggestionAfterError()
     .exitOverride()
     .configureOutput({ writeOut: effects.print, writeErr: (text) => effects.tell(text.trimEnd()) });
-  for (const add of [addLogin, addCluster, addJoin, addStatus, addHostnames]) add(program, effects);
+  for (const add of [addLogin, addCluster, addJoin, addStatus, addHostnames, addVersion]) add(program, effects);
   for (const command of everyCommand(program)) command.exitOverride().configureOutput(program.configureOutput());
   return program;
 }

@@ -203,6 +203,19 @@ it("hostnames: who serves one, in which shares, and who takes over", async () =>
   expect((await postern("cluster remove spare --yes")).code).toBe(0);
 });
 
+it("version: of all parts, for whoever has a token", async () => {
+  const own = JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as { version: string };
+  const found = await json<{ command: string; edge: string; agents: object[]; skew: string[] }>("version");
+  expect(found).toMatchObject({ command: `postern ${own.version}`, edge: `postern-edge ${own.version}`, skew: [] });
+  expect(found.agents).toHaveLength(emulation.ready.nodes.length);
+  expect((await postern("version --client", { env: { POSTERN_CONFIG: "/nowhere" } })).out).toBe(
+    `postern ${own.version}\n`,
+  );
+  const { statusCode, body } = await request(`${emulation.ready.api.url}/api/v1/version`);
+  expect(statusCode).toBe(401);
+  await body.dump();
+});
+
 it("a wrong command line is answered with what is right, and exit code 2", async () => {
   const { code, err } = await postern("stauts");
   expect([code, err]).toEqual([2, expect.stringMatching(/Did you mean status\?/)]);

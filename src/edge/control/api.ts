@@ -12,6 +12,7 @@ import { problem } from "./problem.ts";
 import { publishRoutes } from "./publish.ts";
 import { tokenRoutes } from "./tokens.ts";
 import { tunnelRoutes } from "./tunnel.ts";
+import { versionRoutes } from "./version.ts";
 
 /** Stands in for a request that came by no listener. The Worker's entry refuses those, so no handler sees it. */
 const nowhere: Forwarded = { client: "", port: undefined, scheme: "http", again: false, trusted: false };
@@ -105,6 +106,7 @@ function build(): Api {
   publishRoutes(app);
   hostnameRoutes(app);
   tunnelRoutes(app);
+  versionRoutes(app);
   return app;
 }
 

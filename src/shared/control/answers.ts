@@ -52,6 +52,9 @@ export const installCodeSchema = z.object({
   uses: z.int(),
 });
 
+/** "postern-edge 0.1.0" */
+export const versionSchema = z.object({ software: z.string() });
+
 export const epochSchema = z.object({ epoch: z.int().min(0) });
 
 /** One cluster that serves a hostname. Lower priority value first; weight shares within one priority. */

@@ -18,6 +18,7 @@ import {
   tableSchema,
   tokenSchema,
   tokensSchema,
+  versionSchema,
 } from "./answers.ts";
 import { problemSentence, readProblem } from "./problem.ts";
 import {
@@ -154,6 +155,10 @@ export class ControlClient {
 
   async setMembers(hostname: string, input: SetMembers): Promise<Answer<z.infer<typeof directoryEntrySchema>>> {
     return await this.#call(directoryEntrySchema, "PUT", ["hostnames", hostname], json(input));
+  }
+
+  async version(): Promise<Answer<z.infer<typeof versionSchema>>> {
+    return await this.#call(versionSchema, "GET", ["version"]);
   }
 
   async claimEpoch(cluster: string): Promise<Answer<z.infer<typeof epochSchema>>> {

@@ -48,6 +48,39 @@ it("makes a cluster, publishes, and reads what came of it", async () => {
   expect(orThrow(await owner.nodes("home")).nodes).toMatchObject(snapshot.nodes.map(({ name }) => ({ node: name })));
 });
 
+it("administers: tokens, hostnames, conditions, versions, and the end of a cluster", async () => {
+  const admin = as(ADMIN);
+  const { token } = orThrow(await admin.createCluster({ name: "home" }));
+  const owner = as(token);
+  const { epoch } = orThrow(await owner.claimEpoch("home"));
+  const text = JSON.stringify(snapshotOf(service("web")));
+  orThrow(await owner.putSnapshot("home", { epoch, sequence: 1 }, await gzip(text)));
+  expect(Object.keys(orThrow(await owner.conditions("home")).services)).toEqual(["default/web"]);
+  expect(orThrow(await owner.version()).software).toMatch(/^postern-edge \d/);
+
+  orThrow(await admin.createCluster({ name: "spare" }));
+  const hostname = "web-default-home.edge.test";
+  expect(orThrow(await owner.hostname(hostname))).toMatchObject({ owner: "home", members: [{ cluster: "home" }] });
+  const members = [{ cluster: "home" }, { cluster: "spare", priority: 1, weight: 5 }];
+  const entry = orThrow(await admin.setMembers(hostname, { members }));
+  expect(entry.members).toEqual([
+    { cluster: "home", priority: 0, weight: 1 },
+    { cluster: "spare", priority: 1, weight: 5 },
+  ]);
+
+  const [first] = orThrow(await owner.tokens("home")).tokens;
+  const { token: second } = orThrow(await admin.rotateToken("home", first?.id));
+  expect(await owner.cluster("home")).toMatchObject({ ok: false, status: 401 });
+  const { token: third } = orThrow(await as(second).rotateToken("home"));
+  expect(orThrow(await as(third).cluster("home")).cluster.name).toBe("home");
+  const [last] = orThrow(await admin.tokens("home")).tokens;
+  expect(await admin.revokeToken("home", last?.id ?? "")).toMatchObject({ ok: true });
+  expect(await as(third).cluster("home")).toMatchObject({ ok: false, status: 401 });
+
+  expect(await admin.deleteCluster("home")).toMatchObject({ ok: true });
+  expect(await admin.cluster("home")).toMatchObject({ ok: false, status: 404, reason: "no-such-cluster" });
+});
+
 it("says in words what the API refuses", async () => {
   expect(await as("wrong").clusters()).toMatchObject({
     ok: false,

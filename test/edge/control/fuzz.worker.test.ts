@@ -89,6 +89,7 @@ describe("the OpenAPI document", () => {
         "GET /clusters/{cluster}/tunnel/{shard}",
         "GET /hostnames/{hostname}",
         "PUT /hostnames/{hostname}",
+        "GET /version",
       ]),
     );
   });
