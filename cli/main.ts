@@ -22,14 +22,17 @@ const effects: Effects = {
   readText: (file) => (file === "-" ? text(process.stdin) : Promise.resolve(read(file))),
   keepSecret,
   askSecret,
-  run: (program, args) =>
+  run: (program, args, input = "") =>
     new Promise((resolve, reject) => {
-      execFile(program, args, { maxBuffer: 64 * 1024 * 1024 }, (error, stdout, stderr) => {
+      const child = execFile(program, args, { maxBuffer: 64 * 1024 * 1024 }, (error, stdout, stderr) => {
         const { code } = error ?? {};
         if (typeof code === "string")
           reject(new Failed(`${program} cannot be run: ${code}`, { next: `install ${program}` }));
         else resolve({ code: code ?? (error === null ? 0 : 1), stdout, stderr });
       });
+      // It may end without having read all; what it says counts.
+      child.stdin?.on("error", () => {});
+      child.stdin?.end(input);
     }),
   pause: (ms) => pause(ms),
   now: () => performance.now(),

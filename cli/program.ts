@@ -1,6 +1,7 @@
 // The command line as a whole. It ends no process: what is wrong is thrown.
 import { Command, Option } from "commander";
 import { addCluster } from "./commands/cluster.ts";
+import { addExpose } from "./commands/expose.ts";
 import { addHostnames } from "./commands/hostnames.ts";
 import { addJoin } from "./commands/join.ts";
 import { addLogin } from "./commands/login.ts";
@@ -31,7 +32,8 @@ Examples:
     .showSuggestionAfterError()
     .exitOverride()
     .configureOutput({ writeOut: effects.print, writeErr: (text) => effects.tell(text.trimEnd()) });
-  for (const add of [addLogin, addCluster, addJoin, addStatus, addHostnames, addVersion]) add(program, effects);
+  for (const add of [addLogin, addCluster, addJoin, addExpose, addStatus, addHostnames, addVersion])
+    add(program, effects);
   for (const command of everyCommand(program)) command.exitOverride().configureOutput(program.configureOutput());
   return program;
 }

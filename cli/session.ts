@@ -24,8 +24,12 @@ export interface Effects {
   readonly keepSecret: <T extends { readonly token: string }>(file: string, make: () => Promise<T>) => Promise<T>;
   /** A secret from the terminal, not shown; undefined where there is none. */
   readonly askSecret: (question: string) => Promise<string | undefined>;
-  /** Runs a program with this machine's terminal behind it; its output, and what it said against it. */
-  readonly run: (program: string, args: readonly string[]) => Promise<{ code: number; stdout: string; stderr: string }>;
+  /** Runs a program to its end. `input`: for its stdin. Rejects where it is not there. */
+  readonly run: (
+    program: string,
+    args: readonly string[],
+    input?: string,
+  ) => Promise<{ readonly code: number; readonly stdout: string; readonly stderr: string }>;
   /** Ends early, and rejects, when the person has had enough. */
   readonly pause: (ms: number) => Promise<void>;
   /** Monotonic, ms. */

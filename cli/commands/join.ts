@@ -3,8 +3,8 @@ import type { Command } from "commander";
 import { z } from "zod";
 import type { ClusterNode } from "../../src/shared/control/answers.ts";
 import type { ControlClient } from "../../src/shared/control/client.ts";
-import { parseJson } from "../../src/shared/net/reply.ts";
 import { exitCodes, Failed } from "../failed.ts";
+import { Kubectl } from "../kubectl.ts";
 import { type Effects, Session } from "../session.ts";
 import { checkName, gathered, whole } from "./cluster.ts";
 
@@ -49,9 +49,9 @@ Examples:
         effects.tell(`Good until ${until} and for ${code.uses} times. Then: postern status ${name}`);
         return;
       }
-      const kubectl = kubectlOf(effects, options.kubeContext);
+      const kubectl = new Kubectl(effects, options.kubeContext);
       effects.tell("Applying the agent's manifest …");
-      await kubectl(["apply", "-f", code.url]);
+      await kubectl.call(["apply", "-f", code.url]);
       const nodes = await untilConnected(session, client, name, { kubectl, timeoutMs: options.timeout * 1000 });
       session.say(
         { cluster: name, nodes },
@@ -81,18 +81,6 @@ function agentOptions(given: readonly string[]): Record<string, string> {
   );
 }
 
-type Kubectl = (args: readonly string[]) => Promise<string>;
-
-function kubectlOf({ run }: Effects, context: string | undefined): Kubectl {
-  const own = context === undefined ? [] : ["--context", context];
-  return async (args) => {
-    const { code, stdout, stderr } = await run("kubectl", [...own, ...args]);
-    if (code === 0) return stdout;
-    const why = stderr.trim().split("\n").slice(-3).join(" ");
-    throw new Failed(`kubectl ${args[0]} failed: ${why}`, { next: `kubectl ${[...own, "cluster-info"].join(" ")}` });
-  };
-}
-
 /** Names of the connected nodes, once there are as many as the DaemonSet is to run on. */
 async function untilConnected(
   session: Session,
@@ -103,9 +91,7 @@ async function untilConnected(
   const { now, pause, tell } = session.effects;
   const end = now() + timeoutMs;
   for (let said = ""; ; await pause(LOOK_MS)) {
-    const wanted = wantedPods(
-      await kubectl(["-n", "postern-system", "get", "daemonset", "postern-agent", "-o", "json"]),
-    );
+    const wanted = wantedPods(await kubectl.get(daemonSetSchema, "-n", "postern-system", "daemonset", "postern-agent"));
     const { nodes } = await session.ask(client.nodes(name));
     const connected = nodes.filter(isConnected).map((each) => each.node);
     if (wanted > 0 && connected.length >= wanted) return connected;
@@ -125,12 +111,8 @@ const daemonSetSchema = z.object({
 });
 
 /** 0: Kubernetes has not counted yet. */
-function wantedPods(text: string): number {
-  const parsed = daemonSetSchema.safeParse(parseJson(text));
-  if (!parsed.success) throw new Failed("kubectl shows no DaemonSet postern-agent in postern-system");
-  const { metadata, status } = parsed.data;
-  return status.observedGeneration === metadata.generation ? (status.desiredNumberScheduled ?? 0) : 0;
-}
+const wantedPods = ({ metadata, status }: z.output<typeof daemonSetSchema>): number =>
+  status.observedGeneration === metadata.generation ? (status.desiredNumberScheduled ?? 0) : 0;
 
 /** To each shard. */
 const isConnected = ({ tunnel }: ClusterNode): boolean =>

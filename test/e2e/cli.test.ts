@@ -1,7 +1,7 @@
 // The `postern` command as its user runs it, against the real edge of `npm start`: every command, by its text, its JSON and its
 // exit code. kubectl alone is a stand-in, which says what it was asked.
 import { spawn } from "node:child_process";
-import { chmodSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { buffer } from "node:stream/consumers";
@@ -50,7 +50,11 @@ beforeAll(async () => {
   const script = `#!/bin/sh
 echo "$*" >> ${folder}/asked
 case "$*" in
-  *" get daemonset "*) echo '${JSON.stringify(daemonSet)}' ;;
+  *"get -n postern-system daemonset "*) echo '${JSON.stringify(daemonSet)}' ;;
+  "get -n shop deployment/web -o json") echo '{"metadata":{"name":"web"},"spec":{"selector":{"matchLabels":{"app":"web"}},"template":{"spec":{"containers":[{"ports":[{"containerPort":8080}]}]}}}}' ;;
+  "get -n shop deployment/none -o json") echo 'Error from server (NotFound): deployments.apps "none" not found' >&2; exit 1 ;;
+  "get -n shop service/"*) cat ${folder}/service ;;
+  "apply -f -") cat > ${folder}/applied ;;
   "--context broken "*) echo "error: context broken does not exist" >&2; exit 1 ;;
 esac
 `;
@@ -169,7 +173,7 @@ describe("join", () => {
     ]);
     const asked = readFileSync(join(folder, "asked"), "utf8").split("\n");
     expect(asked[0]).toMatch(/^--context mine apply -f http\S+\/install\/\S+\.yaml$/);
-    expect(asked[1]).toMatch(/^--context mine -n postern-system get daemonset postern-agent -o json$/);
+    expect(asked[1]).toMatch(/^--context mine get -n postern-system daemonset postern-agent -o json$/);
   });
 
   it("says what kubectl says, and what is missing", async () => {
@@ -183,6 +187,48 @@ describe("join", () => {
     ]);
     expect((await postern("join empty --option default-class")).code).toBe(2);
     expect((await postern("cluster remove empty --yes")).code).toBe(0);
+  });
+});
+
+describe("expose", () => {
+  const service = (parts: object = {}) =>
+    writeFileSync(
+      join(folder, "service"),
+      JSON.stringify({ metadata: { name: "web", namespace: "shop" }, spec: { ports: [{ port: 80 }] }, ...parts }),
+    );
+  const programmed = (status: string, message: string) => ({
+    status: {
+      loadBalancer: { ingress: status === "True" ? [{ hostname: "web.test" }] : [] },
+      conditions: [{ type: "postern.dev/Programmed", status, message }],
+    },
+  });
+
+  it("applies a Service, and says where it is served", async () => {
+    service(programmed("True", ""));
+    const { code, out } = await postern("expose deployment/web -n shop --port 80");
+    expect([code, out]).toEqual([0, "http://web.test\n"]);
+    const applied = readFileSync(join(folder, "applied"), "utf8");
+    expect(applied).toMatch(/loadBalancerClass: postern.dev\/edge/);
+    rmSync(join(folder, "applied"));
+    const dry = await postern("expose deployment/web -n shop --port 80 --dry-run");
+    expect([dry.code, dry.out]).toEqual([0, applied]);
+    expect(existsSync(join(folder, "applied"))).toBe(false);
+  });
+
+  it("patches a Service that is there, and says why it is not served", async () => {
+    service(programmed("False", "no pod matches"));
+    const { code, err } = await postern("expose service/web -n shop --timeout 0");
+    expect([code, err]).toEqual([
+      1,
+      expect.stringContaining("is not served after 0 s: no pod matches\nNext: postern status"),
+    ]);
+    const patched = readFileSync(join(folder, "asked"), "utf8");
+    expect(patched).toContain(
+      'patch -n shop service web --type merge -p {"spec":{"type":"LoadBalancer","loadBalancerClass":"postern.dev/edge"}}',
+    );
+    const missing = await postern("expose deployment/none -n shop");
+    expect([missing.code, missing.err]).toEqual([3, expect.stringContaining('deployments.apps "none" not found')]);
+    expect((await postern("expose nonsense")).code).toBe(2);
   });
 });
 

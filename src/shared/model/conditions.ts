@@ -93,5 +93,5 @@ export const mixedProtocols = (message: string): Condition => ({
 const QUIET: string = conditionType("HostNotKept");
 
 /** Whether its owner has something to do about it. Programmed is good news when it is True, all others when they are False. */
-export const isTrouble = ({ type, status }: Condition): boolean =>
+export const isTrouble = ({ type, status }: { readonly type: string; readonly status: string }): boolean =>
   type !== QUIET && (status === "True") !== (type === PROGRAMMED);
