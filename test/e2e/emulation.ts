@@ -114,9 +114,12 @@ function found<T extends { name: string }>(list: readonly T[], name: string): T 
   return one;
 }
 
-/** Node.js does not resolve *.localhost everywhere: 127.0.0.1 is dialled, with the URL's Host. */
+/**
+ * Node.js does not resolve *.localhost everywhere: 127.0.0.1 is dialled, with the URL's Host. A connection that breaks is for whoever
+ * awaits the response or reads it; it is no fault of the whole run where a test has given up already.
+ */
 export function dial(url: URL, options: RequestOptions = {}): ReturnType<typeof httpRequest> {
-  return httpRequest({
+  const req = httpRequest({
     host: "127.0.0.1",
     port: url.port || 80,
     path: url.pathname + url.search,
@@ -124,6 +127,7 @@ export function dial(url: URL, options: RequestOptions = {}): ReturnType<typeof 
     ...options,
     headers: { ...(options.headers as Record<string, string> | undefined), host: url.host },
   });
+  return req.on("error", () => {});
 }
 
 export async function get(url: URL): Promise<{ status: number; headers: IncomingMessage["headers"]; body: string }> {
