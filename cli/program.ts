@@ -1,6 +1,7 @@
 // The command line as a whole. It ends no process: what is wrong is thrown.
 import { Command, Option } from "commander";
 import { addCluster } from "./commands/cluster.ts";
+import { addCompletion } from "./commands/completion.ts";
 import { addExpose } from "./commands/expose.ts";
 import { addHostnames } from "./commands/hostnames.ts";
 import { addJoin } from "./commands/join.ts";
@@ -32,7 +33,7 @@ Examples:
     .showSuggestionAfterError()
     .exitOverride()
     .configureOutput({ writeOut: effects.print, writeErr: (text) => effects.tell(text.trimEnd()) });
-  for (const add of [addLogin, addCluster, addJoin, addExpose, addStatus, addHostnames, addVersion])
+  for (const add of [addLogin, addCluster, addJoin, addExpose, addStatus, addHostnames, addVersion, addCompletion])
     add(program, effects);
   for (const command of everyCommand(program)) command.exitOverride().configureOutput(program.configureOutput());
   return program;
