@@ -85,7 +85,7 @@ it(`${SERVICES} Services with 3 endpoints each have their status within ${STATUS
     await expect.poll(() => servers(hostOf(test, name)), patience).toEqual(names);
     expect((await statusOf(test, name)).finalizers).toHaveLength(1);
   }
-});
+}, 600_000);
 
 it("pods that change cost no request to the API server", async () => {
   // All that the agents may do, but for their Lease, which is renewed whatever happens.
