@@ -105,14 +105,24 @@ async function untilConnected(
   }
 }
 
+const counts = z.object({
+  observedGeneration: z.int(),
+  desiredNumberScheduled: z.int(),
+  /** By the newest template; absent for none. */
+  updatedNumberScheduled: z.int(),
+});
 const daemonSetSchema = z.object({
   metadata: z.object({ generation: z.int() }),
-  status: z.object({ observedGeneration: z.int(), desiredNumberScheduled: z.int() }).partial().default({}),
+  status: counts.partial().default({}),
 });
 
-/** 0: Kubernetes has not counted yet. */
-const wantedPods = ({ metadata, status }: z.output<typeof daemonSetSchema>): number =>
-  status.observedGeneration === metadata.generation ? (status.desiredNumberScheduled ?? 0) : 0;
+/** 0: Kubernetes has not counted yet, or pods of an older manifest are still there. */
+function wantedPods({ metadata, status }: z.output<typeof daemonSetSchema>): number {
+  const { observedGeneration, desiredNumberScheduled = 0, updatedNumberScheduled = 0 } = status;
+  return observedGeneration === metadata.generation && updatedNumberScheduled >= desiredNumberScheduled
+    ? desiredNumberScheduled
+    : 0;
+}
 
 /** To each shard. */
 const isConnected = ({ tunnel }: ClusterNode): boolean =>

@@ -45,7 +45,11 @@ beforeAll(async () => {
   emulation = await Emulation.start();
   const daemonSet = {
     metadata: { generation: 1 },
-    status: { observedGeneration: 1, desiredNumberScheduled: emulation.ready.nodes.length },
+    status: {
+      observedGeneration: 1,
+      desiredNumberScheduled: emulation.ready.nodes.length,
+      updatedNumberScheduled: emulation.ready.nodes.length,
+    },
   };
   const script = `#!/bin/sh
 echo "$*" >> ${folder}/asked
