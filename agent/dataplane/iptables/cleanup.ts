@@ -35,18 +35,21 @@ function removal({ name, chains, rules }: Table, isOurs: (chain: string) => bool
   const foreign = new Set(chains.filter((chain) => !chain.isKernels && !isOurs(chain.name)).map((each) => each.name));
   // A CNI's port mapping may use KUBE-MARK-MASQ in chains of its own. What it uses must stay.
   const kept = new Set(foreign);
-  for (const chain of kept)
-    for (const each of rules) if (each.chain === chain && each.target !== undefined) kept.add(each.target);
-  const gone = chains.filter((chain) => isOurs(chain.name) && !kept.has(chain.name)).map((chain) => chain.name);
-  const kernels = new Set(chains.filter((chain) => chain.isKernels).map((each) => each.name));
-  const jumps = rules.filter(
-    ({ chain, target }) => kernels.has(chain) && target !== undefined && gone.includes(target),
+  // A table may have a hundred thousand chains: each is looked up, and none searched for.
+  const targets = Map.groupBy(rules, ({ chain }) => chain);
+  for (const chain of kept) {
+    for (const { target } of targets.get(chain) ?? []) if (target !== undefined) kept.add(target);
+  }
+  const gone = new Set(
+    chains.filter((chain) => isOurs(chain.name) && !kept.has(chain.name)).map((chain) => chain.name),
   );
+  const kernels = new Set(chains.filter((chain) => chain.isKernels).map((each) => each.name));
+  const jumps = rules.filter(({ chain, target }) => kernels.has(chain) && target !== undefined && gone.has(target));
   return {
     table: name as TableInput["table"],
     first: jumps.map(({ chain, rule }) => `-D ${chain} ${rule}`),
     chains: new Map(),
-    gone,
+    gone: [...gone],
   };
 }
 
