@@ -3,6 +3,7 @@ import { z } from "zod";
 import { annotation, CLASS } from "../src/shared/model/annotations.ts";
 import { canonicalAddress, familyOf } from "../src/shared/net/ranges.ts";
 import { exitCodes, Failed } from "./failed.ts";
+import { webAddress } from "./output.ts";
 
 export type Exposed =
   /** "deployment/web" and their like */
@@ -229,8 +230,6 @@ export function patchFor({ metadata, spec }: Service, { hostnames }: ExposeOptio
 export function addressesOf({ spec, status }: Service): readonly string[] {
   const names = status.loadBalancer.ingress.flatMap(({ hostname }) => hostname ?? []);
   return names.flatMap((name) =>
-    spec.ports
-      .filter(({ protocol }) => protocol === "TCP")
-      .map(({ port }) => (port === 443 ? `https://${name}` : `http://${name}${port === 80 ? "" : `:${port}`}`)),
+    spec.ports.filter(({ protocol }) => protocol === "TCP").map(({ port }) => webAddress(name, port, port === 443)),
   );
 }

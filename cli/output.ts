@@ -25,6 +25,10 @@ export function tableText({ columns, rows }: Table): string {
 /** Words of an edge, or of whatever answered in its place, must not steer the terminal. */
 export const printable = (text: string): string => text.replaceAll(/\p{Cc}+/gu, " ");
 
+/** "https://web.test", "http://web.test:8080" */
+export const webAddress = (hostname: string, port: number, tls: boolean): string =>
+  `${tls ? "https" : "http"}://${hostname}${port === (tls ? 443 : 80) ? "" : `:${port}`}`;
+
 /** `json` is one value and a line's end. */
 export const dataText = (format: "json" | "yaml", value: unknown): string =>
   format === "json" ? `${JSON.stringify(value, null, 2)}\n` : stringify(value);

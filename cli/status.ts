@@ -2,7 +2,7 @@
 import type { z } from "zod";
 import type { ClusterNode, ClusterNodes, conditionsSchema, tableSchema } from "../src/shared/control/answers.ts";
 import { type Condition, isTrouble } from "../src/shared/model/conditions.ts";
-import type { Table } from "./output.ts";
+import { type Table, webAddress } from "./output.ts";
 
 export interface ServiceStatus {
   /** "namespace/name" */
@@ -83,10 +83,7 @@ function nodeStatus({ node, known, excluded, directAddress, probe, tunnel }: Clu
 /** One line for each address. */
 export function serviceTable({ services }: Status, isWide: boolean): Table {
   const rows = services.flatMap(({ service, addresses, troubles, conditions }) => {
-    const shown = addresses.map(
-      ({ hostname, port, tls }) =>
-        `${tls ? "https" : "http"}://${hostname}${port === (tls ? 443 : 80) ? "" : `:${port}`}`,
-    );
+    const shown = addresses.map(({ hostname, port, tls }) => webAddress(hostname, port, tls));
     const state = troubles.length === 0 ? "served" : (troubles[0] ?? "");
     const more = isWide ? [conditions.map(({ type, reason }) => `${type}=${reason}`).join(",")] : [];
     const lines = shown.length === 0 ? [["", state]] : shown.map((address) => [address, state]);

@@ -75,7 +75,3 @@ export class Planner {
     else this.#slicesOf.delete(key);
   }
 }
-
-/** Of a node that has no plan yet. */
-export const buildPlan = (observed: Observed, node: string, options: PlanOptions): ForwardingPlan =>
-  new Planner(node).plan(observed, options);

@@ -1,7 +1,7 @@
 // `postern cluster`: the clusters of an edge.
-import { type Command, InvalidArgumentError } from "commander";
+import type { Command } from "commander";
 import type { ClusterRecord, TokenRecord } from "../../src/shared/control/answers.ts";
-import { clusterNameSchema } from "../../src/shared/control/requests.ts";
+import { checkName, gathered, whole } from "../arguments.ts";
 import { exitCodes, Failed } from "../failed.ts";
 import { type Effects, Session } from "../session.ts";
 
@@ -104,24 +104,6 @@ Examples:
         `Cluster ${name} is removed. In the cluster itself, see docs/install.md, Uninstall.`,
       );
     });
-}
-
-/** A number of things or of seconds. */
-export function whole(text: string): number {
-  if (!/^\d{1,6}$/.test(text)) throw new InvalidArgumentError("It must be a whole number.");
-  return Number(text);
-}
-
-export const gathered = (value: string, before: readonly string[]): string[] => [...before, value];
-
-/** Before anything is asked: a name that cannot be is no cluster that is missing. */
-export function checkName(name: string): void {
-  const parsed = clusterNameSchema.safeParse(name);
-  if (parsed.success) return;
-  throw new Failed(`${name}: ${parsed.error.issues[0]?.message}`, {
-    next: "choose another name",
-    code: exitCodes.usage,
-  });
 }
 
 const day = (ms: number): string => new Date(ms).toISOString().slice(0, 16).replace("T", " ");

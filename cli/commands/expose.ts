@@ -13,10 +13,10 @@ import {
   serviceSchema,
   workloadSchema,
 } from "../expose.ts";
+import { gathered, whole } from "../arguments.ts";
 import { Failed } from "../failed.ts";
 import { Kubectl } from "../kubectl.ts";
 import { type Effects, Session } from "../session.ts";
-import { gathered, whole } from "./cluster.ts";
 
 interface Options {
   readonly namespace: string;

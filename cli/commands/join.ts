@@ -3,10 +3,10 @@ import type { Command } from "commander";
 import { z } from "zod";
 import type { ClusterNode } from "../../src/shared/control/answers.ts";
 import type { ControlClient } from "../../src/shared/control/client.ts";
+import { checkName, gathered, whole } from "../arguments.ts";
 import { exitCodes, Failed } from "../failed.ts";
 import { Kubectl } from "../kubectl.ts";
 import { type Effects, Session } from "../session.ts";
-import { checkName, gathered, whole } from "./cluster.ts";
 
 interface JoinOptions {
   readonly image?: string;

@@ -1,6 +1,5 @@
 // `postern login` and `postern context`: whose edges this machine knows.
 import type { Command } from "commander";
-import { ControlClient } from "../../src/shared/control/client.ts";
 import { configSchema, contextNamed, type Context, withContext, withoutContext } from "../config/config.ts";
 import { exitCodes, Failed } from "../failed.ts";
 import { type Effects, Session } from "../session.ts";
@@ -84,8 +83,9 @@ async function secretOf(effects: Effects, file: string | undefined, edge: string
 }
 
 /** An edge that does not take the token is not kept. */
-async function tryOut(session: Session, { edge, token, cluster }: Context): Promise<void> {
-  const client = new ControlClient({ edge: new URL(edge), token: () => token }, session.effects.send);
+async function tryOut(session: Session, context: Context): Promise<void> {
+  const { edge, cluster } = context;
+  const client = session.client(context);
   const answer = cluster === undefined ? await client.clusters() : await client.cluster(cluster);
   if (answer.ok) return;
   const { status, why } = answer;

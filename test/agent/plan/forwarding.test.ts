@@ -1,8 +1,8 @@
 // Observed → one node's plan.
 import { describe, expect, it } from "vitest";
 import { externalNames, type PlanOptions, refusedAddresses } from "../../../agent/plan/forwarding.ts";
-import { buildPlan } from "../../../agent/plan/planner.ts";
 import { endpoint, node, service, slice, type Written } from "../source/objects.ts";
+import { buildPlan } from "./build-plan.ts";
 import { observe } from "./observe.ts";
 
 const options: PlanOptions = {

@@ -1,9 +1,9 @@
 // Observed → what the kernel of one node forwards: kube-proxy's rules (pkg/proxy: serviceport, topology) as tables.
 import { describe, expect, it } from "vitest";
 import type { PlanOptions } from "../../../agent/plan/forwarding.ts";
-import { buildPlan } from "../../../agent/plan/planner.ts";
 import type { KernelPort, KernelService } from "../../../agent/plan/plan.ts";
 import { endpoint, node, service, serviceCIDR, slice, type Written } from "../source/objects.ts";
+import { buildPlan } from "./build-plan.ts";
 import { observe } from "./observe.ts";
 
 const options: PlanOptions = {

@@ -2,11 +2,12 @@
 import fc from "fast-check";
 import { expect, it } from "vitest";
 import type { PlanOptions } from "../../../agent/plan/forwarding.ts";
-import { buildPlan, Planner } from "../../../agent/plan/planner.ts";
+import { Planner } from "../../../agent/plan/planner.ts";
 import { byName, type Named } from "../../../agent/source/order.ts";
 import type { Observed } from "../../../agent/source/source.ts";
 import { hash32 } from "../../../src/shared/balance/hash.ts";
 import { endpoint, node, service, slice, type Written } from "../source/objects.ts";
+import { buildPlan } from "./build-plan.ts";
 import { observe } from "./observe.ts";
 
 const options: PlanOptions = {

@@ -1,7 +1,7 @@
 // YAML as people write it, odd but seen: each file is served as an API server and kube-proxy would have it, or its owner is
 // told by a problem that names line and remedy, or by a condition. Never silence.
 import { describe, expect, it } from "vitest";
-import { buildPlan } from "../../../agent/plan/planner.ts";
+import { buildPlan } from "../plan/build-plan.ts";
 import { buildSnapshot } from "../../../agent/plan/snapshot.ts";
 import { merge } from "../../../agent/source/files/merge.ts";
 import { parseFile } from "../../../agent/source/files/parse.ts";
