@@ -6,7 +6,7 @@ import { z } from "zod";
 import { run, succeeds } from "./command.ts";
 import { edgeApi } from "./edge.ts";
 import { importImage } from "./node.ts";
-import { apiServer, edge, kubectl, nodes, podRange, type Proxy, work } from "./places.ts";
+import { apiServer, edge, kubectl, needsMachines, nodes, podRange, type Proxy, work } from "./places.ts";
 
 const root = new URL("../../..", import.meta.url).pathname;
 const loaded = `${work}/agent-image`;
@@ -37,7 +37,8 @@ export async function ensureAgent(
   const archive = await buildImage(say, proxy === "kube-proxy" ? "agent" : "kernel");
   const before = existsSync(loaded) ? readFileSync(loaded, "utf8") : "";
   if (before !== archive) {
-    await Promise.all(nodes.map((node) => importImage(node, archive)));
+    // A machine was given it at its start.
+    if (!needsMachines(proxy)) await Promise.all(nodes.map((node) => importImage(node, archive)));
     writeFileSync(loaded, archive);
   }
   const settings = edge ? "secret/postern-agent" : "configmap/postern-agent";
@@ -46,11 +47,12 @@ export async function ensureAgent(
   if (!isInstalled) await install({ proxy, edge });
   // Pods read their settings and their image when they start.
   if (isThere && (!isInstalled || before !== archive)) await run([...namespaced, "rollout", "restart", daemonSet]);
-  await agentIsReady();
+  await agentIsReady(needsMachines(proxy) ? 600 : 90);
 }
 
-export async function agentIsReady(): Promise<void> {
-  await run([...namespaced, "rollout", "status", daemonSet, "--timeout=90s"], { timeout: 100_000 });
+export async function agentIsReady(seconds = 90): Promise<void> {
+  const status = [...namespaced, "rollout", "status", daemonSet, `--timeout=${seconds}s`];
+  await run(status, { timeout: (seconds + 10) * 1000 });
 }
 
 async function install({ proxy, edge }: Installation): Promise<void> {
@@ -77,7 +79,7 @@ async function installCode(options: Readonly<Record<string, string>>): Promise<s
   return codeSchema.parse(await edgeApi("POST", `/clusters/${edge.cluster}/install-code`, { options })).url;
 }
 
-async function buildImage(say: (line: string) => void, target: "agent" | "kernel"): Promise<string> {
+export async function buildImage(say: (line: string) => void, target: "agent" | "kernel"): Promise<string> {
   say("the agent's image");
   const printed = await run([process.execPath, `${root}.ci/image.ts`, "--target", target], { timeout: 600_000 });
   return printed.trim().split("\n").at(-1) ?? "";

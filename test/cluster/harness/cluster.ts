@@ -5,11 +5,13 @@ import { ensureBinaries } from "./binaries.ts";
 import { ensureControlPlane, nodesAreReady } from "./control.ts";
 import { ensureImages } from "./images.ts";
 import { ensureNetwork } from "./network.ts";
+import { ensureKernel } from "../vm/kernel.ts";
+import { ensureMachine } from "./machine.ts";
 import { ensureNode } from "./node.ts";
 import { ensurePackages } from "./packages.ts";
-import { ensureAgent } from "./agent.ts";
+import { buildImage, ensureAgent } from "./agent.ts";
 import { type EdgePlace, edgePlace, ensureEdge, type Refuse } from "./edge.ts";
-import { control, inside, kubeconfig, kubectl, nodes, proxies, type Proxy, work } from "./places.ts";
+import { control, inside, kubeconfig, kubectl, needsMachines, nodes, proxies, type Proxy, work } from "./places.ts";
 import { rememberMachine } from "./stop.ts";
 
 /** What `-- --json` prints. */
@@ -45,7 +47,8 @@ export async function bringUp(
   await rememberMachine();
   const proxy = proxyOf(wanted);
   say("network");
-  await ensureNetwork();
+  const machines = needsMachines(proxy);
+  await ensureNetwork(machines);
   if (!existsSync(kubectl)) {
     const prefix = inside(control.netns).join(" ");
     const config = `\${KUBECONFIG:-${kubeconfig("admin")}}`;
@@ -55,8 +58,13 @@ export async function bringUp(
   say("control plane");
   await ensureControlPlane(binaries);
   say("nodes");
-  await Promise.all(nodes.map((node) => ensureNode(node, binaries, images, proxy)));
-  await nodesAreReady();
+  if (machines) {
+    const agent = await buildImage(say, "kernel");
+    const archives = [...images.map(({ archive }) => archive), agent];
+    const machine = { kernel: await ensureKernel(say), binaries, archives };
+    for (const node of nodes) await ensureMachine(node, machine);
+  } else await Promise.all(nodes.map((node) => ensureNode(node, binaries, images, proxy)));
+  await nodesAreReady(machines ? 600 : 60);
   if (!bare) {
     say("edge");
     await ensureEdge(refuse);

@@ -87,13 +87,17 @@ export async function ensureControlPlane(binaries: string): Promise<void> {
 }
 
 /** Pods can be created once their namespace has its service account. */
-export async function nodesAreReady(): Promise<void> {
+export async function nodesAreReady(seconds: number): Promise<void> {
   const names = nodes.map(({ name }) => `node/${name}`);
-  const log = logOf(`kubelet-${nodes[0]?.name}`);
-  await until(`every node registered; see ${log}`, () =>
-    succeeds([kubectl, "get", ...names, "serviceaccount/default"]),
+  const logs = logOf(`{kubelet,machine}-${nodes[0]?.name}`);
+  await until(
+    `every node registered; see ${logs}`,
+    () => succeeds([kubectl, "get", ...names, "serviceaccount/default"]),
+    seconds,
   );
-  await run([kubectl, "wait", "--for=condition=Ready", "--timeout=60s", ...names]);
+  await run([kubectl, "wait", "--for=condition=Ready", `--timeout=${seconds}s`, ...names], {
+    timeout: (seconds + 10) * 1000,
+  });
 }
 
 function ensurePart(name: string, command: readonly string[]): void {

@@ -8,13 +8,14 @@ import { anyService, control, inside, nodes, type NodePlace, outside } from "./p
  * What docs/install.md has a node's admin set where the agent is in kube-proxy's place, for a pod cannot. A kernel that has not
  * loaded nf_conntrack yet does not know the last two, and they are left out.
  */
-const sysctls = [
+export const sysctls = [
   "net.ipv4.ip_forward=1",
   "net.netfilter.nf_conntrack_tcp_timeout_established=86400",
   "net.netfilter.nf_conntrack_tcp_timeout_close_wait=3600",
 ];
 
-export async function ensureNetwork(): Promise<void> {
+/** `machines`: nodes are virtual machines (machine.ts), and have no namespaces here. */
+export async function ensureNetwork(machines: boolean): Promise<void> {
   const { netns, bridge, address, prefix } = control;
   if (!(await succeeds([...inside(netns), "ip", "route", "get", address]))) {
     await makeNamespace(netns);
@@ -26,7 +27,7 @@ export async function ensureNetwork(): Promise<void> {
     ];
     await run(batch(netns), { input: lines.join("\n") });
   }
-  for (const node of nodes) await ensureNode(node);
+  if (!machines) for (const node of nodes) await ensureNode(node);
   await run(batch(netns), { input: nodes.map(routeTo).join("\n") });
 }
 
@@ -36,15 +37,17 @@ async function ensureNode(node: NodePlace): Promise<void> {
   await makeNamespace(node.netns);
   await run(batch(node.netns), { input: `link add eth0 type veth peer name ${node.name} netns ${control.netns}` });
   await run(batch(control.netns), { input: `link set ${node.name} master ${control.bridge} up` });
-  const lines = [
-    `addr add ${node.address}/${control.prefix} dev eth0`,
-    "link set eth0 up",
-    ...nodes.filter((other) => other !== node).map(routeTo),
-    // Covers the Services' addresses too: a packet needs a route before kube-proxy's rules turn it.
-    `route add default via ${control.address}`,
-  ];
-  await run(batch(node.netns), { input: lines.join("\n") });
+  await run(batch(node.netns), { input: addressing(node, "eth0").join("\n") });
 }
+
+/** What `ip` is told on a node whose uplink is `device`. */
+export const addressing = (node: NodePlace, device: string): readonly string[] => [
+  `addr add ${node.address}/${control.prefix} dev ${device}`,
+  `link set ${device} up`,
+  ...nodes.filter((other) => other !== node).map(routeTo),
+  // Covers the Services' addresses too: a packet needs a route before kube-proxy's rules turn it.
+  `route add default via ${control.address}`,
+];
 
 // "replace": the control plane's routes vanish with the interface of a node that is made anew.
 const routeTo = (node: NodePlace): string => `route replace ${node.podRange} via ${node.address}`;
@@ -56,7 +59,7 @@ async function makeNamespace(netns: string): Promise<void> {
   await run([...inside(netns), "sysctl", "-eqw", ...sysctls]);
 }
 
-const batch = (netns: string): string[] => [...inside(netns), "ip", "-batch", "-"];
+export const batch = (netns: string): string[] => [...inside(netns), "ip", "-batch", "-"];
 
 export async function namespaces(): Promise<string[]> {
   const list = await run(["ip", "netns", "list"]);

@@ -10,8 +10,10 @@ export const edge = { domain: "edge.test", port: 8787, cluster: "home", folder: 
 /** A server that is no part of the cluster, as a NAS would be: names below `domain` lead there, on the nodes too. */
 export const outside = { domain: "outside.test", address: "10.90.0.200" } as const;
 /** What does a service proxy's work on the nodes: kube-proxy, or the agent in its place by that mode. */
-export const proxies = ["kube-proxy", "nftables", "iptables"] as const;
+export const proxies = ["kube-proxy", "nftables", "iptables", "ipvs"] as const;
 export type Proxy = (typeof proxies)[number];
+/** Its nodes are virtual machines, for few kernels that tests run on have ip_vs. Each of them has one slow processor. */
+export const needsMachines = (proxy: Proxy): boolean => proxy === "ipvs";
 export const apiServer = `https://${control.address}:6443`;
 export const podRange = "10.244.0.0/16";
 export const serviceRange = "10.96.0.0/16";

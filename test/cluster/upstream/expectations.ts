@@ -2,8 +2,8 @@
 // Kubernetes, is a difference as well (results.ts), so that a newer Kubernetes cannot add one unseen.
 
 import type { Wishes } from "../harness/cluster.ts";
-import { proxies, type Proxy } from "../harness/places.ts";
-import { proxySpecs } from "./proxy-specs.ts";
+import type { Proxy } from "../harness/places.ts";
+import { machineSpecs, proxySpecs } from "./proxy-specs.ts";
 
 /** "left out": never run, since it tests what Postern does not offer. "failed": this machine cannot do it, whoever forwards. */
 export type Expected = "passed" | "skipped" | "failed" | "left out";
@@ -88,7 +88,20 @@ export const suites: Readonly<Record<string, Suite>> = {
       "\\[sig-network\\] (Services|Networking Granular Checks:|Conntrack|EndpointSlice|Connectivity|Traffic Distribution|KubeProxy) ",
     skip: "\\[Disruptive\\]|\\[Feature:|SCTP",
     cluster: { bare: true },
-    proxies,
+    proxies: ["kube-proxy", "nftables", "iptables"],
     specs: proxySpecs,
   },
+  // The same in mode ipvs, of which virtual machines can carry a part.
+  ipvs: {
+    // None of these names is how another one begins that is not here.
+    focus: `(${machineSpecs.map(({ name }) => verbatim(name)).join("|")})`,
+    cluster: { bare: true },
+    proxies: ["ipvs"],
+    specs: machineSpecs,
+  },
 };
+
+/** As a regular expression, of Go's too. */
+export function verbatim(name: string): string {
+  return name.replace(/[^\w ]/g, "\\$&");
+}

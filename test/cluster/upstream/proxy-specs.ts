@@ -125,3 +125,38 @@ export const proxySpecs: readonly Spec[] = names.map((name) => ({
   expected: "passed",
   ...unusual[name],
 }));
+
+/** What is run where nodes are virtual machines with one slow processor each: one spec at least of each thing that ipvs does its own way. */
+const inMachines: readonly string[] = [
+  "Conntrack should be able to preserve UDP traffic when server pod cycles for a ClusterIP service",
+  "Conntrack should be able to preserve UDP traffic when server pod cycles for a ClusterIP service and client is hostNetwork",
+  "Conntrack should be able to preserve UDP traffic when server pod cycles for a ClusterIP service with InternalTrafficPolicy set to Local",
+  "Conntrack should be able to preserve UDP traffic when server pod cycles for a NodePort service",
+  "Networking Granular Checks: Services should function for client IP based session affinity: http [LinuxOnly]",
+  "Networking Granular Checks: Services should function for node-Service: http",
+  "Networking Granular Checks: Services should function for node-Service: udp",
+  "Networking Granular Checks: Services should function for pod-Service: http",
+  "Networking Granular Checks: Services should function for pod-Service: udp",
+  "Services should allow pods to hairpin back to themselves through services",
+  "Services should be able to change the type from ExternalName to NodePort [Conformance]",
+  "Services should be able to create a functioning NodePort service [Conformance]",
+  "Services should be able to switch session affinity for NodePort service [LinuxOnly] [Conformance]",
+  "Services should be able to switch session affinity for service with type clusterIP [LinuxOnly] [Conformance]",
+  "Services should be able to up and down services",
+  "Services should be possible to connect to a service via ExternalIP when the external IP is not assigned to a node",
+  "Services should be rejected when no endpoints exist",
+  "Services should fallback to local terminating endpoints when there are no ready endpoints with externalTrafficPolicy=Local",
+  "Services should have session affinity timeout work for service with type clusterIP [LinuxOnly]",
+  "Services should have session affinity work for NodePort service [LinuxOnly] [Conformance]",
+  "Services should have session affinity work for service with type clusterIP [LinuxOnly] [Conformance]",
+  "Services should implement NodePort and HealthCheckNodePort correctly when ExternalTrafficPolicy changes",
+  "Services should implement service.kubernetes.io/service-proxy-name",
+  "Services should preserve source pod IP for traffic thru service cluster IP [LinuxOnly]",
+  "Services should respect internalTrafficPolicy=Local Pod to Pod",
+  "Services should serve endpoints on same port and different protocols [Conformance]",
+  "Services should support externalTrafficPolicy=Local for type=NodePort",
+];
+
+export const machineSpecs: readonly Spec[] = proxySpecs.filter(({ name }) =>
+  inMachines.includes(name.replace("[sig-network] ", "")),
+);

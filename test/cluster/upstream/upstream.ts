@@ -10,7 +10,7 @@ import { ensureTestBinaries } from "../harness/binaries.ts";
 import { bringUp } from "../harness/cluster.ts";
 import { control, inside, kubeconfig, kubectl, nodes, type Proxy, work } from "../harness/places.ts";
 import { stopCluster } from "../harness/stop.ts";
-import { type Spec, type Suite, suites } from "./expectations.ts";
+import { type Spec, type Suite, suites, verbatim } from "./expectations.ts";
 import { judge, parseResults, type Result, table } from "./results.ts";
 
 const root = new URL("../../..", import.meta.url).pathname;
@@ -207,9 +207,4 @@ function commandOf(binaries: string, { folder, focus, skip, procs, dryRun }: Run
   const mount = 'mount --bind "$0" /etc/resolv.conf && exec "$@"';
   const resolving = ["unshare", "--mount", "--propagation", "private", "sh", "-c", mount, resolver];
   return [...resolving, ...inside(control.netns), ...ginkgo];
-}
-
-/** As a regular expression of Go's. */
-function verbatim(name: string): string {
-  return name.replace(/[^\w ]/g, "\\$&");
 }
