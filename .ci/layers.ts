@@ -105,7 +105,7 @@ const layers: Record<string, Layer> = {
 /** Where programs start. Everything else must be reached from here. */
 const entries =
   "^(src/edge/worker|src/host/(main|process/tether|workerd/(run|build|write-assets))|src/demo/(main|pod|wrangler-edge)|" +
-  "agent/(main|health/probe|manifests/flatten)|cli/main)\\.ts$";
+  "agent/(main|health/probe|manifests/(flatten|fetch/fetch))|cli/main)\\.ts$";
 
 const starts = (path: string): string => `^${path.replaceAll(".", "\\.")}${path.endsWith("/") ? "" : "$"}`;
 

@@ -534,7 +534,8 @@ spec:
                       });
                       const { status, headers } = answer;
                       if (status >= 300 && status < 400) fail(\`\${url} leads on to \${headers.get("location")}, and that is not followed: POSTERN_EDGE must be the edge's admin host. \${anew}\`);
-                      if (status !== 200 && status !== 404) throw new Error(\`HTTP \${status}\`);
+                      const refused = status >= 400 && status < 500 && status !== 408 && status !== 429;
+                      if (status !== 200 && !refused) throw new Error(\`HTTP \${status}\`);
                       const parts = [];
                       let size = 0;
                       for await (const part of answer.body ?? []){
@@ -544,7 +545,7 @@ spec:
                           parts.push(part);
                       }
                       const bytes = Buffer.concat(parts);
-                      if (status === 404) fail(\`\${url} is not there: \${detail(bytes.toString())}. \${anew}\`);
+                      if (refused) fail(\`\${url} is not to be had (HTTP \${status}): \${detail(bytes.toString())}. \${anew}\`);
                       return bytes;
                   } finally{
                       clearTimeout(idle);

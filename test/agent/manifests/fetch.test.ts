@@ -142,6 +142,7 @@ describe("brings", () => {
 
   it.each<[what: string, first: RequestListener, why: RegExp]>([
     ["a 503", (_, response) => response.writeHead(503).end(), /\(HTTP 503\)/],
+    ["too many questions", (_, response) => response.writeHead(429).end("{}"), /\(HTTP 429\)/],
     [
       "an answer that breaks off",
       (_, response) => {
@@ -196,9 +197,9 @@ describe("brings nothing, and says why in its last line", () => {
     [
       "the edge has another agent",
       (_, response) => response.writeHead(404).end(JSON.stringify({ detail: "this edge has another" })),
-      /is not there: this edge has another\./,
+      /is not to be had \(HTTP 404\): this edge has another\./,
     ],
-    ["no edge answers there", (_, response) => response.writeHead(404).end("<html>"), /no edge of Postern/],
+    ["no edge answers there", (_, response) => response.writeHead(400).end("<html>"), /HTTP 400.*no edge of Postern/],
   ])("%s", async (_, answer, words) => {
     const edge = await serve(answer);
     const { code, lines, last } = await run(edge, { times: answer === endless ? { MOST_BYTES: 1_000 } : {} });
