@@ -51,7 +51,7 @@ function isThere(file: string, hash: string): boolean {
 }
 
 async function bring(name: string, hash: string): Promise<Uint8Array> {
-  const url = new URL(`/agent/${hash}.mjs`, POSTERN_EDGE);
+  const url = new URL(`/agent/${hash}.mjs`, POSTERN_EDGE).href;
   const end = Date.now() + PATIENCE_MS;
   for (let pause = PAUSE_MS; ; pause = Math.min(2 * pause, PAUSE_MOST_MS)) {
     let why: string;
@@ -73,7 +73,7 @@ async function bring(name: string, hash: string): Promise<Uint8Array> {
 }
 
 /** Throws where asking again may help. */
-async function ask(url: URL): Promise<Uint8Array> {
+async function ask(url: string): Promise<Uint8Array> {
   const given = new AbortController();
   const idle = setTimeout(() => given.abort(new Error(`no byte for ${IDLE_MS / 1000} s`)), IDLE_MS);
   const whole = setTimeout(() => given.abort(new Error(`not all of it within ${WHOLE_MS / 1000} s`)), WHOLE_MS);
@@ -96,7 +96,7 @@ async function ask(url: URL): Promise<Uint8Array> {
       parts.push(part);
     }
     const bytes = Buffer.concat(parts);
-    if (refused) fail(`${url} is not to be had (HTTP ${status}): ${detail(bytes.toString())}. ${anew}`);
+    if (refused) fail(`${url} is not to be had (HTTP ${status}): ${reasonIn(bytes.toString())}. ${anew}`);
     return bytes;
   } finally {
     clearTimeout(idle);
@@ -105,9 +105,10 @@ async function ask(url: URL): Promise<Uint8Array> {
 }
 
 /** What the edge says of it. */
-function detail(text: string): string {
+function reasonIn(text: string): string {
   try {
-    return String((JSON.parse(text) as { detail?: unknown }).detail ?? "it says no more").slice(0, 500);
+    const { detail } = JSON.parse(text) as { detail?: unknown };
+    return typeof detail === "string" ? detail.slice(0, 500) : "it says no more";
   } catch {
     return "what answers there is no edge of Postern";
   }

@@ -505,7 +505,7 @@ spec:
                   }
               }
               async function bring(name, hash) {
-                  const url = new URL(\`/agent/\${hash}.mjs\`, POSTERN_EDGE);
+                  const url = new URL(\`/agent/\${hash}.mjs\`, POSTERN_EDGE).href;
                   const end = Date.now() + PATIENCE_MS;
                   for(let pause = PAUSE_MS;; pause = Math.min(2 * pause, PAUSE_MOST_MS)){
                       let why;
@@ -545,16 +545,17 @@ spec:
                           parts.push(part);
                       }
                       const bytes = Buffer.concat(parts);
-                      if (refused) fail(\`\${url} is not to be had (HTTP \${status}): \${detail(bytes.toString())}. \${anew}\`);
+                      if (refused) fail(\`\${url} is not to be had (HTTP \${status}): \${reasonIn(bytes.toString())}. \${anew}\`);
                       return bytes;
                   } finally{
                       clearTimeout(idle);
                       clearTimeout(whole);
                   }
               }
-              function detail(text) {
+              function reasonIn(text) {
                   try {
-                      return String(JSON.parse(text).detail ?? "it says no more").slice(0, 500);
+                      const { detail } = JSON.parse(text);
+                      return typeof detail === "string" ? detail.slice(0, 500) : "it says no more";
                   } catch  {
                       return "what answers there is no edge of Postern";
                   }

@@ -133,7 +133,7 @@ describe("brings", () => {
     await stop();
     const { port } = new URL(edge);
     let back: Promise<unknown> | undefined;
-    const { code, lines } = await run(edge, { onLine: () => (back ??= serve(right, Number(port))) });
+    const { code, lines } = await run(edge, { onLine: () => void (back ??= serve(right, Number(port))) });
     await back;
     expect(code).toBe(0);
     expect(lines[0]).toBe(`main.mjs cannot be had from ${edge} (ECONNREFUSED): asking again in 0.01 s`);

@@ -40,7 +40,7 @@ it("an unknown one is refused with those that there are, and what to do", async 
   expect(remedy).toContain("postern join NAME --apply");
 });
 
-it.each(["index.json", `${AGENT}`, `${AGENT.toUpperCase()}.mjs`, `${AGENT}.mjs.map`, `..%2fagent%2f${AGENT}.mjs`, ""])(
+it.each(["index.json", AGENT, `${AGENT.toUpperCase()}.mjs`, `${AGENT}.mjs.map`, `..%2fagent%2f${AGENT}.mjs`, ""])(
   "nothing else is there: %s",
   async (path) => {
     const answer = await get(path);
