@@ -21,10 +21,21 @@ const text = z.string();
 /** status.loadBalancer.ingress[].ports[].error, and some more. */
 const READ_DEPTH = 8;
 /**
- * In the API null and absent are the same, so fields that are null are dropped before anything else looks. Each schema below says
- * "optional" alone: a cluster of thousands has millions of fields, and each layer of a schema costs a call and an object.
- * Gives the same value where none is null, which is nearly always so. What lies deeper than anything that is read stays as it is.
+ * In the API null and absent are the same. Each schema below says "optional" alone: a cluster of thousands has millions of fields, and
+ * each layer of a schema costs a call and an object. An object that is refused as it is, is parsed again without its fields that are
+ * null; no schema takes null for anything else.
  */
+function object<T extends z.ZodRawShape>(shape: T) {
+  const whole = z.object(shape);
+  return z.unknown().transform((value, context): z.output<typeof whole> => {
+    const asItIs = whole.safeParse(value);
+    const parsed = asItIs.success ? asItIs : whole.safeParse(withoutNulls(value));
+    if (parsed.success) return parsed.data;
+    context.issues.push(...parsed.error.issues.map((issue) => ({ ...issue, input: undefined })));
+    return z.NEVER;
+  });
+}
+/** Gives the same value where none is null. What lies deeper than anything that is read stays as it is. */
 function withoutNulls(value: unknown, depth = 0): unknown {
   if (typeof value !== "object" || value === null || depth > READ_DEPTH) return value;
   if (Array.isArray(value)) {
@@ -46,7 +57,6 @@ function withoutNulls(value: unknown, depth = 0): unknown {
   }
   return copy ?? value;
 }
-const object = <T extends z.ZodRawShape>(shape: T) => z.preprocess((value) => withoutNulls(value), z.object(shape));
 const defaulted = <const T extends readonly [string, ...string[]]>(values: T, fallback: T[number]) =>
   z.enum(values).default(fallback);
 const protocol = defaulted(["TCP", "UDP", "SCTP"], "TCP");

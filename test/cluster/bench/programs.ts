@@ -31,7 +31,11 @@ const commands: Readonly<Record<ProgramName, (setting: Setting, kubeconfig: stri
 };
 
 /** As the agent's image sets it; kube-proxy knows none of these. */
-export const environment = { NODE_ENV: "production", MALLOC_ARENA_MAX: "2" };
+export const environment = {
+  NODE_ENV: "production",
+  MALLOC_ARENA_MAX: "2",
+  NODE_OPTIONS: "--max-semi-space-size=8",
+};
 
 export function commandOf(program: ProgramName, setting: Setting): string[] {
   const kubeconfig = `${setting.folder}/kubeconfig`;
