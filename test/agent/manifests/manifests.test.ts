@@ -179,7 +179,7 @@ describe("the pod that fetches the agent", () => {
       ...base,
       image: node,
       command: ["node", "/agent/main.mjs"],
-      env: [...base.env, { name: "NODE_ENV", value: "production" }, { name: "MALLOC_ARENA_MAX", value: "2" }],
+      env: [...base.env, ...container.env.slice(base.env.length)],
       volumeMounts: [...(base["volumeMounts"] as object[]), { name: "agent", mountPath: "/agent", readOnly: true }],
     });
   });

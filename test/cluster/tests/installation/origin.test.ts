@@ -130,4 +130,5 @@ it("an image that has it needs no edge for it", async () => {
   await until("the others are gone", async () => (await agentPods()).every(({ leaving }) => !leaving));
   for (const { spec } of await pods()) expect(spec).toEqual({ initContainers: [], containers: [{ image }] });
   await connected();
-});
+  // Three nodes import an image of 120 MB, and two rollouts.
+}, 400_000);
