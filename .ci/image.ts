@@ -1,7 +1,9 @@
 // `npm run image`: bundles the agent and builds agent/Dockerfile into an oci-archive, without a registry and without a daemon.
 // Prints progress on stderr and the archive's path as the last line, on stdout. What is built stays in a cache outside the work
 // tree, under a key of all that goes into it: a second run only prints. Needs Debian's buildah, and mmdebstrap for the base
-// image unless --base names one that can be pulled; where they are missing it says how to install them.
+// image unless --base names one that can be pulled; where they are missing it says how to install them. For another processor than
+// this machine's nothing of the image is run: Node.js comes from npm's package for that processor, and Debian's packages are unpacked
+// only.
 import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import {
@@ -21,17 +23,21 @@ import { homedir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import manifest from "../package.json" with { type: "json" };
-import { bundleAgent } from "./bundle.ts";
+import { platformNames, platformOf, programArch } from "./platform.ts";
+import { bundleAgent } from "../src/host/workerd/agent-assets.ts";
 
-const help = `npm run image -- [--target agent|kernel] [--base <image>]
+const help = `npm run image -- [--target agent|kernel] [--platform linux/amd64|linux/arm64] [--base <image>]
 
-  --target  agent: for the base manifest (default); kernel: with nft, iptables and ipvs, for the overlays
-  --base    A Debian 12 image that can be pulled; default: one made here from Debian's packages
+  --target    agent: for the base manifest (default); kernel: with nft, iptables and ipvs, for the overlays
+  --platform  The nodes' processor; default: this machine's. Of another one, kernel needs --base and a machine that can run its
+              programs (Debian's qemu-user-static), because apt installs the tools inside the image
+  --base      A Debian 12 image that can be pulled; default: one made here from Debian's packages
 `;
 const root = new URL("..", import.meta.url).pathname;
 const cache = join(process.env["XDG_CACHE_HOME"] ?? join(homedir(), ".cache"), "postern-image");
 const storage = ["--root", join(cache, "storage"), "--runroot", join(cache, "run"), "--storage-driver", "vfs"];
-const localBase = "localhost/debian:12-slim";
+/** What Node.js loads. */
+const LIBRARIES = "libc6,libstdc++6,libgcc-s1";
 /** Archives of a target that are kept, the ones last asked for: each has some 120 MB. */
 const KEPT = 4;
 
@@ -42,20 +48,34 @@ const fail = (text: string): never => {
 };
 
 const { values } = parseArgs({
-  options: { target: { type: "string", default: "agent" }, base: { type: "string" }, help: { type: "boolean" } },
+  options: {
+    target: { type: "string", default: "agent" },
+    platform: { type: "string" },
+    base: { type: "string" },
+    help: { type: "boolean" },
+  },
 });
 const { target, base } = values;
 if (values.help === true) fail(help);
 if (target !== "agent" && target !== "kernel") fail(`--target must be agent or kernel\n\n${help}`);
+const platform =
+  platformOf(values.platform, process.arch) ??
+  fail(
+    `--platform must be ${platformNames.join(" or ")}, which is what Node.js and Debian are had for here\n\n${help}`,
+  );
+const isForeign = platform.node !== process.arch;
+if (isForeign && target === "kernel" && base === undefined)
+  fail(`--target kernel for ${platform.name} needs --base here, or a machine of that kind\n\n${help}`);
 
+const localBase = `localhost/debian:12-slim${isForeign ? `-${platform.arch}` : ""}`;
 const name = `localhost/postern-agent${target === "kernel" ? "-kernel" : ""}:${manifest.version}`;
 const bundles = await bundleAgent(root);
 const key = createHash("sha256")
   .update(readFileSync(join(root, "agent/Dockerfile")))
-  .update(JSON.stringify([name, base, process.version, process.arch, bundles]))
+  .update(JSON.stringify([name, base, process.version, platform.arch, bundles]))
   .digest("hex")
   .slice(0, 16);
-const archive = join(cache, `postern-agent-${target}-${key}.tar`);
+const archive = join(cache, `postern-agent-${target}-${platform.arch}-${key}.tar`);
 
 if (existsSync(archive)) {
   say(`${name} was built before`);
@@ -65,9 +85,8 @@ if (existsSync(archive)) {
   if (base === undefined) makeBase();
   const context = newContext();
   for (const [file, text] of Object.entries(bundles)) writeFileSync(join(context, file), text);
-  // The Node.js that runs this is the npm package's: npm scripts find it first.
-  copyFileSync(process.execPath, join(context, "node"));
-  say(`building ${name}`);
+  addNode(join(context, "node"));
+  say(`building ${name} for ${platform.name}`);
   buildImage(join(root, "agent/Dockerfile"), context, name, [
     "--target",
     target,
@@ -82,10 +101,25 @@ if (existsSync(archive)) {
 }
 process.stdout.write(`${archive}\n`);
 
+/** The Node.js that runs this, or the same version for another processor: npm has a package of each. */
+function addNode(file: string): void {
+  if (isForeign) {
+    const folder = newContext();
+    const wanted = `node-linux-${platform.node}@${process.versions.node}`;
+    say(`getting ${wanted} from npm`);
+    const [packed = ""] = run("npm", ["pack", "--silent", "--pack-destination", folder, wanted]).trim().split("\n");
+    run("tar", ["-xzf", join(folder, packed), "-C", folder, "package/bin/node"]);
+    copyFileSync(join(folder, "package/bin/node"), file);
+    rmSync(folder, { recursive: true });
+  } else copyFileSync(process.execPath, file);
+  const is = programArch(readFileSync(file).subarray(0, 20));
+  if (is !== platform.arch) fail(`this Node.js is for ${is ?? "another processor"}, not for ${platform.arch}`);
+}
+
 /** Of what was built before. */
 function prune(): void {
   const archives = readdirSync(cache)
-    .filter((file) => file.startsWith(`postern-agent-${target}-`) && file.endsWith(".tar"))
+    .filter((file) => file.startsWith(`postern-agent-${target}-${platform.arch}-`) && file.endsWith(".tar"))
     .map((file) => join(cache, file))
     .sort((one, other) => statSync(other).mtimeMs - statSync(one).mtimeMs);
   for (const old of archives.slice(KEPT)) rmSync(old);
@@ -99,13 +133,10 @@ function makeBase(): void {
   need("mmdebstrap");
   say(`making ${localBase} from Debian's packages (once, some 20 s)`);
   const context = newContext();
-  run("mmdebstrap", [
-    "--quiet",
-    "--variant=minbase",
-    "--include=ca-certificates",
-    "bookworm",
-    join(context, "base.tar"),
-  ]);
+  // Unpacked only, where nothing of it can be run: then Node.js finds what it loads, and there is no more to it.
+  const packages = isForeign ? `--include=base-files,ca-certificates,${LIBRARIES}` : "--include=ca-certificates";
+  const variant = [`--variant=${isForeign ? "extract" : "minbase"}`, `--architectures=${platform.arch}`];
+  run("mmdebstrap", ["--quiet", ...variant, packages, "bookworm", join(context, "base.tar")]);
   writeFileSync(join(context, "Dockerfile"), "FROM scratch\nADD base.tar /\n");
   buildImage(join(context, "Dockerfile"), context, localBase);
   rmSync(context, { recursive: true });
@@ -125,6 +156,8 @@ function buildImage(file: string, context: string, tag: string, more: readonly s
     "--isolation",
     "chroot",
     ...more,
+    "--platform",
+    platform.name,
     "--tag",
     tag,
     "--file",

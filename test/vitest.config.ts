@@ -3,8 +3,16 @@
 // them, `npm run check` does not).
 import { cloudflareTest } from "@cloudflare/vitest-plugin";
 import { defineConfig } from "vitest/config";
+import { assetsOf } from "../src/host/workerd/agent-assets.ts";
 
 const root = new URL("..", import.meta.url).pathname;
+
+/** In place of an agent: two texts under the SHA-256 of "agent" and "probe". */
+const files: Readonly<Record<string, string>> = assetsOf({ "main.mjs": "agent", "probe.mjs": "probe" }, "1.2.3");
+function assets({ url }: { readonly url: string }): Response {
+  const text = files[new URL(url).pathname];
+  return new Response(text ?? null, { status: text === undefined ? 404 : 200 });
+}
 
 export default defineConfig({
   test: {
@@ -39,6 +47,7 @@ export default defineConfig({
                 FORWARDER_SECRET: "test-forwarder-secret",
                 DIRECT_ADDRESSES: "any",
               },
+              serviceBindings: { ASSETS: assets },
             },
           }),
         ],

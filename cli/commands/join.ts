@@ -10,6 +10,7 @@ import { type Effects, Session } from "../session.ts";
 
 interface JoinOptions {
   readonly image?: string;
+  readonly nodeImage?: string;
   readonly option: readonly string[];
   readonly apply?: boolean;
   readonly kubeContext?: string;
@@ -25,7 +26,8 @@ export function addJoin(program: Command, effects: Effects): void {
     .option("--apply", "run it, and wait until every node is connected")
     .option("--kube-context <name>", "with --apply: kubectl's context (default: its current one)")
     .option("--timeout <seconds>", "with --apply: how long to wait for the nodes", whole, 180)
-    .option("--image <image>", "the agent's image (default: what the nodes were given by hand)")
+    .option("--node-image <image>", "where the nodes have Node.js 24 from (default: docker.io/library/node:24-slim)")
+    .option("--image <image>", "an image with the agent in it (default: the agent is fetched from the edge)")
     .option("--option <name=value>", "an option of the agent, such as default-class=true (repeatable)", gathered, [])
     .addHelpText(
       "after",
@@ -33,6 +35,7 @@ export function addJoin(program: Command, effects: Effects): void {
 Examples:
   $ postern join home
   $ postern join home --apply --kube-context k3s-home
+  $ postern join home --node-image registry.example.com/node:24-slim
   $ postern join home --image registry.example.com/postern-agent:0.1.0 --option default-class=true`,
     )
     .action(async (name: string, options: JoinOptions, command: Command) => {
@@ -40,8 +43,12 @@ Examples:
       checkName(name);
       const client = session.client();
       await present(session, client, name);
-      const { image } = options;
-      const input = { ...(image === undefined ? {} : { image }), options: agentOptions(options.option) };
+      const { image, nodeImage } = options;
+      const input = {
+        ...(image === undefined ? {} : { image }),
+        ...(nodeImage === undefined ? {} : { nodeImage }),
+        options: agentOptions(options.option),
+      };
       const code = await session.ask(client.createInstallCode(name, input));
       if (options.apply !== true) {
         session.say({ cluster: name, ...code }, code.command);

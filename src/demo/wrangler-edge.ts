@@ -11,6 +11,7 @@ import { fileURLToPath } from "node:url";
 import { inspect } from "node:util";
 import { unstable_DevEnv } from "wrangler";
 import { z } from "zod";
+import { agentAssets } from "../host/workerd/agent-assets.ts";
 import type { EdgeSettings, EdgeStarted } from "./edge-settings.ts";
 
 const reloadSchema = z.object({
@@ -38,9 +39,13 @@ async function serve(settings: EdgeSettings): Promise<void> {
   try {
     await edge.startWorker({
       config: fileURLToPath(new URL("../../wrangler.toml", import.meta.url)),
-      bindings: Object.fromEntries(
-        Object.entries(settings.bindings).map(([name, value]) => [name, { type: "secret_text", value }]),
-      ),
+      bindings: {
+        ...Object.fromEntries(
+          Object.entries(settings.bindings).map(([name, value]) => [name, { type: "secret_text", value }]),
+        ),
+        // Not as static assets: wrangler would put two Workers of its own before this one.
+        ASSETS: { type: "fetcher", fetcher: asset },
+      },
       dev: {
         inspector: false,
         // A file that is saved half-way must not take the edge down under a running load.
@@ -57,6 +62,15 @@ async function serve(settings: EdgeSettings): Promise<void> {
     // Its teardown would wait for the build that failed; the supervisor ends what is left of this process's group.
     process.exit(1);
   }
+}
+
+let assets: ReturnType<typeof agentAssets> | undefined;
+
+/** Bundled when first asked for: hardly anybody lets a cluster join this edge. */
+async function asset({ url }: { readonly url: string }): Promise<Response> {
+  assets ??= agentAssets(fileURLToPath(new URL("../..", import.meta.url)));
+  const text = (await assets)[new URL(url).pathname];
+  return new Response(text ?? null, { status: text === undefined ? 404 : 200 });
 }
 
 function runtimeOf(event: unknown): string {

@@ -8,6 +8,8 @@ export interface Env {
   readonly GATEWAY: Namespace<GatewayRpc>;
   readonly CLUSTER: Namespace<ClusterRpc>;
   readonly TUNNEL: Namespace<TunnelRpc>;
+  /** Static assets: the agent that install codes hand out (src/shared/control/agent-index.ts). */
+  readonly ASSETS: Pick<Fetcher, "fetch">;
   /** Suffix of default hostnames, such as apps.example.com; locally "localhost". */
   readonly EDGE_DOMAIN: string;
   /** The one host (with port, if not the scheme's own) that serves the control API and the tunnels. */

@@ -1,6 +1,7 @@
 // The `postern` command as its user runs it, against the real edge of `npm start`: every command, by its text, its JSON and its
 // exit code. kubectl alone is a stand-in, which says what it was asked.
 import { spawn } from "node:child_process";
+import { createHash } from "node:crypto";
 import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -164,6 +165,10 @@ describe("join", () => {
     const manifest = await (await request(url)).body.text();
     expect(manifest).toMatch(/POSTERN_CLUSTER: "?new"?/);
     expect(manifest).toMatch(/POSTERN_DEFAULT_CLASS: "true"/);
+    // The edge of `npm start` hands out the agent, too.
+    const [, hash = "none"] = /main\.mjs=([0-9a-f]{64})$/m.exec(manifest) ?? [];
+    const agent = await (await request(new URL(`/agent/${hash}.mjs`, url))).body.bytes();
+    expect(createHash("sha256").update(agent).digest("hex")).toBe(hash);
     expect((await postern("cluster remove new --yes")).code).toBe(0);
   });
 

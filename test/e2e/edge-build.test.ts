@@ -9,6 +9,7 @@ import { createInterface } from "node:readline";
 import { afterAll, afterEach, beforeAll, expect, it } from "vitest";
 import { z } from "zod";
 import { freePort } from "../../src/host/process/free-port.ts";
+import { agentIndexSchema } from "../../src/shared/control/agent-index.ts";
 import { descendants, isAlive } from "./emulation.ts";
 
 const root = new URL("../..", import.meta.url).pathname;
@@ -22,7 +23,7 @@ let edge: ChildProcess | undefined;
 beforeAll(() => {
   folder = mkdtempSync(join(tmpdir(), "postern-build-"));
   mkdirSync(join(folder, "copy"));
-  for (const name of ["src", "package.json", "package-lock.json", "tsconfig.json", "wrangler.toml"])
+  for (const name of ["src", "agent", "package.json", "package-lock.json", "tsconfig.json", "wrangler.toml"])
     cpSync(join(root, name), join(folder, "copy", name), { recursive: true });
   symlinkSync(join(root, "node_modules"), join(folder, "copy/node_modules"));
   writeFileSync(
@@ -116,9 +117,19 @@ it("builds nothing at a second start", async () => {
   expect([...loaded().values()].filter((count) => count > 0)).toEqual([]);
 });
 
-it("builds and serves what an upgrade brought", async () => {
+it("builds and serves what an upgrade brought, the newer agent beside the one before", async () => {
+  const index = () =>
+    agentIndexSchema.parse(JSON.parse(readFileSync(join(folder, "state/assets/agent/index.json"), "utf8")));
+  const before = index().main;
   rewrite("src/edge/control/api.ts", HEALTHY, "c.json({ ok: true, upgraded: true })");
+  rewrite("agent/options-help.ts", "The Postern agent", "The newer Postern agent");
   const { url, said } = await start();
   expect(said).toContain("building the Worker");
   expect(await health(url)).toEqual({ ok: true, upgraded: true });
+  const { main } = index();
+  const texts = await Promise.all([before, main].map(async (hash) => (await fetch(`${url}/agent/${hash}.mjs`)).text()));
+  expect(texts.map((text) => /The (newer )?Postern agent/.exec(text)?.[0])).toEqual([
+    "The Postern agent",
+    "The newer Postern agent",
+  ]);
 });

@@ -1,6 +1,7 @@
 // `npm run edge` as its user runs it, with an agent that reads YAML: joins, opens and closes ports, keeps its state over
 // restarts, and loses no request when workerd dies.
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
+import { createHash } from "node:crypto";
 import { once } from "node:events";
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createServer, type Server } from "node:http";
@@ -14,6 +15,7 @@ import { afterAll, beforeAll, expect, it, vi } from "vitest";
 import { parseAllDocuments } from "yaml";
 import { z } from "zod";
 import { freePort } from "../../src/host/process/free-port.ts";
+import { bundleAgent } from "../../src/host/workerd/agent-assets.ts";
 import { descendants, edgeSupervisor, isAlive } from "./emulation.ts";
 
 const root = new URL("../..", import.meta.url).pathname;
@@ -27,6 +29,8 @@ let pod: Server;
 let edge: ChildProcess;
 let serving: z.infer<typeof servingSchema>;
 let agent: ChildProcess;
+/** Of the install code. */
+let manifest: string;
 /** What the edge said, for people. */
 const said: string[] = [];
 const host = (): string => `web-default-home.apps.test${listener === 80 ? "" : `:${listener}`}`;
@@ -143,8 +147,9 @@ beforeAll(async () => {
   writeYaml(true);
   await startEdge();
   // What the printed command applies holds this cluster's token.
-  const manifest = await get(serving.join.replace("kubectl apply -f ", ""));
-  const secret = parseAllDocuments(manifest.body)
+  const answer = await get(serving.join.replace("kubectl apply -f ", ""));
+  manifest = answer.body;
+  const secret = parseAllDocuments(manifest)
     .map((each) => each.toJS() as { kind: string; stringData?: { token: string } })
     .find(({ kind }) => kind === "Secret");
   writeFileSync(join(folder, "token"), secret?.stringData?.token ?? "", { mode: 0o600 });
@@ -174,6 +179,35 @@ it("keeps its secrets to itself", () => {
   expect([mode("admin-token"), mode("workerd.capnp"), mode("."), mode("logs"), mode("logs/workerd.log")]).toEqual([
     ...["600", "600", "700", "700", "600"],
   ]);
+});
+
+it("serves the very files of the agent that its manifest names, on the admin host alone", async () => {
+  const named = [...manifest.matchAll(/(main|probe)\.mjs=([0-9a-f]{64})$/gm)].map(([, name, hash = ""]) => [
+    name,
+    hash,
+  ]);
+  expect(named.map(([name]) => name)).toEqual(["main", "probe"]);
+  const bundle = await bundleAgent(root);
+  for (const [name, hash] of named) {
+    const file = `${serving.url}/agent/${hash}.mjs`;
+    const { statusCode, headers, body } = await request(file);
+    const bytes = Buffer.from(await body.bytes());
+    expect([statusCode, createHash("sha256").update(bytes).digest("hex")]).toEqual([200, hash]);
+    expect(bytes.toString()).toBe(bundle[`${name}.mjs` as keyof typeof bundle]);
+    expect(headers).toMatchObject({
+      "content-length": String(bytes.length),
+      "cache-control": "public, max-age=31536000, immutable",
+      etag: `"${hash}"`,
+    });
+    const head = await request(file, { method: "HEAD" });
+    expect([head.statusCode, head.headers["content-length"]]).toEqual([200, String(bytes.length)]);
+    await head.body.dump();
+    expect((await get(file, { "if-none-match": `"${hash}"` })).status).toBe(304);
+    // A tenant's port: the path is the pod's.
+    expect(await get(`${url()}agent/${hash}.mjs`, { host: host() })).toEqual({ status: 200, body: "pod" });
+  }
+  const unknown = await get(`${serving.url}/agent/${"0".repeat(64)}.mjs`);
+  expect([unknown.status, unknown.body]).toEqual([404, expect.stringContaining(named[0]?.[1] ?? "none")]);
 });
 
 it("opens neither its admin port nor port 443 for a Service, and says so", async () => {

@@ -5,7 +5,7 @@ import type { RoutingTable } from "../routing/table.ts";
 import type { PublishResult, SnapshotGeneration } from "../../shared/model/snapshot.ts";
 import type { ClusterRecord } from "../../shared/control/answers.ts";
 import { documentsTable, getDocument, putDocument } from "../storage/documents.ts";
-import { codeOptionsMigration, tokenRolesMigration, tokensMigration } from "./tokens.ts";
+import { codeNodeImageMigration, codeOptionsMigration, tokenRolesMigration, tokensMigration } from "./tokens.ts";
 
 export const clusterMigrations = [
   `${documentsTable};
@@ -23,6 +23,7 @@ export const clusterMigrations = [
   tokensMigration,
   codeOptionsMigration,
   tokenRolesMigration,
+  codeNodeImageMigration,
 ];
 
 /** What was compiled from the stored snapshot, beside the table. */

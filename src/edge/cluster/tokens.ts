@@ -17,6 +17,8 @@ export const tokenRolesMigration = `ALTER TABLE token ADD COLUMN role TEXT NOT N
    ALTER TABLE token ADD COLUMN made_by TEXT NOT NULL DEFAULT '';
    UPDATE token SET role = 'agent' WHERE label LIKE 'install code of %';
    UPDATE token SET made_by = substr(label, -8) WHERE label LIKE 'install code of token %'`;
+/** Of Node.js. */
+export const codeNodeImageMigration = "ALTER TABLE install_code ADD COLUMN node_image TEXT";
 
 /** A cluster has few holders; each request compares with all of them. */
 const TOKENS_MAX = 50;
@@ -107,7 +109,7 @@ export class Tokens {
 
   addCode(
     { hash }: MintedSecret,
-    { madeBy, image, options = {} }: InstallCodeInput,
+    { madeBy, image, nodeImage, options = {} }: InstallCodeInput,
     now: number,
   ): Outcome<{ expiresAt: number; uses: number }> {
     const { sql } = this.#storage;
@@ -120,8 +122,8 @@ export class Tokens {
     }
     const expiresAt = now + CODE_LIFE_MS;
     sql.exec(
-      "INSERT INTO install_code (hash, made_by, image, expires_at, uses, options) VALUES (?, ?, ?, ?, ?, ?)",
-      ...[hash, madeBy, image ?? null, expiresAt, CODE_USES, JSON.stringify(options)],
+      "INSERT INTO install_code (hash, made_by, image, node_image, expires_at, uses, options) VALUES (?, ?, ?, ?, ?, ?, ?)",
+      ...[hash, madeBy, image ?? null, nodeImage ?? null, expiresAt, CODE_USES, JSON.stringify(options)],
     );
     return { ok: true, expiresAt, uses: CODE_USES };
   }
@@ -130,8 +132,8 @@ export class Tokens {
   redeem(hash: Uint8Array<ArrayBuffer>, minted: MintedSecret, now: number): Outcome<Redeemed> {
     const { sql } = this.#storage;
     const [code] = sql
-      .exec<{ made_by: string; image: string | null; options: string }>(
-        "SELECT made_by, image, options FROM install_code WHERE hash = ? AND expires_at > ?",
+      .exec<{ made_by: string; image: string | null; node_image: string | null; options: string }>(
+        "SELECT made_by, image, node_image, options FROM install_code WHERE hash = ? AND expires_at > ?",
         ...[hash, now],
       )
       .toArray();
@@ -145,7 +147,12 @@ export class Tokens {
       sql.exec("DELETE FROM install_code WHERE uses <= 0");
       this.add(minted, codeLabel(code.made_by), "agent", code.made_by, now);
       const options = JSON.parse(code.options) as Redeemed["options"];
-      return { ok: true, options, ...(code.image !== null && { image: code.image }) };
+      return {
+        ok: true,
+        options,
+        ...(code.image !== null && { image: code.image }),
+        ...(code.node_image !== null && { nodeImage: code.node_image }),
+      };
     });
   }
 

@@ -3,6 +3,7 @@
 import { OpenAPIHono } from "@hono/zod-openapi";
 import { HTTPException } from "hono/http-exception";
 import { type Forwarded, forwarded } from "../http/forwarded.ts";
+import { agentFileRoutes } from "./agent-files.ts";
 import { readOut } from "./body.ts";
 import { clusterRoutes } from "./clusters.ts";
 import type { Api } from "./context.ts";
@@ -42,7 +43,7 @@ function build(): Api {
     await next();
     // The answer to a dial is the object's own, with its socket.
     if (c.res.status === 101) return;
-    c.res.headers.set("cache-control", "no-store");
+    if (!c.res.headers.has("cache-control")) c.res.headers.set("cache-control", "no-store");
     c.res.headers.set("x-postern-request-id", c.get("requestId"));
     await readOut(body);
   });
@@ -103,6 +104,7 @@ function build(): Api {
   clusterRoutes(app);
   tokenRoutes(app);
   installRoutes(app);
+  agentFileRoutes(app);
   publishRoutes(app);
   hostnameRoutes(app);
   tunnelRoutes(app);

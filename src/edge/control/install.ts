@@ -10,7 +10,8 @@ import { isNearby } from "../../shared/net/nearby.ts";
 import { INSTALL_CODE_PATTERN } from "../rpc/contract.ts";
 import type { Api, ControlEnv } from "./context.ts";
 import { attempts, requires, tooManyAttempts } from "./auth.ts";
-import { installManifest } from "./install-manifest.ts";
+import { agentIndex } from "./agent-files.ts";
+import { type AgentOrigin, installManifest } from "./install-manifest.ts";
 import { jsonBody, jsonContent, responses } from "./openapi.ts";
 import { problem, refused } from "./problem.ts";
 import { clusterParams } from "./schemas.ts";
@@ -64,12 +65,15 @@ export function installRoutes(app: Api): void {
       });
     if (cluster === undefined) return unknown(c);
     if (!attempts.take(client, Date.now())) return problem(c, tooManyAttempts);
+    // Before the code is spent.
+    const files = await agentIndex(c.env);
     const redeemed = await (await clusterNamed(c.env, cluster))?.redeemInstallCode(code);
     if (redeemed === undefined || (!redeemed.ok && redeemed.status === 404)) return unknown(c);
     attempts.giveBack(client);
     if (!redeemed.ok) return refused(c, redeemed);
-    const { token, image, options } = redeemed;
-    return c.body(installManifest({ edge, cluster, token, image, options }), 200, {
+    const { token, image, nodeImage, options } = redeemed;
+    const agent: AgentOrigin = image === undefined ? { files, nodeImage } : { image };
+    return c.body(installManifest({ edge, cluster, token, agent, options }), 200, {
       "content-type": "text/yaml; charset=utf-8",
     });
   });

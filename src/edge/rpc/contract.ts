@@ -65,8 +65,10 @@ export interface ProbeState {
 export interface InstallCodeInput {
   /** A token's id; "" for the admin. */
   readonly madeBy: string;
-  /** Of the agent, where it is not the manifest's own. */
+  /** With the agent in it; absent: the agent is fetched from the edge. */
   readonly image?: string | undefined;
+  /** Of Node.js, for an agent that is fetched; absent: the manifest's own. */
+  readonly nodeImage?: string | undefined;
   /** Of the agent, by name without dashes in front. */
   readonly options?: Readonly<Record<string, string>> | undefined;
 }
@@ -74,6 +76,7 @@ export interface InstallCodeInput {
 /** What a redeemed code leads to. */
 export interface Redeemed {
   readonly image?: string;
+  readonly nodeImage?: string;
   readonly options: Readonly<Record<string, string>>;
 }
 

@@ -51,23 +51,31 @@ const agentOptionsSchema = z
     message: `may not hold what the manifest sets itself: ${[...FIXED_OPTIONS].join(", ")}`,
   });
 
-export const installCodeInputSchema = z.strictObject({
-  image: z
+const imageSchema = (example: string) =>
+  z
     .string()
     .max(255)
-    .regex(
-      /^[a-z0-9][A-Za-z0-9._:/@-]*$/,
-      "must be a container image, such as registry.example.com/postern-agent:0.1.0",
-    )
-    .optional()
-    .meta({
-      description: "The agent's image; left out: what the nodes were given by hand under the manifest's name",
+    .regex(/^[a-z0-9][A-Za-z0-9._:/@-]*$/, `must be a container image, such as ${example}`);
+
+export const installCodeInputSchema = z
+  .strictObject({
+    image: imageSchema("registry.example.com/postern-agent:0.1.0").optional().meta({
+      description:
+        "An image with the agent in it, such as `npm run image` builds; left out: Node.js' own image, which fetches the agent from the edge",
     }),
-  options: agentOptionsSchema.optional().meta({
-    description: "Options of the agent (its --help lists them), filled into the ConfigMap",
-    example: { "default-class": "true" },
-  }),
-});
+    nodeImage: imageSchema("registry.example.com/node:24-slim").optional().meta({
+      description:
+        "Where the nodes have Node.js 24 from, if not from docker.io/library/node:24-slim; not beside `image`",
+    }),
+    options: agentOptionsSchema.optional().meta({
+      description: "Options of the agent (its --help lists them), filled into the ConfigMap",
+      example: { "default-class": "true" },
+    }),
+  })
+  .refine(({ image, nodeImage }) => image === undefined || nodeImage === undefined, {
+    path: ["nodeImage"],
+    message: "is not used where an image has the agent in it: leave out image or this",
+  });
 export type InstallCodeOptions = z.input<typeof installCodeInputSchema>;
 
 const memberInputSchema = z.strictObject({

@@ -1,11 +1,13 @@
 // What `kubectl apply` installs: the generated files are those of the base, the agent asks for no more than it needs, and
 // what several files must agree on, they do.
 import { execFileSync } from "node:child_process";
-import { readFileSync } from "node:fs";
+import { copyFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { parse, parseAllDocuments } from "yaml";
 import manifest from "../../../package.json" with { type: "json" };
-import { flatten, generated } from "../../../agent/manifests/flatten.ts";
+import { fetchingDaemonSet, flatten, generated } from "../../../agent/manifests/flatten.ts";
 import { help } from "../../../agent/options-help.ts";
 
 const root = new URL("../../../", import.meta.url).pathname;
@@ -151,6 +153,78 @@ describe("the pod", () => {
 
   it("has the same label on everything, for `kubectl get -l`", () => {
     for (const { metadata } of objects) expect(metadata.labels?.["app.kubernetes.io/name"]).toBe("postern-agent");
+  });
+});
+
+describe("the pod that fetches the agent", () => {
+  const [daemonSet] = objectsOf(fetchingDaemonSet());
+  const fetching = pod(daemonSet) as ReturnType<typeof pod> & {
+    initContainers: [Container];
+    volumes: { name: string }[];
+  };
+  const [container] = fetching.containers;
+  const [init] = fetching.initContainers;
+  const node = "docker.io/library/node:24-slim";
+
+  it("is the base's, but for where the agent comes from", () => {
+    const { initContainers: _, containers: __, volumes, ...rest } = fetching;
+    const {
+      containers: [base],
+      volumes: baseVolumes,
+      ...baseRest
+    } = pod();
+    expect(rest).toEqual(baseRest);
+    expect(volumes).toEqual([...(baseVolumes as object[]), { name: "agent", emptyDir: { sizeLimit: "64Mi" } }]);
+    expect(container).toEqual({
+      ...base,
+      image: node,
+      command: ["node", "/agent/main.mjs"],
+      env: [...base.env, ...container.env.slice(base.env.length)],
+      volumeMounts: [...(base["volumeMounts"] as object[]), { name: "agent", mountPath: "/agent", readOnly: true }],
+    });
+  });
+
+  it("sets in its environment what the image does", () => {
+    const [, env = ""] = /^ENV (.*)$/m.exec(read("agent/Dockerfile")) ?? [];
+    const own = container.env.filter(({ name }) => !name.startsWith("POSTERN_")) as unknown as Record<string, string>[];
+    expect(own.map(({ name, value }) => `${name}=${value}`).join(" ")).toBe(env);
+  });
+
+  it("fetches it without root, capability or writable root, where only the agent's folder is", () => {
+    expect(init.securityContext).toEqual(container.securityContext);
+    expect(init).toMatchObject({
+      image: node,
+      command: ["node", "--input-type=module", "--eval"],
+      terminationMessagePolicy: "FallbackToLogsOnError",
+      volumeMounts: [{ name: "agent", mountPath: "/agent" }],
+      envFrom: container["envFrom"],
+    });
+  });
+
+  withKubectl("is what kustomize makes of the patch", () => {
+    const folder = mkdtempSync(join(tmpdir(), "postern-kustomize-"));
+    try {
+      for (const part of ["base/daemonset.yaml", "fetch/patch.yaml"])
+        copyFileSync(`${root}agent/manifests/${part}`, join(folder, part.replace(/.*\//, "")));
+      const target = { kind: "DaemonSet", name: "postern-agent" };
+      const patch = `apiVersion: apps/v1\nkind: DaemonSet\nmetadata:\n  name: postern-agent\n${readFileSync(join(folder, "patch.yaml"), "utf8")}`;
+      const kustomization = { resources: ["daemonset.yaml"], patches: [{ target, patch }] };
+      writeFileSync(join(folder, "kustomization.yaml"), JSON.stringify(kustomization));
+      const [made] = objectsOf(execFileSync("kubectl", ["kustomize", folder], { encoding: "utf8", stdio: "pipe" }));
+      const theirs = pod(made) as typeof fetching;
+      theirs.initContainers[0]["args"] = init["args"];
+      const byName = (list: { name: string }[]) => [...list].sort((one, other) => one.name.localeCompare(other.name));
+      expect(byName(theirs.volumes)).toEqual(byName(fetching.volumes));
+      expect({ ...theirs.containers[0], env: [], volumeMounts: [] }).toEqual({
+        ...container,
+        env: [],
+        volumeMounts: [],
+      });
+      expect(byName(theirs.containers[0].env)).toEqual(byName(container.env));
+      expect(theirs.initContainers).toEqual(fetching.initContainers);
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
   });
 });
 

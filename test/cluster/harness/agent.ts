@@ -1,10 +1,11 @@
-// The agent in the test cluster, installed as docs/install.md says: its image on the nodes, an install code of the edge, and one
-// `kubectl apply` of the manifest that the edge serves. In kube-proxy's place: the overlay of its mode, and the settings of the
-// install code, or without an edge a ConfigMap. Left alone where it is there; a newer image is rolled out.
+// The agent in the test cluster, installed as docs/install.md says: an install code of the edge, and one `kubectl apply` of the
+// manifest that the edge serves, whose pods fetch the agent from the edge. In kube-proxy's place: an image on the nodes, the overlay
+// of its mode, and the settings of the install code, or without an edge a ConfigMap. Left alone where it is there; a newer agent is
+// rolled out.
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { z } from "zod";
 import { run, succeeds } from "./command.ts";
-import { edgeApi } from "./edge.ts";
+import { edgeApi, handedOut } from "./edge.ts";
 import { importImage } from "./node.ts";
 import { apiServer, edge, kubectl, needsMachines, nodes, podRange, type Proxy, work } from "./places.ts";
 
@@ -34,20 +35,38 @@ export async function ensureAgent(
   say: (line: string) => void,
   { proxy, edge }: Installation = { proxy: "kube-proxy", edge: true },
 ): Promise<void> {
-  const archive = await buildImage(say, proxy === "kube-proxy" ? "agent" : "kernel");
-  const before = existsSync(loaded) ? readFileSync(loaded, "utf8") : "";
-  if (before !== archive) {
-    // A machine was given it at its start.
-    if (!needsMachines(proxy)) await Promise.all(nodes.map((node) => importImage(node, archive)));
-    writeFileSync(loaded, archive);
-  }
+  const newer = proxy === "kube-proxy" ? await isNewerFetched() : await isNewerImage(say, proxy);
   const settings = edge ? "secret/postern-agent" : "configmap/postern-agent";
   const isThere = await succeeds([...namespaced, "get", daemonSet]);
   const isInstalled = isThere && (await succeeds([...namespaced, "get", settings]));
-  if (!isInstalled) await install({ proxy, edge });
-  // Pods read their settings and their image when they start.
-  if (isThere && (!isInstalled || before !== archive)) await run([...namespaced, "rollout", "restart", daemonSet]);
+  if (!isInstalled || (newer && proxy === "kube-proxy")) await install({ proxy, edge });
+  // Pods read their settings, and look for their image, when they start.
+  if (isThere && (!isInstalled || (newer && proxy !== "kube-proxy")))
+    await run([...namespaced, "rollout", "restart", daemonSet]);
   await agentIsReady(needsMachines(proxy) ? 600 : 90);
+}
+
+/** The edge hands out another agent than the one that the manifest names. */
+async function isNewerFetched(): Promise<boolean> {
+  const args = "jsonpath={.spec.template.spec.initContainers[0].args}";
+  const get = [...namespaced, "get", daemonSet, "--ignore-not-found", "-o", args];
+  return !(await run(get)).includes(`main.mjs=${handedOut().main}`);
+}
+
+async function isNewerImage(say: (line: string) => void, proxy: Proxy): Promise<boolean> {
+  // A virtual machine was given it at its start.
+  const archive = await (needsMachines(proxy) ? buildImage : loadImage)(say, "kernel");
+  const before = existsSync(loaded) ? readFileSync(loaded, "utf8") : "";
+  writeFileSync(loaded, archive);
+  return before !== archive;
+}
+
+/** Gives the image to all nodes, unless they have it. Its archive. */
+export async function loadImage(say: (line: string) => void, target: "agent" | "kernel"): Promise<string> {
+  const archive = await buildImage(say, target);
+  const before = existsSync(loaded) ? readFileSync(loaded, "utf8") : "";
+  if (before !== archive) await Promise.all(nodes.map((node) => importImage(node, archive)));
+  return archive;
 }
 
 export async function agentIsReady(seconds = 90): Promise<void> {
@@ -56,7 +75,7 @@ export async function agentIsReady(seconds = 90): Promise<void> {
 }
 
 async function install({ proxy, edge }: Installation): Promise<void> {
-  if (proxy === "kube-proxy") return await apply("-f", await installCode(options));
+  if (proxy === "kube-proxy") return await applyManifest();
   await apply("-k", `${root}agent/manifests/overlays/${proxy}`);
   if (edge) {
     const url = await installCode({ ...options, ...proxyOptions });
@@ -68,15 +87,21 @@ async function install({ proxy, edge }: Installation): Promise<void> {
   await run([...namespaced, "create", "configmap", "postern-agent", ...literals]);
 }
 
+/** As docs/install.md says of an upgrade, too. `image`: one with the agent in it. */
+export async function applyManifest(image?: string): Promise<void> {
+  await apply("-f", await installCode(options, image));
+}
+
 async function apply(...what: string[]): Promise<void> {
   await run([kubectl, "apply", ...what]);
 }
 
 /** The URL of a manifest that holds a token of its own. */
-async function installCode(options: Readonly<Record<string, string>>): Promise<string> {
+async function installCode(options: Readonly<Record<string, string>>, image?: string): Promise<string> {
   const { clusters } = clustersSchema.parse(await edgeApi("GET", "/clusters"));
   if (!clusters.some(({ name }) => name === edge.cluster)) await edgeApi("POST", "/clusters", { name: edge.cluster });
-  return codeSchema.parse(await edgeApi("POST", `/clusters/${edge.cluster}/install-code`, { options })).url;
+  const input = image === undefined ? { options } : { options, image };
+  return codeSchema.parse(await edgeApi("POST", `/clusters/${edge.cluster}/install-code`, input)).url;
 }
 
 export async function buildImage(say: (line: string) => void, target: "agent" | "kernel"): Promise<string> {

@@ -3,6 +3,7 @@
 // refuse in another way.
 import { createHash } from "node:crypto";
 import { existsSync, globSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { type AgentIndex, agentIndexPath, agentIndexSchema } from "../../../src/shared/control/agent-index.ts";
 import { run, succeeds } from "./command.ts";
 import { control, edge, inside } from "./places.ts";
 import { endProcess, ensureProcess, isRunning, logOf, until } from "./processes.ts";
@@ -43,10 +44,18 @@ export async function ensureEdge(refuse: Refuse): Promise<void> {
 
 function codeHash(): string {
   const hash = createHash("sha256");
-  for (const file of ["package-lock.json", "wrangler.toml", ...globSync("src/**/*.ts", { cwd: root }).sort()])
+  // It hands out the agent, too.
+  for (const file of ["package-lock.json", "wrangler.toml", ...globSync("{src,agent}/**/*.ts", { cwd: root }).sort()])
     hash.update(file).update(readFileSync(`${root}${file}`));
   return hash.digest("hex");
 }
+
+/** The folder of the files that it hands out, which it reads anew for each question. */
+export const edgeAssets = `${edge.folder}/state/assets`;
+
+/** The agent that it hands out now. */
+export const handedOut = (): AgentIndex =>
+  agentIndexSchema.parse(JSON.parse(readFileSync(edgeAssets + agentIndexPath, "utf8")));
 
 /** The control API, as the admin. `path`: below /api/v1. */
 export async function edgeApi(method: string, path: string, body?: object): Promise<unknown> {

@@ -1,4 +1,4 @@
-// The images pause and agnhost, made by hand under their upstream names, since no registry is asked. Owns the folder
+// The images pause, agnhost and node, made by hand under their upstream names, since no registry is asked. Owns the folder
 // `images` beside the binaries in the cache: an archive is made once and survives.
 import { createHash } from "node:crypto";
 import {
@@ -18,6 +18,8 @@ import { run } from "./command.ts";
 
 export const pauseImage = "registry.k8s.io/pause:3.10.1";
 export const agnhostImage = "registry.k8s.io/e2e-test-images/agnhost:2.56";
+/** Node.js and what it loads: the agent's pods need no more of it, and no shell. */
+export const nodeImage = "docker.io/library/node:24-slim";
 
 /** What a few of Kubernetes' tests call for by name and use for no more than its shell and conntrack: the same as agnhost. */
 export const sameAsAgnhost = [
@@ -39,12 +41,20 @@ export async function ensureImages(binaries: string, say: (line: string) => void
   mkdirSync(folder, { recursive: true });
   const pause = `${folder}/pause.tar`;
   const agnhost = `${folder}/agnhost.tar`;
+  const node = `${folder}/node-${process.version}.tar`;
   const images = [
     { name: pauseImage, archive: pause },
     { name: agnhostImage, archive: agnhost },
+    { name: nodeImage, archive: node },
   ];
   if (images.every(({ archive }) => existsSync(archive))) return images;
-  say("making the images pause and agnhost");
+  say("making the images pause, agnhost and node");
+  await makeArchive(node, nodeImage, ["/bin/node"], async (root) => {
+    for (const name of ["bin", "tmp", "etc", "proc", "sys", "dev"]) mkdirSync(`${root}/${name}`);
+    // That of the npm package, as `npm run image` takes it.
+    copyFileSync(process.execPath, `${root}/bin/node`);
+    copyInto(root, await librariesOf(process.execPath));
+  });
   const busybox = await pathOf("busybox");
   await makeArchive(pause, pauseImage, ["/busybox", "sleep", "2147483647"], (root) => {
     copyFileSync(busybox, `${root}/busybox`);
@@ -58,10 +68,7 @@ export async function ensureImages(binaries: string, say: (line: string) => void
     writeFileSync(`${root}/etc/group`, "root:x:0:\nnogroup:x:65534:\n");
     copyFileSync(`${binaries}/agnhost`, `${root}/agnhost`);
     copyFileSync(busybox, `${root}/bin/busybox`);
-    for (const [path, content] of files) {
-      mkdirSync(dirname(root + path), { recursive: true });
-      copyFileSync(content, root + path);
-    }
+    copyInto(root, files);
     symlinkSync("dash", `${root}/bin/sh`);
     symlinkSync("nc.openbsd", `${root}/bin/nc`);
     for (const applet of applets) {
@@ -77,23 +84,40 @@ async function filesOf(programs: readonly string[]): Promise<Map<string, string>
   for (const program of programs) {
     const path = await pathOf(program);
     files.set(`/bin/${program}`, path);
-    // "libc.so.6 => /lib/x86_64-linux-gnu/libc.so.6 (0x…)" and "/lib64/ld-linux-x86-64.so.2 (0x…)"
-    for (const [library] of (await run(["ldd", path])).matchAll(/\/\S+/g)) files.set(library, library);
+    for (const [library, content] of await librariesOf(path)) files.set(library, content);
   }
   return files;
+}
+
+async function librariesOf(path: string): Promise<Map<string, string>> {
+  // "libc.so.6 => /lib/x86_64-linux-gnu/libc.so.6 (0x…)" and "/lib64/ld-linux-x86-64.so.2 (0x…)"
+  const found = (await run(["ldd", path])).matchAll(/\/\S+/g);
+  return new Map([...found].map(([library]) => [library, library]));
+}
+
+function copyInto(root: string, files: ReadonlyMap<string, string>): void {
+  for (const [path, content] of files) {
+    mkdirSync(dirname(root + path), { recursive: true });
+    copyFileSync(content, root + path);
+  }
 }
 
 const pathOf = async (program: string): Promise<string> => (await run(["sh", "-c", `command -v ${program}`])).trim();
 
 /** An OCI archive of one uncompressed layer, whose digest is then its diff_id too. `entrypoint` runs as root. */
-async function makeArchive(archive: string, name: string, entrypoint: string[], fill: (root: string) => void) {
+async function makeArchive(
+  archive: string,
+  name: string,
+  entrypoint: string[],
+  fill: (root: string) => void | Promise<void>,
+) {
   const partial = mkdtempSync(`${archive}-`);
   try {
     const root = `${partial}/root`;
     const layout = `${partial}/layout`;
     mkdirSync(root);
     mkdirSync(`${layout}/blobs/sha256`, { recursive: true });
-    fill(root);
+    await fill(root);
     const plain = ["--owner=0", "--group=0", "--numeric-owner", "--sort=name", "--mtime=@0"];
     await run(["tar", ...plain, "-C", root, "-cf", `${partial}/layer`, "."]);
     const layer = storeBlob(layout, `${partial}/layer`, "application/vnd.oci.image.layer.v1.tar");

@@ -33,8 +33,16 @@ interface Kube {
   readonly kind: string;
   readonly data?: Record<string, string>;
   readonly stringData?: Record<string, string>;
-  readonly spec?: { template: { spec: { containers: { image: string }[] } } };
+  readonly spec?: {
+    template: { spec: { containers: { image: string }[]; initContainers?: { image: string; args: string[] }[] } };
+  };
 }
+
+const NODE = "docker.io/library/node:24-slim";
+/** Hashes of the texts "agent" and "probe". */
+const AGENT = "d4f0bc5a29de06b510f9aa428f1eedba926012b591fef7a518e776a7c9bd1824";
+const PROBE = "ba9c736f19e7f60b7f6764adb0b7908c0a2b394e09b6c09863528c7f2bc86095";
+const FILES = [`main.mjs=${AGENT}`, `probe.mjs=${PROBE}`];
 
 const at = "/api/v1/clusters/home";
 let first: string;
@@ -60,10 +68,12 @@ const install = async (url: string) => {
   expect(response.headers.get("cache-control")).toBe("no-store");
   const objects = objectsOf(await response.text());
   const of = (kind: string) => objects.find((object) => object.kind === kind);
+  const pod = of("DaemonSet")?.spec?.template.spec;
   return {
     settings: of("ConfigMap")?.data,
     token: of("Secret")?.stringData?.["token"] ?? "",
-    image: of("DaemonSet")?.spec?.template.spec.containers[0]?.image,
+    image: pod?.containers[0]?.image,
+    fetches: pod?.initContainers?.map(({ image, args }) => [image, ...args.slice(1)]),
   };
 };
 const statusWith = async (token: string) => (await call("GET", at, { token })).status;
@@ -85,21 +95,43 @@ describe("an install code", () => {
     const code = await makeCode();
     expect(code.url).toMatch(/^https:\/\/admin\.test\/install\/psi_home_[A-Za-z0-9_-]{43}\.yaml$/);
     expect(code.command).toBe(`kubectl apply -f ${code.url}`);
-    const { settings, token, image } = await install(code.url);
+    const { settings, token, image, fetches } = await install(code.url);
     expect(settings).toEqual({
       POSTERN_EDGE: "https://admin.test",
       POSTERN_CLUSTER: "home",
       POSTERN_INSECURE_PLAIN_HTTP: "false",
       POSTERN_TOKEN_FILE: "/run/secrets/postern/token",
     });
-    expect(image).toMatch(/^localhost\/postern-agent:/);
+    expect(image).toBe(NODE);
+    // The SHA-256 of what test/vitest.config.ts has in place of an agent.
+    expect(fetches).toEqual([[NODE, "/agent", ...FILES]]);
     expect(token).not.toBe(first);
     expect([await statusWith(token), await statusWith(first)]).toEqual([200, 200]);
   });
 
   it("takes an image along", async () => {
     const image = "registry.test:5000/postern-agent@sha256:0123";
-    expect(await install((await makeCode(ADMIN, { image })).url)).toMatchObject({ image });
+    expect(await install((await makeCode(ADMIN, { image })).url)).toMatchObject({ image, fetches: undefined });
+  });
+
+  it("takes a mirror of Node.js' image along, for both containers", async () => {
+    const nodeImage = "registry.test:5000/node:24-slim";
+    const made = await makeCode(ADMIN, { nodeImage });
+    expect(await install(made.url)).toMatchObject({ image: nodeImage, fetches: [[nodeImage, "/agent", ...FILES]] });
+  });
+
+  it("does not lead to an agent that the edge does not have, and is not used up by the attempt", async () => {
+    const { url } = await makeCode();
+    const bare: Env = { ...env, ASSETS: { fetch: async () => new Response(null, { status: 404 }) } };
+    const headers = { ...byAdminPort, "x-postern-proto": "https" };
+    const logged = vi.spyOn(console, "error").mockImplementation(() => {});
+    for (let attempt = 0; attempt < 6; attempt++) {
+      const answer = await worker.fetch(new Request(url, { headers }), bare, createExecutionContext());
+      expect(await refused(answer)).toEqual([500, "internal"]);
+    }
+    expect(logged).toHaveBeenCalledTimes(6);
+    expect(String(logged.mock.calls[0])).not.toContain("psi_home_");
+    await install(url);
   });
 
   it("is kept as a hash, and survives an eviction", async () => {
@@ -210,6 +242,7 @@ describe("an install code", () => {
   it.each([
     ["an image with a line break", { image: "a\nb" }],
     ["a typo", { imgae: "a" }],
+    ["a mirror of Node.js beside an image that needs none", { image: "a", nodeImage: "b" }],
   ])("refuses %s", async (_, json) => {
     expect((await call("POST", `${at}/install-code`, { token: ADMIN, json })).status).toBe(400);
   });
@@ -277,8 +310,9 @@ describe("several tokens", () => {
     await runInDurableObject(env.CLUSTER.get(env.CLUSTER.idFromName("home")), (_, { storage }) => {
       storage.sql.exec("ALTER TABLE token DROP COLUMN role");
       storage.sql.exec("ALTER TABLE token DROP COLUMN made_by");
+      storage.sql.exec("ALTER TABLE install_code DROP COLUMN node_image");
       storage.sql.exec("UPDATE token SET label = ? WHERE id = ?", `install code of token ${parentId}`, childId);
-      storage.sql.exec("UPDATE schema SET version = version - 1");
+      storage.sql.exec("UPDATE schema SET version = version - 2");
     });
     await evictAllDurableObjects();
     expect(new Map((await tokens()).map(({ id, role }) => [id, role]))).toEqual(
@@ -363,7 +397,7 @@ describe("the manifest", () => {
     ["a comment", "a # b: c"],
     ["line separators", "a\u2028b\u0085c\td"],
   ])("holds values with %s as they are", (_, value) => {
-    const yaml = installManifest({ edge: value, cluster: "home", token: value, image: value, options: {} });
+    const yaml = installManifest({ edge: value, cluster: "home", token: value, agent: { image: value }, options: {} });
     const objects = objectsOf(yaml);
     expect(objects.find(({ kind }) => kind === "ConfigMap")?.data?.["POSTERN_EDGE"]).toBe(value);
     expect(objects.find(({ kind }) => kind === "Secret")?.stringData).toEqual({ token: value });
@@ -372,7 +406,13 @@ describe("the manifest", () => {
 
   it("allows plain http where the edge is spoken to so", () => {
     const [settings] = objectsOf(
-      installManifest({ edge: "http://10.90.0.1:8787", cluster: "home", token: "t", options: {} }),
+      installManifest({
+        edge: "http://10.90.0.1:8787",
+        cluster: "home",
+        token: "t",
+        agent: { image: "a" },
+        options: {},
+      }),
     ).filter(({ kind }) => kind === "ConfigMap");
     expect(settings?.data).toMatchObject({ POSTERN_INSECURE_PLAIN_HTTP: "true" });
   });

@@ -17,6 +17,12 @@ import { control, edge, inside, nodes } from "../../harness/places.ts";
 import { until } from "../../harness/processes.ts";
 import { TestNamespace, webService } from "../../tools/web.ts";
 
+/** Of what fetches the agent, and of the agent; "" where nothing has begun. */
+const logsOf = async (pod: string): Promise<string> => {
+  const logs = ["fetch", "agent"].map((container) => inSystem("logs", pod, "-c", container).catch(() => ""));
+  return (await Promise.all(logs)).join("\n");
+};
+
 const everywhere = nodes.map(({ name }) => name);
 let test: TestNamespace;
 
@@ -95,17 +101,17 @@ describe("what cannot work", () => {
     [
       "an edge that is not there",
       { POSTERN_EDGE: "http://10.90.0.1:9" },
-      /edge cannot be reached at http:\/\/10.90.0.1:9/,
+      /main.mjs cannot be had from http:\/\/10.90.0.1:9 \(ECONNREFUSED\)/,
     ],
     [
       "a name that is not known",
       { POSTERN_EDGE: "https://edge.invalid" },
-      /edge cannot be reached at https:\/\/edge.invalid/,
+      /main.mjs cannot be had from https:\/\/edge.invalid \(E/,
     ],
     [
       "a server that is no edge",
       { POSTERN_EDGE: "http://10.90.0.1:6443" },
-      /refused the tunnel with HTTP 400: --edge must be/,
+      /HTTP 400\): what answers there is no edge of Postern/,
     ],
     [
       "another cluster's name",
@@ -117,7 +123,7 @@ describe("what cannot work", () => {
     await setSettings({ ...good, ...settings });
     await until("a pod that says why", async () => {
       const trying = (await agentPods()).filter(({ name, leaving }) => !leaving && !serving.includes(name));
-      const logs = await Promise.all(trying.map(({ name }) => inSystem("logs", name).catch(() => "")));
+      const logs = await Promise.all(trying.map(({ name }) => logsOf(name)));
       return logs.some((log) => says.test(log));
     });
     const pods = await agentPods();
@@ -143,7 +149,7 @@ describe("what cannot work", () => {
     await restart();
     await until("a pod that says why", async () => {
       const [trying] = (await agentPods()).filter(({ ready, leaving }) => !ready && !leaving);
-      const log = trying === undefined ? "" : await inSystem("logs", trying.name).catch(() => "");
+      const log = trying === undefined ? "" : await logsOf(trying.name);
       return /does not accept this agent's token/.test(log);
     });
     expect((await agentPods()).filter(({ ready }) => ready)).toHaveLength(3);

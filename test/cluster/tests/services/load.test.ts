@@ -1,12 +1,14 @@
 // What must lose no request: rollouts, drains, upgrades, deaths and restarts, each under constant load through the edge.
 // Requests are idempotent and pods finish what they accepted (web.ts). Both transports where the way of a packet matters.
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { agentIsReady } from "../../harness/agent.ts";
+import { agentIsReady, applyManifest } from "../../harness/agent.ts";
 import { agentPids, agentPods, inSystem, limitTo, restart } from "../../tools/agents.ts";
 import { ensureBinaries } from "../../harness/binaries.ts";
 import { run } from "../../harness/command.ts";
 import { ensureControlPlane } from "../../harness/control.ts";
+import { handedOut } from "../../harness/edge.ts";
 import { hostOf } from "../../tools/exposed.ts";
+import { handOutAnother } from "../../tools/hand-out.ts";
 import { type LoadReport, served, underLoad } from "../../tools/load.ts";
 import { control, inside, kubectl, nodes } from "../../harness/places.ts";
 import { endProcess, pidOf, pidsIn, until } from "../../harness/processes.ts";
@@ -78,7 +80,9 @@ describe.each(transports)("%s loses nothing", (transport) => {
     });
   });
 
-  it("while the agents are upgraded, what is under way included", async () => {
+  it("while the agents are upgraded to what a newer edge hands out, what is under way included", async () => {
+    const before = handedOut().main;
+    const undo = handOutAnother(`\n// a newer agent, by ${transport}\n`);
     await during(transport, "agents' rolling update", async () => {
       const slow = [
         "curl",
@@ -89,10 +93,16 @@ describe.each(transports)("%s loses nothing", (transport) => {
         `http://${control.address}/shell?shellCommand=sleep+12%3Becho+done`,
       ];
       const answers = Promise.all(Array.from({ length: 6 }, () => run([...inside(control.netns), ...slow])));
-      await restart();
+      await applyManifest();
       await agentIsReady();
       expect(await answers).toEqual(Array(6).fill(expect.stringContaining("done")));
     });
+    const args = await inSystem("get", "pods", "-o", "jsonpath={.items[*].spec.initContainers[0].args}");
+    expect(args).toContain(handedOut().main);
+    expect(args).not.toContain(before);
+    undo();
+    await applyManifest();
+    await agentIsReady();
   });
 
   it("while the leader is killed, and a change finds the next one", async () => {
