@@ -30,6 +30,8 @@ export interface Effects {
     args: readonly string[],
     input?: string,
   ) => Promise<{ readonly code: number; readonly stdout: string; readonly stderr: string }>;
+  /** Starts what serves on this machine for as long as this process lives. */
+  readonly startHere: (program: "dev" | "edge", args: readonly string[]) => Promise<void>;
   /** Ends early, and rejects, when the person has had enough. */
   readonly pause: (ms: number) => Promise<void>;
   /** Monotonic, ms. */

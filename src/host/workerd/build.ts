@@ -2,13 +2,11 @@
 // src/host/ loads esbuild or wrangler, and none imports this one (.ci/layers.ts checks it): the memory that the two take is
 // given back before the edge serves. built-worker.ts runs it and says what its arguments are.
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
 import { unstable_readConfig as readConfig } from "wrangler";
+import { folder as root } from "../process/programs.ts";
 import { keepFile } from "../state/state-folder.ts";
 import { declaredSchema } from "./configuration.ts";
-
-const root = fileURLToPath(new URL("../../..", import.meta.url));
 
 /** The bundle, as one ES module. */
 async function bundle(): Promise<string> {

@@ -4,9 +4,9 @@
 import { createHash } from "node:crypto";
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { z } from "zod";
 import { Child } from "../process/child.ts";
+import { folder as root, isPacked, programs } from "../process/programs.ts";
 import { declaredSchema } from "./configuration.ts";
 
 const builtSchema = z.object({
@@ -26,8 +26,7 @@ export interface BuildOptions {
   readonly signal?: AbortSignal;
 }
 
-const root = fileURLToPath(new URL("../../..", import.meta.url));
-const BUILD = "src/host/workerd/build.ts";
+const BUILD = programs["worker-build"];
 /** The Worker's sources, what says how they are built, and which packages are wanted and installed, by npm's own record. */
 const INPUTS = [
   ...["src/edge", "src/shared", BUILD, "src/host/workerd/configuration.ts", "wrangler.toml"],
@@ -37,13 +36,14 @@ const INPUTS = [
 /** The Worker from `file`, built anew where that is of other sources, damaged or absent. Throws, in words for its user, where it cannot be built. */
 export async function builtWorker(file: string, { log, building, signal }: BuildOptions): Promise<BuiltWorker> {
   signal?.throwIfAborted();
+  if (isPacked) return packedWorker();
   // Before the build, not after: what is edited meanwhile is then built again at the next start.
   const key = buildKey(root);
   const kept = read(file, key);
   if (kept !== undefined) return kept;
   building?.();
   signal?.throwIfAborted();
-  const build = new Child({ name: "the Worker's build", script: BUILD, args: [file, key], log });
+  const build = new Child({ name: "the Worker's build", program: "worker-build", args: [file, key], log });
   const kill = (): void => build.kill();
   signal?.addEventListener("abort", kill, { once: true });
   const how = await build.exited;
@@ -56,6 +56,12 @@ export async function builtWorker(file: string, { log, building, signal }: Build
         "Undo what was changed in src/edge and src/shared (git status shows it), or install the packages anew (npm ci). Then start again.",
     );
   return built;
+}
+
+/** The package's own, which was built with it. The module is a file by itself, since wrangler takes it as that. */
+function packedWorker(): BuiltWorker {
+  const built = JSON.parse(readFileSync(join(root, "worker.json"), "utf8")) as object;
+  return builtSchema.parse({ ...built, module: readFileSync(join(root, "worker.js"), "utf8") });
 }
 
 /** Differs when a file differs, is added, moved or removed. */

@@ -1,0 +1,41 @@
+// `npm pack` runs this first (prepack): makes dist/, which is all that the installed package has beside README and LICENSE. Every program
+// is bundled with its packages, since Node.js takes no TypeScript below node_modules; what stays to be installed is wrangler (with
+// workerd in it) and a Node.js for the machine. All lies in one folder, beside src/host/process/programs.ts' bundle, which says so.
+import { execFileSync } from "node:child_process";
+import { chmodSync, copyFileSync, cpSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { build } from "esbuild";
+import { z } from "zod";
+import { programs } from "../src/host/process/programs.ts";
+import { bundleAgent, nodeOptions } from "./bundle.ts";
+
+const root = new URL("..", import.meta.url).pathname;
+const dist = join(root, "dist");
+rmSync(dist, { recursive: true, force: true });
+mkdirSync(dist);
+
+// The agent is the same file wherever it runs. The Worker's build is run here, and not where it is installed.
+const { agent: _, "worker-build": workerBuild, ...bundled } = programs;
+await build({
+  ...nodeOptions(root),
+  entryPoints: { cli: "cli/main.ts", ...bundled },
+  outdir: dist,
+  // What programs have in common is there once, and a command loads what it needs.
+  splitting: true,
+  external: ["wrangler"],
+});
+const { "main.mjs": agent = "" } = await bundleAgent(root);
+writeFileSync(join(dist, "agent.js"), agent);
+
+// As an edge of one's own has it, and so also wrangler: the very same module everywhere.
+const built = join(dist, "built.json");
+execFileSync(process.execPath, [join(root, workerBuild), built, "packed"], { stdio: "inherit" });
+const { module, ...about } = z.looseObject({ module: z.string() }).parse(JSON.parse(readFileSync(built, "utf8")));
+rmSync(built);
+writeFileSync(join(dist, "worker.js"), module);
+writeFileSync(join(dist, "worker.json"), JSON.stringify(about));
+copyFileSync(join(root, "wrangler.toml"), join(dist, "wrangler.toml"));
+cpSync(join(root, "src/demo/manifests"), join(dist, "manifests"), { recursive: true });
+
+copyFileSync(join(root, "cli/postern.sh"), join(dist, "postern"));
+chmodSync(join(dist, "postern"), 0o755);
