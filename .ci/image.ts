@@ -21,7 +21,7 @@ import { homedir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import manifest from "../package.json" with { type: "json" };
-import { bundleAgent } from "./bundle.ts";
+import { bundleAgent } from "../src/host/workerd/agent-assets.ts";
 
 const help = `npm run image -- [--target agent|kernel] [--base <image>]
 

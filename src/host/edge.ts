@@ -108,8 +108,9 @@ export class Edge {
     this.#proxy.pause(up.promise);
     for (const address of addresses) await this.#openAdmin(this.#proxy, address, port);
     this.#built = builtWorker(join(state, "worker.json"), {
+      assets: this.#assets,
       log: this.#logPath("build"),
-      building: () => this.#say("building the Worker, which is kept for the next start"),
+      building: () => this.#say("building the Worker and the agent, which are kept for the next start"),
       signal: this.#stopping.signal,
     });
     const { declared, module } = await this.#built;
@@ -165,6 +166,10 @@ export class Edge {
     return `http://${hostPort(address, port)}`;
   }
 
+  get #assets(): string {
+    return join(this.#options.state, "assets");
+  }
+
   #logPath(of: "edge" | "workerd" | "build"): string {
     return join(this.#options.state, "logs", `${of}.log`);
   }
@@ -175,6 +180,7 @@ export class Edge {
     return {
       listen,
       storage: join(state, "storage"),
+      assets: this.#assets,
       loopback: directLoopback,
       bindings: {
         EDGE_DOMAIN: domain,

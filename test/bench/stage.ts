@@ -64,6 +64,7 @@ export async function startStage(options: StageOptions): Promise<Stage> {
       workerdConfig("postern.js", declared, {
         listen: `127.0.0.1:${ports.postern}`,
         storage: join(folder, "state"),
+        assets: join(folder, "assets"),
         loopback: true,
         bindings: {
           EDGE_DOMAIN: "bench.test",
@@ -143,7 +144,10 @@ async function writeWorkers(folder: string): Promise<{ bareScript: string; decla
        return fetch(new Request(url, request), { redirect: "manual" });
      } };`,
   );
-  const { declared, module } = await builtWorker(join(folder, "worker.json"), { log: join(folder, "build.log") });
+  const { declared, module } = await builtWorker(join(folder, "worker.json"), {
+    assets: join(folder, "assets"),
+    log: join(folder, "build.log"),
+  });
   writeFileSync(join(folder, "postern.js"), module);
   return { bareScript, declared };
 }

@@ -22,7 +22,7 @@ let edge: ChildProcess | undefined;
 beforeAll(() => {
   folder = mkdtempSync(join(tmpdir(), "postern-build-"));
   mkdirSync(join(folder, "copy"));
-  for (const name of ["src", "package.json", "package-lock.json", "tsconfig.json", "wrangler.toml"])
+  for (const name of ["src", "agent", "package.json", "package-lock.json", "tsconfig.json", "wrangler.toml"])
     cpSync(join(root, name), join(folder, "copy", name), { recursive: true });
   symlinkSync(join(root, "node_modules"), join(folder, "copy/node_modules"));
   writeFileSync(

@@ -30,7 +30,7 @@ export function openStateFolder(folder: string): Lock {
       `${folder} is in use by another edge (${holderOf(file)}): stop that one, or give --state another folder. Nothing was changed.`,
     );
   try {
-    for (const name of ["storage", "logs"]) makeOurs(join(folder, name));
+    for (const name of ["storage", "assets", "logs"]) makeOurs(join(folder, name));
   } catch (error) {
     lock.release();
     throw error;

@@ -1,11 +1,14 @@
-// A program: bundles the Worker, reads wrangler.toml as wrangler reads it, writes both to one file, and ends. No other file of
-// src/host/ loads esbuild or wrangler, and none imports this one (.ci/layers.ts checks it): the memory that the two take is
-// given back before the edge serves. built-worker.ts runs it and says what its arguments are.
+// A program: bundles the Worker, reads wrangler.toml as wrangler reads it, writes both to one file, and ends. The agent that this
+// edge hands out is bundled as well, into the folder of the Worker's assets. What runs for as long as the edge does loads neither
+// esbuild nor wrangler, and does not import this file (.ci/layers.ts checks it): the memory that the two take is given back before
+// the edge serves. built-worker.ts runs it and says what its arguments are.
 import { join } from "node:path";
 import { build } from "esbuild";
 import { unstable_readConfig as readConfig } from "wrangler";
 import { folder as root } from "../process/programs.ts";
 import { keepFile } from "../state/state-folder.ts";
+import { agentAssets } from "./agent-assets.ts";
+import { keepAssets } from "./assets-folder.ts";
 import { declaredSchema } from "./configuration.ts";
 
 /** The bundle, as one ES module. */
@@ -26,9 +29,11 @@ async function bundle(): Promise<string> {
   return output.text;
 }
 
-const [file = "", key = ""] = process.argv.slice(2);
+const [file = "", key = "", assets = ""] = process.argv.slice(2);
 try {
   const declared = declaredSchema.parse(readConfig({ config: join(root, "wrangler.toml") }, { hideWarnings: true }));
+  // The file says that all is built: so it comes last.
+  keepAssets(assets, await agentAssets(root));
   keepFile(file, JSON.stringify({ key, declared, module: await bundle() }));
 } catch (error) {
   console.error(error instanceof Error ? error.message : String(error));

@@ -1,12 +1,13 @@
-// The Worker, ready for workerd. It is built by a process of its own (build.ts) that has ended before this returns, and kept in a
-// file under a key of everything that it is built from: a start after which nothing has changed builds nothing. The file is
-// replaced as a whole, by whoever holds the lock of its folder.
+// The Worker, ready for workerd, and its assets: the agent that it hands out. They are built by a process of its own (build.ts) that
+// has ended before this returns, and kept under a key of everything that they are built from: a start after which nothing has
+// changed builds nothing. Files are replaced as a whole, by whoever holds the lock of their folder.
 import { createHash } from "node:crypto";
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { z } from "zod";
 import { Child } from "../process/child.ts";
 import { folder as root, isPacked, programs } from "../process/programs.ts";
+import { assetsAreWhole, keepAssets, readAssets } from "./assets-folder.ts";
 import { declaredSchema } from "./configuration.ts";
 
 const builtSchema = z.object({
@@ -18,6 +19,8 @@ const builtSchema = z.object({
 export type BuiltWorker = z.infer<typeof builtSchema>;
 
 export interface BuildOptions {
+  /** The folder of the Worker's assets. */
+  readonly assets: string;
   /** Takes what the build prints. */
   readonly log: string;
   /** Called before a build. Not called where nothing is built. */
@@ -27,33 +30,41 @@ export interface BuildOptions {
 }
 
 const BUILD = programs["worker-build"];
-/** The Worker's sources, what says how they are built, and which packages are wanted and installed, by npm's own record. */
+/** The Worker's sources and the agent's, what says how they are built, and which packages are wanted and installed, by npm's own record. */
 const INPUTS = [
-  ...["src/edge", "src/shared", BUILD, "src/host/workerd/configuration.ts", "wrangler.toml"],
+  ...[
+    "src/edge",
+    "src/shared",
+    "agent",
+    BUILD,
+    "src/host/workerd/agent-assets.ts",
+    "src/host/workerd/configuration.ts",
+  ],
+  "wrangler.toml",
   ...["tsconfig.json", "src/tsconfig.json", "package.json", "package-lock.json", "node_modules/.package-lock.json"],
 ];
 
-/** The Worker from `file`, built anew where that is of other sources, damaged or absent. Throws, in words for its user, where it cannot be built. */
-export async function builtWorker(file: string, { log, building, signal }: BuildOptions): Promise<BuiltWorker> {
+/** The Worker from `file`, built anew with its assets where they are of other sources, damaged or absent. Throws, in words for its user, where it cannot be built. */
+export async function builtWorker(file: string, { assets, log, building, signal }: BuildOptions): Promise<BuiltWorker> {
   signal?.throwIfAborted();
   if (isPacked) return packedWorker();
   // Before the build, not after: what is edited meanwhile is then built again at the next start.
   const key = buildKey(root);
-  const kept = read(file, key);
+  const kept = read(file, key, assets);
   if (kept !== undefined) return kept;
   building?.();
   signal?.throwIfAborted();
-  const build = new Child({ name: "the Worker's build", program: "worker-build", args: [file, key], log });
+  const build = new Child({ name: "the Worker's build", program: "worker-build", args: [file, key, assets], log });
   const kill = (): void => build.kill();
   signal?.addEventListener("abort", kill, { once: true });
   const how = await build.exited;
   signal?.removeEventListener("abort", kill);
   signal?.throwIfAborted();
-  const built = read(file, key);
+  const built = read(file, key, assets);
   if (built === undefined)
     throw new Error(
       `The Worker could not be built: ${build.name} ${how}. Its last lines (all of them are in ${log}):\n${build.lastLines()}\n` +
-        "Undo what was changed in src/edge and src/shared (git status shows it), or install the packages anew (npm ci). Then start again.",
+        "Undo what was changed in src/edge, src/shared and agent (git status shows it), or install the packages anew (npm ci). Then start again.",
     );
   return built;
 }
@@ -91,10 +102,10 @@ function filesBelow(root: string, input: string): string[] {
   }
 }
 
-function read(file: string, key: string): BuiltWorker | undefined {
+function read(file: string, key: string, assets: string): BuiltWorker | undefined {
   try {
     const built = builtSchema.parse(JSON.parse(readFileSync(file, "utf8")));
-    return built.key === key ? built : undefined;
+    return built.key === key && assetsAreWhole(assets) ? built : undefined;
   } catch {
     return undefined;
   }

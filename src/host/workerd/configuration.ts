@@ -15,6 +15,8 @@ export interface WorkerdSettings {
   readonly listen: string;
   /** A folder that exists: the Durable Objects' SQLite files. */
   readonly storage: string;
+  /** A folder that exists: files that the Worker reads by its binding ASSETS, as on Cloudflare its static assets. */
+  readonly assets: string;
   /** Texts for the Worker: settings and secrets. */
   readonly bindings: Readonly<Record<string, string>>;
   /** The Worker may dial this machine itself, where things listen that are nobody else's business. */
@@ -31,7 +33,7 @@ const METADATA = ["169.254.0.0/16", "fe80::/10", "fd00:ec2::254/128", "100.100.1
 export function workerdConfig(
   module: string,
   declared: Declared,
-  { listen, storage, bindings, loopback }: WorkerdSettings,
+  { listen, storage, assets, bindings, loopback }: WorkerdSettings,
 ): string {
   const objects = declared.durable_objects.bindings;
   const namespaces = objects.map(
@@ -39,12 +41,14 @@ export function workerdConfig(
   );
   const bound = [
     ...objects.map(({ name, class_name: of }) => `(name = ${quoted(name)}, durableObjectNamespace = ${quoted(of)})`),
+    '(name = "ASSETS", service = "assets")',
     ...Object.entries(bindings).map(([name, value]) => `(name = ${quoted(name)}, text = ${quoted(value)})`),
   ];
   const denied = [...(loopback ? [] : ["local"]), ...METADATA].map(quoted).join(", ");
   return `using Workerd = import "/workerd/workerd.capnp";
 const config :Workerd.Config = (
   services = [ (name = "main", worker = .postern), (name = "disk", disk = (path = ${quoted(storage)}, writable = true)),
+    (name = "assets", disk = (path = ${quoted(assets)})),
     (name = "internet", network = (allow = ["public", "private"], deny = [${denied}])) ],
   sockets = [ (name = "http", address = ${quoted(listen)}, http = (), service = "main") ] );
 const postern :Workerd.Worker = ( modules = [ (name = "postern.js", esModule = embed ${quoted(module)}) ],

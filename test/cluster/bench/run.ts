@@ -3,7 +3,7 @@ import { cpSync, mkdirSync, writeFileSync } from "node:fs";
 import { availableParallelism, loadavg, release } from "node:os";
 import { resolve } from "node:path";
 import { stop } from "esbuild";
-import { bundleAgent } from "../../../.ci/bundle.ts";
+import { bundleAgent } from "../../../src/host/workerd/agent-assets.ts";
 import { run } from "../harness/command.ts";
 import { endWithParent, FOLDER } from "../proxy/isolation.ts";
 import { parseOptions } from "./command-line.ts";
@@ -33,7 +33,7 @@ async function main(): Promise<number> {
   mkdirSync(folder, { recursive: true });
   if (options.programs.includes("agent")) {
     // As users get it: one file, which starts sooner than many.
-    const { "main.mjs": text = "" } = await bundleAgent(resolve(options.agent));
+    const { "main.mjs": text } = await bundleAgent(resolve(options.agent));
     writeFileSync(agent, text);
     await stop();
   }

@@ -44,7 +44,10 @@ beforeAll(async () => {
   await once(backend, "listening");
   edge = await freePort();
   mkdirSync(join(folder, "state"));
-  const { declared, module } = await builtWorker(join(folder, "worker.json"), { log: join(folder, "build.log") });
+  const { declared, module } = await builtWorker(join(folder, "worker.json"), {
+    assets: join(folder, "assets"),
+    log: join(folder, "build.log"),
+  });
   writeFileSync(join(folder, "postern.js"), module);
   const bindings = {
     EDGE_DOMAIN: "edge.test",
@@ -59,6 +62,7 @@ beforeAll(async () => {
     workerdConfig("postern.js", declared, {
       listen: `127.0.0.1:${edge}`,
       storage: join(folder, "state"),
+      assets: join(folder, "assets"),
       bindings,
       loopback: true,
     }),

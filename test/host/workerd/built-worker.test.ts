@@ -1,5 +1,5 @@
 // When the Worker is built, and when it is not.
-import { mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { globSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
@@ -36,6 +36,7 @@ describe("the key of a build", () => {
     ["other settings", () => write("wrangler.toml", "D")],
     ["other packages wanted", () => write("package-lock.json", "{}")],
     ["other packages installed", () => write("node_modules/.package-lock.json", "{}")],
+    ["another agent", () => write("agent/main.ts", "")],
     ["another way to build", () => write("src/host/workerd/build.ts", "")],
   ])("is another one for %s", (_, change) => {
     const before = buildKey(folder);
@@ -55,25 +56,33 @@ describe("the key of a build", () => {
 test("is built once, again where the file is damaged, and not at all once its owner stops", async () => {
   const file = join(folder, "worker.json");
   const log = join(folder, "build.log");
+  const assets = join(folder, "assets");
   let builds = 0;
   const building = (): void => void builds++;
 
   const stopping = new AbortController();
-  const stopped = builtWorker(file, { log, signal: stopping.signal });
+  const stopped = builtWorker(file, { assets, log, signal: stopping.signal });
   stopping.abort(new Error("stopping"));
   await expect(stopped).rejects.toThrow("stopping");
-  await expect(builtWorker(file, { log, signal: stopping.signal })).rejects.toThrow("stopping");
+  await expect(builtWorker(file, { assets, log, signal: stopping.signal })).rejects.toThrow("stopping");
   expect(readFileSync(log, "utf8").match(/ (started|was killed) /g)).toEqual([" started ", " was killed "]);
 
-  const first = await builtWorker(file, { log, building });
+  const first = await builtWorker(file, { assets, log, building });
   expect(first.module).toContain("TunnelObject");
   expect(first.declared.compatibility_date).toMatch(/^20/);
-  expect(await builtWorker(file, { log, building })).toEqual(first);
+  expect(await builtWorker(file, { assets, log, building })).toEqual(first);
   expect(builds).toBe(1);
 
-  await expect(builtWorker(file, { log, building, signal: stopping.signal })).rejects.toThrow("stopping");
+  await expect(builtWorker(file, { assets, log, building, signal: stopping.signal })).rejects.toThrow("stopping");
 
   writeFileSync(file, readFileSync(file, "utf8").slice(0, 1_000));
-  expect(await builtWorker(file, { log, building })).toEqual(first);
+  expect(await builtWorker(file, { assets, log, building })).toEqual(first);
   expect(builds).toBe(2);
+
+  // A byte of the agent that it hands out, too.
+  const [agent = ""] = globSync("agent/*.mjs", { cwd: assets });
+  writeFileSync(join(assets, agent), `${readFileSync(join(assets, agent), "utf8")} `);
+  await builtWorker(file, { assets, log, building });
+  await builtWorker(file, { assets, log, building });
+  expect(builds).toBe(3);
 });

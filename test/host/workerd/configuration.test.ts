@@ -53,6 +53,7 @@ test.each([
   const config = workerdConfig("postern.js", declared, {
     listen,
     storage: join(folder, "storage"),
+    assets: folder,
     bindings: {},
     loopback,
   });
