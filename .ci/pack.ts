@@ -1,20 +1,21 @@
-// `npm pack` runs this first (prepack): makes dist/, which is all that the installed package has beside README and LICENSE. Every program
-// is bundled with its packages, since Node.js takes no TypeScript below node_modules; what stays to be installed is wrangler (with
-// workerd in it) and a Node.js for the machine. All lies in one folder, beside src/host/process/programs.ts' bundle, which says so.
+// `npm pack` runs this first (prepack): makes dist/package/, which is all that is installed beside README and LICENSE. Every program is
+// bundled with its packages, since Node.js takes no TypeScript below node_modules; what stays to be installed is wrangler (with workerd
+// in it) and a Node.js for the machine. All bundles lie in one folder: src/host/process/programs.ts looks for the others beside itself.
 import { execFileSync } from "node:child_process";
 import { chmodSync, copyFileSync, cpSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { build } from "esbuild";
 import { z } from "zod";
 import { programs } from "../src/host/process/programs.ts";
-import { bundleAgent, nodeOptions } from "./bundle.ts";
+import { agentFilePath, agentIndexPath, agentIndexSchema } from "../src/shared/control/agent-index.ts";
+import { nodeOptions } from "../src/host/workerd/agent-assets.ts";
 
 const root = new URL("..", import.meta.url).pathname;
-const dist = join(root, "dist");
+const dist = join(root, "dist/package");
 rmSync(dist, { recursive: true, force: true });
-mkdirSync(dist);
+mkdirSync(dist, { recursive: true });
 
-// The agent is the same file wherever it runs. The Worker's build is run here, and not where it is installed.
+// The Worker is built here, and not where it is installed; the agent is among its assets.
 const { agent: _, "worker-build": workerBuild, ...bundled } = programs;
 await build({
   ...nodeOptions(root),
@@ -24,16 +25,17 @@ await build({
   splitting: true,
   external: ["wrangler"],
 });
-const { "main.mjs": agent = "" } = await bundleAgent(root);
-writeFileSync(join(dist, "agent.js"), agent);
 
 // As an edge of one's own has it, and so also wrangler: the very same module everywhere.
 const built = join(dist, "built.json");
-execFileSync(process.execPath, [join(root, workerBuild), built, "packed"], { stdio: "inherit" });
+execFileSync(process.execPath, [join(root, workerBuild), built, "packed", join(dist, "assets")], { stdio: "inherit" });
 const { module, ...about } = z.looseObject({ module: z.string() }).parse(JSON.parse(readFileSync(built, "utf8")));
 rmSync(built);
 writeFileSync(join(dist, "worker.js"), module);
 writeFileSync(join(dist, "worker.json"), JSON.stringify(about));
+const index = agentIndexSchema.parse(JSON.parse(readFileSync(join(dist, "assets", agentIndexPath), "utf8")));
+// The demo's nodes run the very file that an edge hands out.
+writeFileSync(join(dist, "agent.js"), `import "./assets${agentFilePath(index.main)}";\n`);
 copyFileSync(join(root, "wrangler.toml"), join(dist, "wrangler.toml"));
 cpSync(join(root, "src/demo/manifests"), join(dist, "manifests"), { recursive: true });
 

@@ -47,7 +47,7 @@ const INPUTS = [
 /** The Worker from `file`, built anew with its assets where they are of other sources, damaged or absent. Throws, in words for its user, where it cannot be built. */
 export async function builtWorker(file: string, { assets, log, building, signal }: BuildOptions): Promise<BuiltWorker> {
   signal?.throwIfAborted();
-  if (isPacked) return packedWorker();
+  if (isPacked) return packedWorker(assets);
   // Before the build, not after: what is edited meanwhile is then built again at the next start.
   const key = buildKey(root);
   const kept = read(file, key, assets);
@@ -70,7 +70,8 @@ export async function builtWorker(file: string, { assets, log, building, signal 
 }
 
 /** The package's own, which was built with it. The module is a file by itself, since wrangler takes it as that. */
-function packedWorker(): BuiltWorker {
+function packedWorker(assets: string): BuiltWorker {
+  keepAssets(assets, readAssets(join(root, "assets")));
   const built = JSON.parse(readFileSync(join(root, "worker.json"), "utf8")) as object;
   return builtSchema.parse({ ...built, module: readFileSync(join(root, "worker.js"), "utf8") });
 }
