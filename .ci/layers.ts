@@ -61,12 +61,11 @@ const layers: Record<string, Layer> = {
   "src/host/state/": { values: [] },
   "src/host/process/": { values: [] },
   "src/demo/": { values: ["src/host/", "src/shared/", http, "src/edge/routing/port-ranges.ts"] },
-  // It knows the edge by its control API alone, and starts one as `npm start` and `npm run edge` do.
-  "cli/": {
-    values: [
-      "src/shared/",
-      ...["demo/start", "demo/options", "host/serve", "host/options", "host/command-line"].map((of) => `src/${of}.ts`),
-    ],
+  // It knows an edge by its control API alone. It starts one, as `npm start` and `npm run edge` do, and deploys one that is built so.
+  "cli/": { values: ["src/shared/", "src/host/", "src/demo/start.ts", "src/demo/options.ts"] },
+  "cli/deploy/": {
+    values: ["src/shared/", "cli/failed.ts", "src/host/state/", "src/host/workerd/built-worker.ts"],
+    types: ["cli/session.ts"],
   },
   // Binds all of the agent; the lines below bind its folders further.
   "agent/": { values: ["src/shared/"] },
@@ -170,9 +169,9 @@ const rules: IForbiddenRuleType[] = [
   {
     name: "programs use no package of development",
     severity: "error",
-    // The build of an own edge, and the demo's edge, are run by wrangler and a bundler.
+    // wrangler is installed with the command. The bundler is for those alone who build.
     from: { path: "^(src|agent|cli)/", pathNot: loaders },
-    to: { path: "^node_modules/", pathNot: bundled, dependencyTypesNot: ["type-only"] },
+    to: { path: "^node_modules/", pathNot: [bundled, "^node_modules/wrangler/"], dependencyTypesNot: ["type-only"] },
   },
   {
     name: "what runs for as long as the edge does loads neither wrangler nor a bundler",

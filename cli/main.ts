@@ -23,9 +23,10 @@ const effects: Effects = {
   readText: (file) => (file === "-" ? text(process.stdin) : Promise.resolve(read(file))),
   keepSecret,
   askSecret,
-  run: (program, args, input = "") =>
+  run: (program, args, input = "", environment = {}) =>
     new Promise((resolve, reject) => {
-      const child = execFile(program, args, { maxBuffer: 64 * 1024 * 1024 }, (error, stdout, stderr) => {
+      const options = { maxBuffer: 64 * 1024 * 1024, env: { ...process.env, ...environment } };
+      const child = execFile(program, args, options, (error, stdout, stderr) => {
         const { code } = error ?? {};
         if (typeof code === "string")
           reject(new Failed(`${program} cannot be run: ${code}`, { next: `install ${program}` }));

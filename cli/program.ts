@@ -2,6 +2,7 @@
 import { Command, Option } from "commander";
 import { addCluster } from "./commands/cluster.ts";
 import { addCompletion } from "./commands/completion.ts";
+import { addDeploy } from "./commands/deploy.ts";
 import { addExpose } from "./commands/expose.ts";
 import { addHostnames } from "./commands/hostnames.ts";
 import { addJoin } from "./commands/join.ts";
@@ -37,6 +38,7 @@ Examples:
     .configureOutput({ writeOut: effects.print, writeErr: (text) => effects.tell(text.trimEnd()) });
   for (const add of [
     addLocal,
+    addDeploy,
     addLogin,
     addCluster,
     addJoin,

@@ -4,7 +4,7 @@
 // the edge serves. built-worker.ts runs it and says what its arguments are.
 import { join } from "node:path";
 import { build } from "esbuild";
-import { unstable_readConfig as readConfig } from "wrangler";
+import { experimental_readRawConfig as readRawConfig, unstable_readConfig as readConfig } from "wrangler";
 import { folder as root } from "../process/programs.ts";
 import { keepFile } from "../state/state-folder.ts";
 import { agentAssets } from "./agent-assets.ts";
@@ -31,10 +31,12 @@ async function bundle(): Promise<string> {
 
 const [file = "", key = "", assets = ""] = process.argv.slice(2);
 try {
-  const declared = declaredSchema.parse(readConfig({ config: join(root, "wrangler.toml") }, { hideWarnings: true }));
+  const config = join(root, "wrangler.toml");
+  const declared = declaredSchema.parse(readConfig({ config }, { hideWarnings: true }));
+  const { rawConfig: written } = readRawConfig({ config });
   // The file says that all is built: so it comes last.
   keepAssets(assets, await agentAssets(root));
-  keepFile(file, JSON.stringify({ key, declared, module: await bundle() }));
+  keepFile(file, JSON.stringify({ key, declared, written, module: await bundle() }));
 } catch (error) {
   console.error(error instanceof Error ? error.message : String(error));
   process.exitCode = 1;

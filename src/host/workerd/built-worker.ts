@@ -13,6 +13,8 @@ import { declaredSchema } from "./configuration.ts";
 const builtSchema = z.object({
   key: z.string(),
   declared: declaredSchema,
+  /** All of wrangler.toml, not judged: for who deploys it. */
+  written: z.unknown(),
   /** The bundle, as one ES module. */
   module: z.string().min(1),
 });
