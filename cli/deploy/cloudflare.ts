@@ -25,7 +25,7 @@ const answerSchema = z.object({
 function readRefusal(what: string, { status, code = 0 }: { status: number; code?: number | undefined }): Failed {
   if (status === 401 || WRONG_TOKEN.has(code))
     return new Failed(`Cloudflare does not take the token in CLOUDFLARE_API_TOKEN: ${what}`, {
-      next: "look for a missing part in it, or make one anew (My Profile, API Tokens, template Edit Cloudflare Workers)",
+      next: "look for a missing part in it, or make one anew (My Profile, API Tokens, Create Custom Token)",
       code: exitCodes.unauthorised,
     });
   return status === 403 || NO_RIGHT.has(code) ? lacksRight(what) : new Failed(what, { next: again });
