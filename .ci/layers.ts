@@ -61,8 +61,12 @@ const layers: Record<string, Layer> = {
   "src/host/state/": { values: [] },
   "src/host/process/": { values: [] },
   "src/demo/": { values: ["src/host/", "src/shared/", http, "src/edge/routing/port-ranges.ts"] },
-  // It knows the edge by its control API alone.
-  "cli/": { values: ["src/shared/"] },
+  // It knows an edge by its control API alone. It starts one, as `npm start` and `npm run edge` do, and deploys one that is built so.
+  "cli/": { values: ["src/shared/", "src/host/", "src/demo/start.ts", "src/demo/options.ts"] },
+  "cli/deploy/": {
+    values: ["src/shared/", "cli/failed.ts", "src/host/state/", "src/host/workerd/built-worker.ts"],
+    types: ["cli/session.ts"],
+  },
   // Binds all of the agent; the lines below bind its folders further.
   "agent/": { values: ["src/shared/"] },
   "agent/kube/": { values: ["src/shared/net/"] },
@@ -136,6 +140,9 @@ const layerRules = Object.entries(layers).flatMap(([from, { values, types = [] }
 const pure = "^(src/shared/(wire|http|model|control|balance|health|net)|src/edge/(routing|http|forward)|agent/plan)/";
 const edge = { path: "^src/(edge|shared)/", pathNot: "^src/shared/upstream/" };
 
+/** Packages that programs are made of. They are bundled into each (.ci/pack.ts, agent-assets.ts), so nobody installs them with Postern. */
+const bundled = "^node_modules/(@hono/zod-openapi|commander|hono|ipaddr\\.js|pino|prom-client|undici|ws|yaml|zod)/";
+
 /** Programs that run as children, and what they load: all end before the edge serves, but the dev server of `npm start`. */
 const loaders = "^src/(host/workerd/(build|write-assets|agent-assets)|demo/wrangler-edge)\\.ts$";
 
@@ -162,9 +169,9 @@ const rules: IForbiddenRuleType[] = [
   {
     name: "programs use no package of development",
     severity: "error",
-    // The local edge is a tool of development: it starts wrangler.
-    from: { path: "^(src|agent|cli)/", pathNot: "^src/(host|demo)/" },
-    to: { dependencyTypes: ["npm-dev", "npm-no-pkg", "npm-unknown"], dependencyTypesNot: ["type-only"] },
+    // wrangler is installed with the command. The bundler is for those alone who build.
+    from: { path: "^(src|agent|cli)/", pathNot: loaders },
+    to: { path: "^node_modules/", pathNot: [bundled, "^node_modules/wrangler/"], dependencyTypesNot: ["type-only"] },
   },
   {
     name: "what runs for as long as the edge does loads neither wrangler nor a bundler",

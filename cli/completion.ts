@@ -1,5 +1,6 @@
 // What a shell offers after TAB, as a script that asks nobody: the words at each place of the command line. Pure.
 import type { Command } from "commander";
+import { PassedOn } from "./passed-on.ts";
 
 /** Path of commands, " cluster add", or "" at the beginning → what may come next: commands, then options. */
 export function wordsByPath(program: Command): ReadonlyMap<string, readonly string[]> {
@@ -15,7 +16,8 @@ export function wordsByPath(program: Command): ReadonlyMap<string, readonly stri
   return found;
 }
 
-const optionsOf = (command: Command): string[] => command.options.flatMap(({ long }) => long ?? []);
+const optionsOf = (command: Command): string[] =>
+  command instanceof PassedOn ? command.longOptions : command.options.flatMap(({ long }) => long ?? []);
 
 /** For bash; and for zsh, which runs bash's by `bashcompinit`. */
 export function bashCompletion(program: Command): string {

@@ -4,6 +4,7 @@ import { readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { text } from "node:stream/consumers";
 import { setTimeout as pause } from "node:timers/promises";
 import { CommanderError } from "commander";
+import { directly } from "../src/host/command-line.ts";
 import { sendByFetch } from "../src/shared/control/send.ts";
 import { configFile, readConfig, writeConfig } from "./config/store.ts";
 import { exitCodes, Failed } from "./failed.ts";
@@ -22,9 +23,10 @@ const effects: Effects = {
   readText: (file) => (file === "-" ? text(process.stdin) : Promise.resolve(read(file))),
   keepSecret,
   askSecret,
-  run: (program, args, input = "") =>
+  run: (program, args, input = "", environment = {}) =>
     new Promise((resolve, reject) => {
-      const child = execFile(program, args, { maxBuffer: 64 * 1024 * 1024 }, (error, stdout, stderr) => {
+      const options = { maxBuffer: 64 * 1024 * 1024, env: { ...process.env, ...environment } };
+      const child = execFile(program, args, options, (error, stdout, stderr) => {
         const { code } = error ?? {};
         if (typeof code === "string")
           reject(new Failed(`${program} cannot be run: ${code}`, { next: `install ${program}` }));
@@ -34,19 +36,28 @@ const effects: Effects = {
       child.stdin?.on("error", () => {});
       child.stdin?.end(input);
     }),
+  startHere: async (program, args) => {
+    // What serves goes on when nobody reads what it says, or ends by itself.
+    process.stdout.off("error", onStdoutError);
+    const invoked = directly(`postern ${program}`);
+    if (program === "dev") await (await import("../src/demo/start.ts")).start(args, invoked);
+    else await (await import("../src/host/serve.ts")).serve(args, invoked);
+  },
   pause: (ms) => pause(ms),
   now: () => performance.now(),
 };
 
 /** What reads the output may go early, as `head` does. */
-process.stdout.on("error", (error: NodeJS.ErrnoException) => {
-  if (error.code === "EPIPE") process.exit(0);
-});
+process.stdout.on("error", onStdoutError);
 
 try {
   await programOf(effects).parseAsync(process.argv);
 } catch (error) {
   process.exitCode = codeOf(error);
+}
+
+function onStdoutError(error: NodeJS.ErrnoException): void {
+  if (error.code === "EPIPE") process.exit(0);
 }
 
 function codeOf(error: unknown): number {

@@ -2,9 +2,11 @@
 import { Command, Option } from "commander";
 import { addCluster } from "./commands/cluster.ts";
 import { addCompletion } from "./commands/completion.ts";
+import { addDeploy } from "./commands/deploy.ts";
 import { addExpose } from "./commands/expose.ts";
 import { addHostnames } from "./commands/hostnames.ts";
 import { addJoin } from "./commands/join.ts";
+import { addLocal } from "./commands/local.ts";
 import { addLogin } from "./commands/login.ts";
 import { addStatus } from "./commands/status.ts";
 import { addVersion } from "./commands/version.ts";
@@ -13,7 +15,7 @@ import type { Effects } from "./session.ts";
 
 export function programOf(effects: Effects): Command {
   const program = new Command("postern")
-    .description("Administers Postern's edges, and lets Kubernetes clusters join them.")
+    .description("Runs and administers Postern's edges, and lets Kubernetes clusters join them.")
     .addOption(new Option("-o, --output <format>", "how it answers").choices(formats).default("table"))
     .option("--edge <url>", "the edge's admin host (else $POSTERN_EDGE, else the context's)")
     .option("--context <name>", "which of the known edges (else $POSTERN_CONTEXT, else the current one)")
@@ -26,6 +28,7 @@ Exit codes: 0 done, 1 it failed, 2 the command line is wrong, 3 what was named i
 5 the token does not count or may not do that.
 
 Examples:
+  $ postern dev
   $ postern login https://postern.example.com
   $ postern join home --apply
   $ postern status home`,
@@ -33,7 +36,18 @@ Examples:
     .showSuggestionAfterError()
     .exitOverride()
     .configureOutput({ writeOut: effects.print, writeErr: (text) => effects.tell(text.trimEnd()) });
-  for (const add of [addLogin, addCluster, addJoin, addExpose, addStatus, addHostnames, addVersion, addCompletion])
+  for (const add of [
+    addLocal,
+    addDeploy,
+    addLogin,
+    addCluster,
+    addJoin,
+    addExpose,
+    addStatus,
+    addHostnames,
+    addVersion,
+    addCompletion,
+  ])
     add(program, effects);
   for (const command of everyCommand(program)) command.exitOverride().configureOutput(program.configureOutput());
   return program;

@@ -24,12 +24,15 @@ export interface Effects {
   readonly keepSecret: <T extends { readonly token: string }>(file: string, make: () => Promise<T>) => Promise<T>;
   /** A secret from the terminal, not shown; undefined where there is none. */
   readonly askSecret: (question: string) => Promise<string | undefined>;
-  /** Runs a program to its end. `input`: for its stdin. Rejects where it is not there. */
+  /** Runs a program to its end. `input`: for its stdin; `environment`: beside this process's. Rejects where it is not there. */
   readonly run: (
     program: string,
     args: readonly string[],
     input?: string,
+    environment?: Readonly<Record<string, string>>,
   ) => Promise<{ readonly code: number; readonly stdout: string; readonly stderr: string }>;
+  /** Starts what serves on this machine for as long as this process lives. */
+  readonly startHere: (program: "dev" | "edge", args: readonly string[]) => Promise<void>;
   /** Ends early, and rejects, when the person has had enough. */
   readonly pause: (ms: number) => Promise<void>;
   /** Monotonic, ms. */

@@ -3,8 +3,8 @@ import { join } from "node:path";
 import { z } from "zod";
 
 export interface EdgeSettings {
-  /** Where its Durable Objects keep their SQLite files. */
-  readonly state: string;
+  /** The run's own: its Durable Objects keep their SQLite files there. */
+  readonly folder: string;
   readonly bindings: {
     readonly EDGE_DOMAIN: string;
     readonly ADMIN_HOST: string;

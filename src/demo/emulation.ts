@@ -18,6 +18,7 @@ import type { Lock } from "../host/state/lock.ts";
 import { LogFile } from "../host/process/log-file.ts";
 import { Manifests, type Wanted } from "./manifests.ts";
 import { openFilesProblem } from "../host/process/open-files.ts";
+import { demoManifests } from "../host/process/programs.ts";
 import { type AgentSettings, Processes } from "./processes.ts";
 import { randomToken } from "../host/state/random-token.ts";
 import { createRunFolder, lockManifests, type RunFolder, seedManifests } from "./run-folder.ts";
@@ -72,7 +73,9 @@ export class Emulation {
     const tooFewFiles = openFilesProblem();
     if (tooFewFiles !== undefined) this.#say(tooFewFiles);
     if (wanted.nodes.length === 0)
-      throw new Error(`${manifests} has no Node with an InternalIP: copy one from src/demo/manifests/nodes.yaml.`);
+      throw new Error(
+        `${manifests} has no Node with an InternalIP: copy one from ${join(demoManifests, "nodes.yaml")}.`,
+      );
 
     this.#say(
       `Starting the edge, ${count(wanted.nodes.length, "node")} and ${count(wanted.pods.length, "demo pod")} …`,
@@ -143,14 +146,14 @@ export class Emulation {
   async #startEdge(port: number, adminToken: string, secret: string): Promise<URL> {
     this.#edge = new Child({
       name: "the edge",
-      script: "src/demo/wrangler-edge.ts",
+      program: "wrangler",
       args: [],
       // FORCE_COLOR=0: its last lines may be shown, and are kept in a file.
       env: { ...edgeEnvironment(this.#folder.path), FORCE_COLOR: "0" },
       log: this.#folder.log("edge"),
     });
     const settings: EdgeSettings = {
-      state: join(this.#folder.path, "state"),
+      folder: this.#folder.path,
       bindings: {
         EDGE_DOMAIN: "localhost",
         ADMIN_HOST: `127.0.0.1:${port}`,

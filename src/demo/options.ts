@@ -1,7 +1,7 @@
-// The command line of `npm start`, parsed once. No decision beyond that.
+// The command line of `npm start` and of `postern dev`, parsed once. No decision beyond that.
 import { resolve } from "node:path";
 import { parseArgs } from "node:util";
-import type { Parsed } from "../host/command-line.ts";
+import type { Invoked, Parsed } from "../host/command-line.ts";
 
 export interface Options {
   /** Print one JSON line on stdout, once ready; all else goes to stderr. */
@@ -12,29 +12,33 @@ export interface Options {
   readonly port?: number;
 }
 
-export const help = `Postern on this machine: an edge, an agent for each node, and demo pods, from a folder of Kubernetes YAML.
+export const optionTypes = {
+  json: { type: "boolean" },
+  help: { type: "boolean", short: "h" },
+  manifests: { type: "string" },
+  port: { type: "string" },
+} as const;
 
-  npm start                               the demo; its YAML is copied to .postern/manifests, edit it there
-  npm start -- --manifests my-cluster     your own folder of Service, EndpointSlice and Node objects, used in place
-  npm start -- --json                     for programs: one line of JSON on stdout once everything answers
-  npm start -- --port 9000                the control API's port (default: 8787, or a free one)
-  npm start -- --help
+export function helpFor({ bare, options }: Invoked): string {
+  const lines = [
+    [bare, "the demo; its YAML is copied to .postern/manifests, edit it there"],
+    [`${options} --manifests my-cluster`, "your own folder of Service, EndpointSlice and Node objects, used in place"],
+    [`${options} --json`, "for programs: one line of JSON on stdout once everything answers"],
+    [`${options} --port 9000`, "the control API's port (default: 8787, or a free one)"],
+  ] as const;
+  return `Postern on this machine: an edge, an agent for each node, and demo pods, from a folder of Kubernetes YAML.
 
-Ctrl-C stops everything. To begin again with fresh demo files, delete .postern.
+${lines.map(([command, does]) => `  ${command.padEnd(38)}  ${does}`).join("\n")}
+  ${options} --help
+
+.postern is made in the folder where you are. Ctrl-C stops everything. To begin again with fresh demo files, delete .postern.
 `;
+}
 
 export function parseOptions(args: readonly string[]): Parsed<Options> {
   let values: { json?: boolean; help?: boolean; manifests?: string; port?: string };
   try {
-    ({ values } = parseArgs({
-      args: [...args],
-      options: {
-        json: { type: "boolean" },
-        help: { type: "boolean", short: "h" },
-        manifests: { type: "string" },
-        port: { type: "string" },
-      },
-    }));
+    ({ values } = parseArgs({ args: [...args], options: optionTypes }));
   } catch (error) {
     return { wrong: error instanceof Error ? error.message : String(error) };
   }

@@ -2,6 +2,7 @@
 // its user killed stays dead, which is what killing it is for. Says each change in plain words.
 import { isDeepStrictEqual } from "node:util";
 import { Child } from "../host/process/child.ts";
+import type { Program } from "../host/process/programs.ts";
 import type { Wanted, WantedNode, WantedPod } from "./manifests.ts";
 import type { RunFolder } from "./run-folder.ts";
 
@@ -43,7 +44,7 @@ export class Processes {
 
   reconcilePods(wanted: Wanted): void {
     this.#reconcile(this.#pods, wanted.pods, (pod) =>
-      this.#start(`pod ${pod.name}`, "src/demo/pod.ts", [
+      this.#start(`pod ${pod.name}`, "pod", [
         ...["--name", pod.name, "--node", pod.node, "--address", pod.address],
         ...pod.ports.flatMap((port) => ["--port", String(port)]),
       ]),
@@ -52,7 +53,7 @@ export class Processes {
 
   reconcileNodes(wanted: Wanted, settings: AgentSettings): void {
     this.#reconcile(this.#nodes, wanted.nodes, (node) =>
-      this.#start(`node ${node.name}`, "agent/main.ts", [
+      this.#start(`node ${node.name}`, "agent", [
         ...["--node", node.name, "--address", node.address, "--manifests", settings.manifests],
         ...["--edge", settings.edge, "--cluster", settings.cluster, "--token-file", settings.tokenFile],
         ...["--proxy", "userspace", "--insecure-plain-http"],
@@ -120,10 +121,10 @@ export class Processes {
     this.#leaving.delete(child);
   }
 
-  #start(name: string, script: string, args: string[]): Child {
+  #start(name: string, program: Program, args: string[]): Child {
     const child = new Child({
       name,
-      script,
+      program,
       args,
       log: this.#folder.log(name),
       onLine: (line) => this.#relay(name, line),

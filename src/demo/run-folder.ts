@@ -15,12 +15,11 @@ import {
   writeFileSync,
 } from "node:fs";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
+import { demoManifests } from "../host/process/programs.ts";
 import { holderOf, Lock } from "../host/state/lock.ts";
 
 /** Others are done with making their folder sooner. */
 const MAKING_MS = 10_000;
-const demo = fileURLToPath(new URL("manifests", import.meta.url));
 
 export interface RunFolder {
   readonly path: string;
@@ -70,7 +69,7 @@ function locked(file: string, what: string, waitMs = 0): Lock {
   const lock = Lock.take(file, waitMs);
   if (lock === undefined)
     throw new Error(
-      `${what} is in use by another npm start (${holderOf(file)}): stop that one, or give --manifests another folder.`,
+      `${what} is in use by another demo (${holderOf(file)}): stop that one, or give --manifests another folder.`,
     );
   return lock;
 }
@@ -92,7 +91,7 @@ function removeIfDead(path: string): void {
  */
 export function seedManifests(folder: string, oneAddress: boolean): void {
   if (existsSync(folder)) return;
-  cpSync(demo, folder, { recursive: true });
+  cpSync(demoManifests, folder, { recursive: true });
   if (!oneAddress) return;
   for (const name of readdirSync(folder)) {
     const file = join(folder, name);

@@ -7,11 +7,13 @@
 // - its reloading proxy, a second workerd in front: it rewrites HTML, loses Content-Length, holds on to bodies of 400s
 //   and to requests whose client has left. The runtime behind it is told to the supervisor, whose listener proxy dials that.
 // None of this says anything of production's speed: `npm run bench` measures that.
-import { fileURLToPath } from "node:url";
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { inspect } from "node:util";
-import { unstable_DevEnv } from "wrangler";
+import { experimental_readRawConfig as readRawConfig, unstable_DevEnv } from "wrangler";
 import { z } from "zod";
-import { agentAssets } from "../host/workerd/agent-assets.ts";
+import { folder, isPacked } from "../host/process/programs.ts";
+import { readAssets } from "../host/workerd/assets-folder.ts";
 import type { EdgeSettings, EdgeStarted } from "./edge-settings.ts";
 
 const reloadSchema = z.object({
@@ -38,7 +40,7 @@ async function serve(settings: EdgeSettings): Promise<void> {
   for (const failed of ["error", "buildFailed"]) edge.once(failed, () => started.reject());
   try {
     await edge.startWorker({
-      config: fileURLToPath(new URL("../../wrangler.toml", import.meta.url)),
+      config: configuration(settings.folder),
       bindings: {
         ...Object.fromEntries(
           Object.entries(settings.bindings).map(([name, value]) => [name, { type: "secret_text", value }]),
@@ -50,7 +52,7 @@ async function serve(settings: EdgeSettings): Promise<void> {
         inspector: false,
         // A file that is saved half-way must not take the edge down under a running load.
         watch: false,
-        persist: settings.state,
+        persist: join(settings.folder, "state"),
         server: { hostname: "127.0.0.1", port: 0, secure: false },
         logLevel: "warn",
       },
@@ -64,13 +66,29 @@ async function serve(settings: EdgeSettings): Promise<void> {
   }
 }
 
-let assets: ReturnType<typeof agentAssets> | undefined;
+let assets: Promise<Readonly<Record<string, string>>> | undefined;
 
-/** Bundled when first asked for: hardly anybody lets a cluster join this edge. */
+/** Read, or in a checkout bundled, when first asked for: hardly anybody lets a cluster join this edge. */
 async function asset({ url }: { readonly url: string }): Promise<Response> {
-  assets ??= agentAssets(fileURLToPath(new URL("../..", import.meta.url)));
+  assets ??= loadAssets();
   const text = (await assets)[new URL(url).pathname];
   return new Response(text ?? null, { status: text === undefined ? 404 : 200 });
+}
+
+/** esbuild is no part of the package, which has them ready. */
+async function loadAssets(): Promise<Readonly<Record<string, string>>> {
+  if (isPacked) return readAssets(join(folder, "assets"));
+  const { agentAssets } = await import("../host/workerd/agent-assets.ts");
+  return await agentAssets(folder);
+}
+
+/** wrangler's configuration of the Worker: a file. It works beside it, so that of a package, which may be another user's, is moved. */
+function configuration(own: string): string {
+  const config = join(folder, "wrangler.toml");
+  if (!isPacked) return config;
+  const moved = join(own, "wrangler.json");
+  writeFileSync(moved, JSON.stringify({ ...readRawConfig({ config }).rawConfig, main: join(folder, "worker.js") }));
+  return moved;
 }
 
 function runtimeOf(event: unknown): string {

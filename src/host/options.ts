@@ -1,9 +1,9 @@
-// The command line of `npm run edge`, parsed once. No decision beyond that.
+// The command line of `npm run edge` and of `postern edge`, parsed once. No decision beyond that.
 import { isIP } from "node:net";
 import { resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { type PortRanges, parsePortRanges, without } from "../edge/routing/port-ranges.ts";
-import type { Parsed } from "./command-line.ts";
+import type { Invoked, Parsed } from "./command-line.ts";
 import { PORTS_MOST, PORTS_MOST_OF_CLUSTER } from "./listeners/listener-choice.ts";
 import { parseNetwork } from "./proxy/trusted-proxies.ts";
 
@@ -30,12 +30,34 @@ export interface Options {
   readonly json: boolean;
 }
 
-export const help = `Postern's edge on a machine of your own: workerd, listener ports opened and closed as Services come and go.
+const text = { type: "string" } as const;
+const texts = { type: "string", multiple: true } as const;
+const flag = { type: "boolean" } as const;
 
-  npm run edge                                             on this machine alone, names below .localhost
-  npm run edge -- --address 192.168.1.10 --domain apps.home.arpa --join home
+export const optionTypes = {
+  address: texts,
+  domain: text,
+  port: text,
+  "public-url": text,
+  "listener-ports": text,
+  "trusted-proxy": texts,
+  "direct-loopback": flag,
+  state: text,
+  refuse: text,
+  join: text,
+  json: flag,
+  help: { type: "boolean", short: "h" },
+} as const;
+
+export const helpFor = ({
+  bare,
+  options,
+}: Invoked): string => `Postern's edge on a machine of your own: workerd, listener ports opened and closed as Services come and go.
+
+  ${bare.padEnd(55)}  on this machine alone, names below .localhost
+  ${options} --address 192.168.1.10 --domain apps.home.arpa --join home
                                                            for a LAN; prints the command with which cluster "home" joins
-  npm run edge -- --domain apps.example.com --listener-ports 8080 --trusted-proxy 127.0.0.1 \\
+  ${options} --domain apps.example.com --listener-ports 8080 --trusted-proxy 127.0.0.1 \\
     --public-url https://postern.example.net               behind a TLS proxy on this machine, which passes *.apps.example.com
                                                            to port 8080 and postern.example.net to port 8787
 
@@ -52,7 +74,8 @@ export const help = `Postern's edge on a machine of your own: workerd, listener 
                      X-Forwarded-For and X-Forwarded-Proto is believed; nobody else's is. (default: none)
   --direct-loopback  let transport direct reach nodes on this machine, by its loopback addresses. Then whoever has a cluster's
                      token can read what listens on this machine alone
-  --state FOLDER     clusters, tokens, routes, logs; survives restarts (default: .postern/edge). One edge at a time
+  --state FOLDER     clusters, tokens, routes, logs; survives restarts (default: .postern/edge
+                     in the folder where you are). One edge at a time
   --join CLUSTER     make the cluster if there is none, and print its one kubectl command (good for 15 minutes)
   --refuse HOW       answer: what cannot be served gets an answer that says why (default);
                      reset: it gets a closed connection, as from a load balancer that knows no HTTP
@@ -64,27 +87,9 @@ network, or put a TLS proxy before it.
 `;
 
 export function parseOptions(args: readonly string[]): Parsed<Options> {
-  const text = { type: "string" } as const;
-  const flag = { type: "boolean" } as const;
   let values;
   try {
-    ({ values } = parseArgs({
-      args: [...args],
-      options: {
-        address: { type: "string", multiple: true },
-        domain: text,
-        port: text,
-        "public-url": text,
-        "listener-ports": text,
-        "trusted-proxy": { type: "string", multiple: true },
-        "direct-loopback": flag,
-        state: text,
-        refuse: text,
-        join: text,
-        json: flag,
-        help: { type: "boolean", short: "h" },
-      },
-    }));
+    ({ values } = parseArgs({ args: [...args], options: optionTypes }));
   } catch (error) {
     return { wrong: error instanceof Error ? error.message : String(error) };
   }

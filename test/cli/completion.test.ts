@@ -23,6 +23,10 @@ it.each<[string[], string[]]>([
   ],
   [["cluster", "add", "home", "--sh"], ["--shards"]],
   [["status", "home", "--w"], ["--watch"]],
+  // Of the programs that read them.
+  [["dev", "--man"], ["--manifests"]],
+  [["edge", "--address", "192.168.1.10", "--li"], ["--listener-ports"]],
+  [["deploy", "--dom"], ["--domain"]],
   [
     ["-o", "json", "hostnames", "s"],
     ["show", "set"],

@@ -35,7 +35,7 @@ test("two runs do not share a folder of YAML, by whichever path", () => {
   const lock = lockManifests(base, yaml);
   for (const path of [yaml, join(root, "link")])
     expect(() => lockManifests(base, path)).toThrow(
-      new RegExp(`^${path} is in use by another npm start \\(pid ${process.pid}, since .*--manifests another folder`),
+      new RegExp(`^${path} is in use by another demo \\(pid ${process.pid}, since .*--manifests another folder`),
     );
   lockManifests(base, other).release();
   lock.release();

@@ -275,6 +275,20 @@ it("a wrong command line is answered with what is right, and exit code 2", async
   const { code, err } = await postern("stauts");
   expect([code, err]).toEqual([2, expect.stringMatching(/Did you mean status\?/)]);
   expect((await postern("--help")).code).toBe(0);
-  for (const line of ["login --help", "join --help", "status --help", "cluster add --help", "hostnames set --help"])
+  for (const line of ["dev --help", "edge --help"]) {
+    const { code: helped, out } = await postern(line);
+    expect([helped, out]).toEqual([0, expect.stringContaining(`\n  postern ${line.split(" ")[0]} `)]);
+    expect(out).not.toContain("npm ");
+  }
+  const passed = await postern("edge --port 0");
+  expect([passed.code, passed.err]).toEqual([2, expect.stringMatching(/^--port must be .*\n\n.*postern edge/s)]);
+  for (const line of [
+    "deploy --help",
+    "login --help",
+    "join --help",
+    "status --help",
+    "cluster add --help",
+    "hostnames set --help",
+  ])
     expect((await postern(line)).out).toMatch(/Examples?:\n {2}\$ postern /);
 });

@@ -127,7 +127,7 @@ test("broken files are named and the rest is served; a Service that refuses this
   const [said, [code]] = await Promise.all([text(second.stderr), once(second, "exit")]);
   expect([code, said]).toEqual([
     1,
-    expect.stringMatching(new RegExp(`^${running.ready.manifests} is in use by another npm start \\(pid \\d+, since `)),
+    expect.stringMatching(new RegExp(`^${running.ready.manifests} is in use by another demo \\(pid \\d+, since `)),
   ]);
   expect((await get(running.url("web"))).status).toBe(200);
 });

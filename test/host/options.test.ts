@@ -1,6 +1,7 @@
 // The command line of `npm run edge`.
 import { expect, it } from "vitest";
-import { help, parseOptions } from "../../src/host/options.ts";
+import { npmRun } from "../../src/host/command-line.ts";
+import { helpFor, parseOptions } from "../../src/host/options.ts";
 
 it("serves this machine alone by default", () => {
   expect(parseOptions([])).toMatchObject({
@@ -36,7 +37,9 @@ it("takes all that its help lists", () => {
     ],
     publicUrl: "https://postern.example.net",
   });
+  const help = helpFor(npmRun("npm run edge"));
   for (const arg of args.filter((each) => each.startsWith("--"))) expect(help).toContain(arg);
+  expect(help).toContain("npm run edge -- --address");
   expect(parseOptions(["--help"])).toBe("help");
 });
 

@@ -4,21 +4,18 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { relative } from "node:path";
 import { createInterface } from "node:readline";
-import { fileURLToPath } from "node:url";
 import { LogFile } from "./log-file.ts";
+import { folder, type Program, programFile } from "./programs.ts";
 
 /** After SIGTERM; workerd, for one, survives it while a stream is open. */
 const GRACE_MS = 3_000;
 const LAST_LINES = 20;
 const LAST_LINE_MAX = 500;
-const root = fileURLToPath(new URL("../../..", import.meta.url));
-const tether = fileURLToPath(new URL("tether.ts", import.meta.url));
 
 export interface ChildOptions {
   /** For people: "node node-a". */
   readonly name: string;
-  /** A TypeScript file, relative to the repository's root. */
-  readonly script: string;
+  readonly program: Program;
   readonly args: readonly string[];
   readonly env?: Readonly<Record<string, string>>;
   readonly log: string;
@@ -39,10 +36,11 @@ export class Child {
 
   constructor(options: ChildOptions) {
     this.name = options.name;
-    const args = [options.script, ...options.args];
-    this.command = [relative(process.cwd(), process.execPath), ...args].join(" ");
-    const child = spawn(process.execPath, ["--import", tether, ...args], {
-      cwd: root,
+    const file = programFile(options.program);
+    const args = [file, ...options.args];
+    this.command = [shown(process.execPath), shown(file), ...options.args].join(" ");
+    const child = spawn(process.execPath, ["--import", programFile("tether"), ...args], {
+      cwd: folder,
       detached: true,
       stdio: ["ignore", "pipe", "pipe", "ipc"],
       env: { ...process.env, ...options.env },
@@ -114,4 +112,10 @@ export class Child {
         throw error;
     }
   }
+}
+
+/** A path as short as it may be where the person is: relative, unless that leads up. */
+function shown(path: string): string {
+  const short = relative(process.cwd(), path);
+  return short.startsWith("..") ? path : short;
 }

@@ -4,7 +4,7 @@
 import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { build } from "esbuild";
+import { build, type BuildOptions } from "esbuild";
 import { z } from "zod";
 import { agentFilePath, type AgentIndex, agentIndexPath } from "../../shared/control/agent-index.ts";
 
@@ -12,23 +12,31 @@ const manifestSchema = z.object({ version: z.string() });
 const bundleSchema = z.object({ "main.mjs": z.string(), "probe.mjs": z.string() });
 export type AgentBundle = Readonly<z.infer<typeof bundleSchema>>;
 
-/** File name → text. `root`: a checkout of this repository. */
-export async function bundleAgent(root: string): Promise<AgentBundle> {
-  const { outputFiles } = await build({
-    entryPoints: { main: join(root, "agent/main.ts"), probe: join(root, "agent/health/probe.ts") },
-    outdir: "/",
-    outExtension: { ".js": ".mjs" },
+/** For a program that runs in Node.js, with all of its packages in it. */
+export const nodeOptions = (root: string) =>
+  ({
     absWorkingDir: root,
     bundle: true,
     platform: "node",
     format: "esm",
     target: "node24",
-    write: false,
     legalComments: "none",
+    // Packages in CommonJS ask for Node's own modules by require().
+    banner: {
+      js: 'import { createRequire as requireOf } from "node:module"; const require = requireOf(import.meta.url);',
+    },
+  }) satisfies BuildOptions;
+
+/** File name → text. `root`: a checkout of this repository. */
+export async function bundleAgent(root: string): Promise<AgentBundle> {
+  const { outputFiles } = await build({
+    ...nodeOptions(root),
+    entryPoints: { main: join(root, "agent/main.ts"), probe: join(root, "agent/health/probe.ts") },
+    outdir: "/",
+    outExtension: { ".js": ".mjs" },
+    write: false,
     // Its error is thrown, and printed once by whoever asked.
     logLevel: "silent",
-    // Packages in CommonJS ask for Node's own modules by require().
-    banner: { js: 'import { createRequire } from "node:module"; const require = createRequire(import.meta.url);' },
   });
   return bundleSchema.parse(Object.fromEntries(outputFiles.map(({ path, text }) => [path.replace(/^.*\//, ""), text])));
 }

@@ -36,6 +36,17 @@ export function keepAssets(folder: string, assets: Readonly<Record<string, strin
   for (const name of old.slice(KEPT)) rmSync(join(agents, name));
 }
 
+/** As they were given to keepAssets() last; those of versions before are left out. */
+export function readAssets(folder: string): Readonly<Record<string, string>> {
+  const index = readFileSync(join(folder, agentIndexPath), "utf8");
+  const { main, probe } = agentIndexSchema.parse(JSON.parse(index));
+  const files = [main, probe].map((hash) => agentFilePath(hash));
+  return {
+    ...Object.fromEntries(files.map((path) => [path, readFileSync(join(folder, path), "utf8")])),
+    [agentIndexPath]: index,
+  };
+}
+
 /** The index is there, and every file that it names has the bytes that it says. */
 export function assetsAreWhole(folder: string): boolean {
   try {

@@ -1,8 +1,9 @@
 // Where workerd is.
 import { createRequire } from "node:module";
 
-/** The program that wrangler brings. */
+/** The program that wrangler brings, from where wrangler finds it. */
 export function workerdBinary(): string {
-  const { default: path } = createRequire(import.meta.url)("workerd") as { default: string };
+  const wrangler = createRequire(import.meta.url).resolve("wrangler");
+  const { default: path } = createRequire(wrangler)("workerd") as { default: string };
   return path;
 }

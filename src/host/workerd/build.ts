@@ -3,15 +3,13 @@
 // esbuild nor wrangler, and does not import this file (.ci/layers.ts checks it): the memory that the two take is given back before
 // the edge serves. built-worker.ts runs it and says what its arguments are.
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
-import { unstable_readConfig as readConfig } from "wrangler";
+import { experimental_readRawConfig as readRawConfig, unstable_readConfig as readConfig } from "wrangler";
+import { folder as root } from "../process/programs.ts";
 import { keepFile } from "../state/state-folder.ts";
 import { agentAssets } from "./agent-assets.ts";
 import { keepAssets } from "./assets-folder.ts";
 import { declaredSchema } from "./configuration.ts";
-
-const root = fileURLToPath(new URL("../../..", import.meta.url));
 
 /** The bundle, as one ES module. */
 async function bundle(): Promise<string> {
@@ -33,10 +31,12 @@ async function bundle(): Promise<string> {
 
 const [file = "", key = "", assets = ""] = process.argv.slice(2);
 try {
-  const declared = declaredSchema.parse(readConfig({ config: join(root, "wrangler.toml") }, { hideWarnings: true }));
+  const config = join(root, "wrangler.toml");
+  const declared = declaredSchema.parse(readConfig({ config }, { hideWarnings: true }));
+  const { rawConfig: written } = readRawConfig({ config });
   // The file says that all is built: so it comes last.
   keepAssets(assets, await agentAssets(root));
-  keepFile(file, JSON.stringify({ key, declared, module: await bundle() }));
+  keepFile(file, JSON.stringify({ key, declared, written, module: await bundle() }));
 } catch (error) {
   console.error(error instanceof Error ? error.message : String(error));
   process.exitCode = 1;

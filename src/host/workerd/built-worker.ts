@@ -4,15 +4,17 @@
 import { createHash } from "node:crypto";
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { z } from "zod";
 import { Child } from "../process/child.ts";
-import { assetsAreWhole } from "./assets-folder.ts";
+import { folder as root, isPacked, programs } from "../process/programs.ts";
+import { assetsAreWhole, keepAssets, readAssets } from "./assets-folder.ts";
 import { declaredSchema } from "./configuration.ts";
 
 const builtSchema = z.object({
   key: z.string(),
   declared: declaredSchema,
+  /** All of wrangler.toml, not judged: for who deploys it. */
+  written: z.unknown(),
   /** The bundle, as one ES module. */
   module: z.string().min(1),
 });
@@ -29,8 +31,7 @@ export interface BuildOptions {
   readonly signal?: AbortSignal;
 }
 
-const root = fileURLToPath(new URL("../../..", import.meta.url));
-const BUILD = "src/host/workerd/build.ts";
+const BUILD = programs["worker-build"];
 /** The Worker's sources and the agent's, what says how they are built, and which packages are wanted and installed, by npm's own record. */
 const INPUTS = [
   ...[
@@ -48,13 +49,14 @@ const INPUTS = [
 /** The Worker from `file`, built anew with its assets where they are of other sources, damaged or absent. Throws, in words for its user, where it cannot be built. */
 export async function builtWorker(file: string, { assets, log, building, signal }: BuildOptions): Promise<BuiltWorker> {
   signal?.throwIfAborted();
+  if (isPacked) return packedWorker(assets);
   // Before the build, not after: what is edited meanwhile is then built again at the next start.
   const key = buildKey(root);
   const kept = read(file, key, assets);
   if (kept !== undefined) return kept;
   building?.();
   signal?.throwIfAborted();
-  const build = new Child({ name: "the Worker's build", script: BUILD, args: [file, key, assets], log });
+  const build = new Child({ name: "the Worker's build", program: "worker-build", args: [file, key, assets], log });
   const kill = (): void => build.kill();
   signal?.addEventListener("abort", kill, { once: true });
   const how = await build.exited;
@@ -67,6 +69,13 @@ export async function builtWorker(file: string, { assets, log, building, signal 
         "Undo what was changed in src/edge, src/shared and agent (git status shows it), or install the packages anew (npm ci). Then start again.",
     );
   return built;
+}
+
+/** The package's own, which was built with it. The module is a file by itself, since wrangler takes it as that. */
+function packedWorker(assets: string): BuiltWorker {
+  keepAssets(assets, readAssets(join(root, "assets")));
+  const built = JSON.parse(readFileSync(join(root, "worker.json"), "utf8")) as object;
+  return builtSchema.parse({ ...built, module: readFileSync(join(root, "worker.js"), "utf8") });
 }
 
 /** Differs when a file differs, is added, moved or removed. */

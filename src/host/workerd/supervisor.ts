@@ -81,7 +81,7 @@ export class Workerd {
     for (const [name, text] of Object.entries(this.#files)) keepFile(join(folder, name), text);
     this.#child = new Child({
       name: "workerd",
-      script: "src/host/workerd/run.ts",
+      program: "workerd",
       args: [join(folder, "workerd.capnp")],
       log,
       onLine: (line, on) => on === "stderr" && relay(`workerd says: ${line}`),
