@@ -85,4 +85,5 @@ test("is built once, again where the file is damaged, and not at all once its ow
   await builtWorker(file, { assets, log, building });
   await builtWorker(file, { assets, log, building });
   expect(builds).toBe(3);
-});
+  // Four builds, by processes of their own.
+}, 240_000);

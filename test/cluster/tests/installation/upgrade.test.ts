@@ -100,8 +100,8 @@ describe("what cannot work", () => {
   it.each<[what: string, settings: Readonly<Record<string, string>>, says: RegExp]>([
     [
       "an edge that is not there",
-      { POSTERN_EDGE: "http://10.90.0.1:9" },
-      /main.mjs cannot be had from http:\/\/10.90.0.1:9 \(ECONNREFUSED\)/,
+      { POSTERN_EDGE: "http://10.90.0.1:10" },
+      /main.mjs cannot be had from http:\/\/10.90.0.1:10 \(ECONNREFUSED\)/,
     ],
     [
       "a name that is not known",

@@ -103,7 +103,8 @@ describe.each(transports)("%s loses nothing", (transport) => {
     undo();
     await applyManifest();
     await agentIsReady();
-  });
+    // Two rollouts.
+  }, 400_000);
 
   it("while the leader is killed, and a change finds the next one", async () => {
     await during(transport, "leader killed", async () => {
