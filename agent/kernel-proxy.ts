@@ -184,7 +184,7 @@ export class KernelProxy implements Executor {
     // The apply that follows does it.
     if (this.#isTimeToRenew()) return false;
     const intact = await this.#dataplane.check();
-    this.#lastCheck = { at: Date.now(), intact };
+    this.#lastCheck = { at: Date.now(), intact: intact || this.#refused };
     // What was refused is tried again, which is nobody's doing and was said already.
     if (!intact && !this.#refused)
       this.#options.log.warn("the rules are not as they were left: another program changed them; making all anew");

@@ -11,6 +11,8 @@ import { tunnelName } from "../rpc/names.ts";
 import { within } from "../rpc/within.ts";
 
 const TIMEOUT_MS = 3_000;
+/** How much later than its probes a shard may answer. */
+const PROBE_SPARE_MS = 1_000;
 const RETRY = { firstMs: 1_000, maxMs: 60_000 };
 /**
  * Sockets of a withdrawn token are closed a second time after this time: a dial that was authorised just before the token was
@@ -94,7 +96,7 @@ export class Shards {
     const probed = await Promise.all(
       shards.map(async ({ shard }) => {
         try {
-          return { shard, found: await within(limitMs + TIMEOUT_MS, this.#object(cluster, shard).probe(about)) };
+          return { shard, found: await within(limitMs + PROBE_SPARE_MS, this.#object(cluster, shard).probe(about)) };
         } catch {
           return { shard, found: undefined };
         }

@@ -21,11 +21,11 @@ import { compareText } from "../../shared/sorted.ts";
 import type { Env } from "../env.ts";
 import { tables } from "../request/isolate.ts";
 import type { Known } from "../request/tables.ts";
-import type { ClusterFacts, ClusterProbe, Published, ProbeResult } from "../rpc/contract.ts";
+import type { ClusterFacts, ClusterProbe, Published, ProbeResult, Refusal } from "../rpc/contract.ts";
 import { within } from "../rpc/within.ts";
 import type { Api, ControlEnv, Principal } from "./context.ts";
 import { requires } from "./auth.ts";
-import { fewAtOnce } from "./few-at-once.ts";
+import { fewProbes } from "./few-at-once.ts";
 import { jsonBody, jsonContent, responses } from "./openapi.ts";
 import { refused } from "./problem.ts";
 import { clusterParams } from "./schemas.ts";
@@ -46,7 +46,7 @@ export function probeRoutes(app: Api): void {
       description:
         `Opens a stream of its own on each connection, and waits ${PROBE_MS} ms at most. With a Service, each node dials the Service's ` +
         "endpoints and NodePorts as well. By the admin, or the owner's token of the cluster.",
-      middleware: [requires("owner"), fewAtOnce, ...jsonBody.middleware] as const,
+      middleware: [requires("owner"), fewProbes, ...jsonBody.middleware] as const,
       request: { params: clusterParams, body: { ...jsonBody.of(probeInputSchema), required: false } },
       responses: responses({ 200: jsonContent(probeAnswerSchema) }, 404, 413, 415),
     }),
@@ -61,7 +61,8 @@ export function probeRoutes(app: Api): void {
       const [facts, probed] = await Promise.all([
         object.facts({ ...about, client, most: PROBED_SERVICES_MAX, nodesMost: PROBED_NODES_MAX }),
         object.probe({ ...about, limitMs: PROBE_MS, most: PROBED_MAX }),
-      ]);
+      ]).catch((error: unknown) => [undefined, olderObject(error)] as const);
+      if (facts === undefined) return refused(c, probed);
       if (!probed.ok) return refused(c, probed);
       const hostnames = facts.services.flatMap((each) => each.hostnames.map(({ hostname }) => hostname));
       const directory = await within(DIRECTORY_MS, gatewayOf(c.env).lookUp(hostnames)).catch(() => undefined);
@@ -85,6 +86,13 @@ export function probeRoutes(app: Api): void {
       return c.json(answer, 200);
     },
   );
+}
+
+/** Throws what is anything else than that the object has no such method: it may run the version before for 300 s after a deploy. */
+function olderObject(error: unknown): Refusal {
+  if (!(error instanceof TypeError) || !error.message.includes("does not implement")) throw error;
+  const message = "the cluster's object still runs the version before: try again in five minutes";
+  return { ok: false, status: 503, reason: "object-unavailable", message };
 }
 
 function edgeFacts({ ADMIN_HOST, EDGE_DOMAIN, LISTENER_PORTS, LISTENER_TLS }: Env) {
