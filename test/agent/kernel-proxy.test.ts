@@ -153,6 +153,16 @@ describe("in kube-proxy's place", () => {
     expect(logged).toContain("the rules are not as they were left: another program changed them; making all anew");
   });
 
+  it("tells a probe of its last sync, and of its last look at the kernel", async () => {
+    expect(proxy.facts).toEqual({ lastSync: undefined, keepsUp: true, lastCheck: undefined });
+    see(observed());
+    await served();
+    await vi.waitFor(() => expect(proxy.facts.lastCheck?.intact).toBe(true));
+    expect(proxy.facts.lastCheck?.at).toBeGreaterThanOrEqual(proxy.facts.lastSync ?? Number.NaN);
+    intact = false;
+    await vi.waitFor(() => expect(proxy.facts.lastCheck?.intact).toBe(false));
+  });
+
   it("tries again what the kernel refused, and blames no other program for it", async () => {
     problems = [{ service: "default/web", reason: "RulesRefused", message: "no" }];
     see(observed());
@@ -161,6 +171,7 @@ describe("in kube-proxy's place", () => {
     intact = false;
     await vi.waitFor(() => expect(happened).toContain("rules of default/web"));
     expect(logged.join()).not.toContain("another program");
+    expect(proxy.facts.lastCheck?.intact).not.toBe(false);
   });
 
   it("writes everything anew once an hour, and says nothing of it", async () => {

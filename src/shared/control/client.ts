@@ -20,12 +20,14 @@ import {
   tokensSchema,
   versionSchema,
 } from "./answers.ts";
+import { type ProbeInput, probeAnswerSchema } from "./probe.ts";
 import { problemSentence, readProblem } from "./problem.ts";
 import {
   type CreateCluster,
   formatGeneration,
   GENERATION_HEADER,
   type InstallCodeOptions,
+  PUBLISHER_HEADER,
   type SetMembers,
 } from "./requests.ts";
 
@@ -149,6 +151,11 @@ export class ControlClient {
     return await this.#call(conditionsSchema, "GET", ["clusters", cluster, "conditions"]);
   }
 
+  /** Asks every node of the cluster through its tunnel, which takes PROBE_MS where one is silent. The owner's, or the admin's. */
+  async probe(cluster: string, input: ProbeInput = {}): Promise<Answer<z.infer<typeof probeAnswerSchema>>> {
+    return await this.#call(probeAnswerSchema, "POST", ["clusters", cluster, "probe"], json(input));
+  }
+
   async hostname(hostname: string): Promise<Answer<z.infer<typeof directoryEntrySchema>>> {
     return await this.#call(directoryEntrySchema, "GET", ["hostnames", hostname]);
   }
@@ -165,16 +172,18 @@ export class ControlClient {
     return await this.#call(epochSchema, "POST", ["clusters", cluster, "epoch"]);
   }
 
-  /** `body`: JSON text of a snapshot, as gzip. */
+  /** `body`: JSON text of a snapshot, as gzip. `node`: whose agent publishes it. */
   async putSnapshot(
     cluster: string,
     generation: SnapshotGeneration,
     body: Uint8Array<ArrayBuffer>,
+    node?: string,
   ): Promise<Answer<PublishResult>> {
     const headers = {
       "content-type": "application/json",
       "content-encoding": "gzip",
       [GENERATION_HEADER]: formatGeneration(generation),
+      ...(node === undefined ? {} : { [PUBLISHER_HEADER]: node }),
     };
     return await this.#call(publishResultSchema, "PUT", ["clusters", cluster, "snapshot"], { headers, body });
   }
