@@ -20,6 +20,7 @@ import {
   tokensSchema,
   versionSchema,
 } from "./answers.ts";
+import { type ProbeInput, probeAnswerSchema } from "./probe.ts";
 import { problemSentence, readProblem } from "./problem.ts";
 import {
   type CreateCluster,
@@ -147,6 +148,11 @@ export class ControlClient {
 
   async conditions(cluster: string): Promise<Answer<z.infer<typeof conditionsSchema>>> {
     return await this.#call(conditionsSchema, "GET", ["clusters", cluster, "conditions"]);
+  }
+
+  /** Asks every node of the cluster through its tunnel, which takes PROBE_MS where one is silent. The owner's, or the admin's. */
+  async probe(cluster: string, input: ProbeInput = {}): Promise<Answer<z.infer<typeof probeAnswerSchema>>> {
+    return await this.#call(probeAnswerSchema, "POST", ["clusters", cluster, "probe"], json(input));
   }
 
   async hostname(hostname: string): Promise<Answer<z.infer<typeof directoryEntrySchema>>> {
