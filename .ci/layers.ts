@@ -60,7 +60,13 @@ const layers: Record<string, Layer> = {
   "src/host/process/": { values: [] },
   "src/demo/": { values: ["src/host/", "src/shared/", http, "src/edge/routing/port-ranges.ts"] },
   // It knows the edge by its control API alone.
-  "cli/": { values: ["src/shared/"] },
+  "cli/": { values: ["src/shared/", "agent/plan/", "agent/source/", routing] },
+  "cli/config/": { values: ["src/shared/", "cli/failed.ts"] },
+  // It judges by the very rules of agent and edge, which are pure: what they would say is foretold, not told again.
+  "cli/doctor/": {
+    values: ["src/shared/", "agent/plan/", "agent/source/", routing, "cli/failed.ts", "cli/output.ts"],
+    types: ["cli/kubectl.ts"],
+  },
   // Binds all of the agent; the lines below bind its folders further.
   "agent/": { values: ["src/shared/"] },
   "agent/kube/": { values: ["src/shared/net/"] },
@@ -103,7 +109,7 @@ const layers: Record<string, Layer> = {
 /** Where programs start. Everything else must be reached from here. */
 const entries =
   "^(src/edge/worker|src/host/(main|process/tether|workerd/(run|build))|src/demo/(main|pod|wrangler-edge)|" +
-  "agent/(main|health/probe|manifests/flatten)|cli/main)\\.ts$";
+  "agent/(main|health/probe|manifests/flatten)|cli/(main|doctor/docs))\\.ts$";
 
 const starts = (path: string): string => `^${path.replaceAll(".", "\\.")}${path.endsWith("/") ? "" : "$"}`;
 
