@@ -11,7 +11,7 @@ export interface Listed {
   readonly refused: readonly { readonly what: string; readonly why: string }[];
 }
 
-const LIST_SECONDS = 6;
+const LIST_SECONDS = 5;
 
 export class Kubectl {
   readonly #run: Effects["run"];

@@ -114,7 +114,10 @@ async function podsElsewhere(
     .map(([key, value]) => `${key}=${value}`)
     .join(",");
   const { items } = await kubectl.list(["pods"], ["-A", "-l", text]);
-  const found = listsOf(items).pods.map(({ namespace }) => namespace);
+  const others = listsOf(items).pods.filter(({ labels }) => selects(selector, labels));
+  const found = others
+    .map(({ namespace }) => namespace)
+    .filter((namespace) => namespace !== service.metadata.namespace);
   return { [only]: [...new Set(found)].sort() };
 }
 

@@ -1,7 +1,7 @@
 // A selector that matches no pod: is that meant, is it a slip, and which labels come nearest? Pure.
 import type { Facts, Pod, Workload } from "../facts.ts";
 import { type Finding, finding, several } from "../finding.ts";
-import { nearestLabels, type NearestLabels } from "../nearest.ts";
+import { nearestLabels, type NearestLabels, selects } from "../nearest.ts";
 import { patch, type Subject } from "../subject.ts";
 
 export function selectorFindings(subject: Subject, facts: Facts): Finding[] {
@@ -15,12 +15,6 @@ export function selectorFindings(subject: Subject, facts: Facts): Finding[] {
   if (pods.length > 0 || workloads.length > 0) return found;
 
   const wanted = `selector ${pairs(selector)}`;
-  const elsewhere = kube.elsewhere[key] ?? [];
-  if (elsewhere.length > 0) {
-    const seen = `${wanted}: no pod in namespace ${namespace}, but in ${several(elsewhere)}`;
-    const mend = `kubectl get pods -A -l ${list(selector)}   # create the Service in the namespace of its pods`;
-    return [finding("selector-elsewhere", "error", object, seen, mend)];
-  }
   const inNamespace = <T extends { readonly namespace: string }>(all: readonly T[]) =>
     all.filter((each) => each.namespace === namespace);
   const candidates: readonly (Pod | Workload)[] = [
@@ -31,6 +25,12 @@ export function selectorFindings(subject: Subject, facts: Facts): Finding[] {
   if (kube.isPartial === true && candidates.length === 0) return [];
   const near = nearestLabels(selector, candidates);
   if (near === undefined) {
+    const elsewhere = kube.elsewhere[key] ?? namespacesWith(selector, kube.pods);
+    if (elsewhere.length > 0) {
+      const seen = `${wanted}: no pod in namespace ${namespace}, but in ${several(elsewhere)}`;
+      const mend = `kubectl get pods -A -l ${list(selector)}   # create the Service in the namespace of its pods`;
+      return [finding("selector-elsewhere", "error", object, seen, mend)];
+    }
     const there = candidates.length === 0 ? `namespace ${namespace} has no pods` : "no pod has any of these labels";
     return [
       finding(
@@ -76,6 +76,9 @@ function unmade(subject: Subject, { kind, name, wanted, made, namespace }: Workl
     ),
   ];
 }
+
+const namespacesWith = (selector: Subject["selector"], pods: readonly Pod[]): readonly string[] =>
+  [...new Set(pods.filter(({ labels }) => selects(selector, labels)).map(({ namespace }) => namespace))].sort();
 
 const list = (labels: Readonly<Record<string, string>>): string =>
   Object.entries(labels)

@@ -601,7 +601,7 @@ const rows: Readonly<Record<string, Row>> = {
     mend: /"selector":\{"app":"web"\}/,
   },
   "selector-elsewhere": {
-    broken: { ...selecting({ app: "shop" }), kube: { elsewhere: { "default/web": ["shop"] } } },
+    broken: { ...selecting({ tier: "shop" }), kube: { elsewhere: { "default/web": ["shop"] } } },
     sound: none,
     says: /no pod in namespace default, but in shop/,
   },
