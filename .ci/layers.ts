@@ -48,7 +48,11 @@ const layers: Record<string, Layer> = {
   "src/edge/directory/": { values: ["src/shared/", routing, "src/edge/storage/", rpc], types: [env] },
   "src/edge/storage/": { values: [] },
   "src/edge/rpc/": { values: ["src/shared/"], types: [routing] },
-  "src/edge/control/": { values: ["src/shared/", http, rpc], types: [env, "src/edge/routing/table.ts"] },
+  // It says how fresh is what tenants' requests are served by.
+  "src/edge/control/": {
+    values: ["src/shared/", http, rpc, "src/edge/request/isolate.ts"],
+    types: [env, "src/edge/routing/table.ts", "src/edge/request/tables.ts"],
+  },
   "src/edge/env.ts": { values: [], types: [rpc] },
   "src/edge/effects.ts": { values: [], types: [forward] },
   // Node.js: an edge of one's own, and `npm start`. Which ports the owner offers is one rule for the table and for the sockets.

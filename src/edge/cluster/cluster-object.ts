@@ -12,11 +12,23 @@ import type { PublishResult, Snapshot, SnapshotEndpoint, SnapshotGeneration } fr
 import { clusterNodes } from "./nodes.ts";
 import { ClusterStore, clusterMigrations, type Compiled } from "./store.ts";
 import type { ClusterNodes, ClusterRecord, TokenRecord } from "../../shared/control/answers.ts";
-import type { ClusterRpc, InstallCodeInput, Redeemed, Outcome, Refusal } from "../rpc/contract.ts";
+import type {
+  ClusterFacts,
+  ClusterProbe,
+  ClusterRpc,
+  InstallCodeInput,
+  Outcome,
+  Published,
+  Publisher,
+  Redeemed,
+  Refusal,
+} from "../rpc/contract.ts";
 import { epochLimit, nextEpoch } from "./epochs.ts";
+import { probedServices } from "./probed-services.ts";
 import { Prober } from "./probes.ts";
 import { prepare } from "./publication.ts";
 import { created, migrate } from "../storage/schema.ts";
+import { Rounds } from "./rounds.ts";
 import { Shards } from "./shards.ts";
 import { compareGenerations, readInSlices } from "./snapshot-input.ts";
 import { type MintedSecret, hashSecret, mint } from "./token.ts";
@@ -58,6 +70,8 @@ export class ClusterObject extends DurableObject<Env> implements ClusterRpc {
   #created: boolean;
   #tail: Promise<unknown> = Promise.resolve();
   #waiting = 0;
+  #lastRefused: ClusterFacts["lastRefused"];
+  readonly #rounds = new Rounds<ClusterProbe>();
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
@@ -170,14 +184,25 @@ export class ClusterObject extends DurableObject<Env> implements ClusterRpc {
     return { ok: true, epoch };
   }
 
-  async publish(generation: SnapshotGeneration, body: string): Promise<Outcome<{ result: PublishResult }>> {
+  async publish(
+    generation: SnapshotGeneration,
+    body: string,
+    by: Publisher = {},
+  ): Promise<Outcome<{ result: PublishResult }>> {
+    const published: Published = { ...by, ...generation, at: Date.now() };
+    const outcome = await this.#inTurn(published, body);
+    if (!outcome.ok) this.#lastRefused = { ...published, reason: outcome.reason, message: outcome.message };
+    return outcome;
+  }
+
+  async #inTurn(published: Published, body: string): Promise<Outcome<{ result: PublishResult }>> {
     if (this.#waiting >= WAITING_MAX) {
       const message = `${WAITING_MAX} snapshots are waiting already: try again in a few seconds`;
       return { ok: false, status: 429, reason: "too-many-snapshots", message };
     }
     this.#waiting++;
     try {
-      return await this.#alone(() => this.#publish(generation, body));
+      return await this.#alone(() => this.#publish(published, body));
     } finally {
       this.#waiting--;
     }
@@ -213,6 +238,40 @@ export class ClusterObject extends DurableObject<Env> implements ClusterRpc {
     return clusterNodes(this.#snapshot()?.nodes ?? [], seen, probed, probes);
   }
 
+  async facts(about: { service?: string; client: string; most: number; nodesMost: number }): Promise<ClusterFacts> {
+    if (this.#record() === undefined) return { generation: 0, services: [], servicesLeftOut: 0 };
+    const snapshot = this.#snapshot();
+    const [table, generation] = [this.#store.table(), this.#store.snapshotGeneration()];
+    const lastAccepted = this.#store.published();
+    const known = { services: snapshot?.services ?? [], table, compiled: this.#store.compiled().services };
+    const { services, leftOut } = probedServices(known, about);
+    return {
+      generation: this.#store.generation(),
+      ...(snapshot && {
+        snapshot: {
+          ...(generation && { generation }),
+          services: snapshot.services.length,
+          nodes: snapshot.nodes.map(({ name, excluded }) => ({ name, ...(excluded !== undefined && { excluded }) })),
+        },
+      }),
+      ...(lastAccepted && { lastAccepted }),
+      ...(this.#lastRefused && { lastRefused: this.#lastRefused }),
+      services,
+      servicesLeftOut: leftOut,
+    };
+  }
+
+  async probe(about: { service?: string; limitMs: number; most: number }): Promise<Outcome<ClusterProbe>> {
+    const { name } = this.#record() ?? {};
+    if (name === undefined) return notCreated;
+    const { service, limitMs, most } = about;
+    const question = service === undefined ? {} : { service };
+    const answer = this.#rounds.ask(service ?? "", () => this.#shards.probe(name, { question, limitMs, most }));
+    if (answer !== undefined) return { ok: true, ...(await answer) };
+    const message = "other probes of this cluster are under way: try again in a few seconds";
+    return { ok: false, status: 429, reason: "too-many-probes", message };
+  }
+
   /** Throws where the directory cannot be reached. The GatewayObject, which calls this from its alarm, calls again. */
   async recompile(): Promise<void> {
     await this.#alone(async () => {
@@ -231,7 +290,8 @@ export class ClusterObject extends DurableObject<Env> implements ClusterRpc {
     await this.#deliver();
   }
 
-  async #publish(generation: SnapshotGeneration, body: string): Promise<Outcome<{ result: PublishResult }>> {
+  async #publish(published: Published, body: string): Promise<Outcome<{ result: PublishResult }>> {
+    const generation: SnapshotGeneration = { epoch: published.epoch, sequence: published.sequence };
     const record = this.#record();
     if (record === undefined) return notCreated;
     const limit = epochLimit(record.createdAt, this.#store.grantedEpoch(), Date.now());
@@ -255,7 +315,7 @@ export class ClusterObject extends DurableObject<Env> implements ClusterRpc {
       const message = `snapshot ${generation.epoch}.${generation.sequence} is superseded by ${stored.epoch}.${stored.sequence}: publish with a higher generation, in a newer epoch if another leader took over`;
       return { ok: false, status: 409, reason: "superseded", message };
     }
-    if (!(await this.#serve(record, snapshot, { text, generation }))) {
+    if (!(await this.#serve(record, snapshot, { text, published }))) {
       const message = "the directory of hostnames did not answer: try again; the last good snapshot keeps serving";
       return { ok: false, status: 503, reason: "directory-unavailable", message };
     }
@@ -267,7 +327,7 @@ export class ClusterObject extends DurableObject<Env> implements ClusterRpc {
   async #serve(
     { name }: ClusterRecord,
     snapshot: Snapshot,
-    fresh?: { text: string; generation: SnapshotGeneration },
+    fresh?: { text: string; published: Published },
   ): Promise<boolean> {
     const gateway = this.env.GATEWAY.getByName(GATEWAY_NAME);
     const compiled = await prepare(snapshot, {
@@ -299,7 +359,8 @@ export class ClusterObject extends DurableObject<Env> implements ClusterRpc {
     this.ctx.storage.transactionSync(() => {
       if (fresh !== undefined) {
         this.#store.setSnapshotText(fresh.text);
-        this.#store.setSnapshotGeneration(fresh.generation);
+        this.#store.setSnapshotGeneration(fresh.published);
+        this.#store.setPublished(fresh.published);
       }
       this.#store.setCompiled(compiledText);
       this.#store.setSettings(this.#settings());

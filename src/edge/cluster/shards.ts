@@ -6,6 +6,7 @@ import type { RoutingTable } from "../routing/table.ts";
 import type { ClusterStore } from "./store.ts";
 import type { Env } from "../env.ts";
 import type { TunnelNode } from "../../shared/control/answers.ts";
+import type { ClusterProbe } from "../rpc/contract.ts";
 import { tunnelName } from "../rpc/names.ts";
 import { within } from "../rpc/within.ts";
 
@@ -81,6 +82,29 @@ export class Shards {
         }
       }),
     );
+  }
+
+  /** Every shard asks its connections at the same time; `most` are asked in all. */
+  async probe(
+    cluster: string,
+    { question, limitMs, most }: { question: { service?: string }; limitMs: number; most: number },
+  ): Promise<ClusterProbe> {
+    const shards = this.#store.shards();
+    const about = { question, limitMs, most: Math.floor(most / Math.max(1, shards.length)) };
+    const probed = await Promise.all(
+      shards.map(async ({ shard }) => {
+        try {
+          return { shard, found: await within(limitMs + TIMEOUT_MS, this.#object(cluster, shard).probe(about)) };
+        } catch {
+          return { shard, found: undefined };
+        }
+      }),
+    );
+    return {
+      connections: probed.flatMap(({ shard, found }) => (found?.connections ?? []).map((each) => ({ ...each, shard }))),
+      leftOut: probed.reduce((sum, { found }) => sum + (found?.leftOut ?? 0), 0),
+      silentShards: probed.filter(({ found }) => found === undefined).map(({ shard }) => shard),
+    };
   }
 
   /** When there is something to repeat, epoch ms; undefined where all is confirmed. */

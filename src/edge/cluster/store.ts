@@ -3,6 +3,7 @@
 // Everything here survives; the table is kept in memory as well, because every isolate asks for it.
 import type { RoutingTable } from "../routing/table.ts";
 import type { PublishResult, SnapshotGeneration } from "../../shared/model/snapshot.ts";
+import type { Published } from "../rpc/contract.ts";
 import type { ClusterRecord } from "../../shared/control/answers.ts";
 import { documentsTable, getDocument, putDocument } from "../storage/documents.ts";
 import { codeOptionsMigration, tokenRolesMigration, tokensMigration } from "./tokens.ts";
@@ -83,6 +84,16 @@ export class ClusterStore {
 
   setSnapshotText(text: string): void {
     putDocument(this.#sql, "snapshot", text);
+  }
+
+  /** The publish that brought the stored snapshot; undefined: an earlier version of the edge stored it. */
+  published(): Published | undefined {
+    const text = getDocument(this.#sql, "published");
+    return text === undefined ? undefined : (JSON.parse(text) as Published);
+  }
+
+  setPublished(published: Published): void {
+    putDocument(this.#sql, "published", JSON.stringify(published));
   }
 
   compiled(): Compiled {

@@ -8,6 +8,7 @@ import { clusterRoutes } from "./clusters.ts";
 import type { Api } from "./context.ts";
 import { hostnameRoutes } from "./hostnames.ts";
 import { INSTALL_PATH, installRoutes } from "./install.ts";
+import { probeRoutes } from "./probe.ts";
 import { problem } from "./problem.ts";
 import { publishRoutes } from "./publish.ts";
 import { tokenRoutes } from "./tokens.ts";
@@ -106,6 +107,7 @@ function build(): Api {
   publishRoutes(app);
   hostnameRoutes(app);
   tunnelRoutes(app);
+  probeRoutes(app);
   versionRoutes(app);
   return app;
 }

@@ -51,7 +51,7 @@ export function hostnameRoutes(app: Api): void {
 }
 
 /** To a cluster, a hostname that it neither owns nor serves is one that nobody has. */
-const maySee = (entry: DirectoryEntry, principal: Principal): boolean =>
+export const maySee = (entry: DirectoryEntry, principal: Principal): boolean =>
   principal.kind === "admin" ||
   entry.owner === principal.cluster.name ||
   entry.members.some(({ cluster }) => cluster === principal.cluster.name);

@@ -3,7 +3,13 @@
 import { createRoute, z } from "@hono/zod-openapi";
 import type { Context } from "hono";
 import { epochSchema } from "../../shared/control/answers.ts";
-import { GENERATION, GENERATION_HEADER, parseGeneration } from "../../shared/control/requests.ts";
+import {
+  GENERATION,
+  GENERATION_HEADER,
+  parseGeneration,
+  PUBLISHER_HEADER,
+  publisherNode,
+} from "../../shared/control/requests.ts";
 import {
   type SnapshotGeneration,
   SNAPSHOT_MAX_BYTES,
@@ -59,6 +65,7 @@ export function publishRoutes(app: Api): void {
           .string()
           .regex(GENERATION)
           .openapi({ example: "3.14", description: "<epoch>.<sequence>" }),
+        [PUBLISHER_HEADER]: z.string().max(253).optional().openapi({ description: "The Node whose agent sends it" }),
         "content-encoding": z.enum(["gzip", "identity"]).optional(),
       }),
       body: {
@@ -76,7 +83,10 @@ export function publishRoutes(app: Api): void {
     const bytes = c.req.raw.body?.values({ preventCancel: true }) ?? null;
     const body = await readBody(bytes, envelope.encoding);
     if (!body.ok) return problem(c, bodyProblems[body.why]);
-    const answer = await clusterOf(c.env, c.get("cluster").name).publish(envelope.generation, body.text);
+    const principal = c.get("principal");
+    const node = publisherNode(c.req.header(PUBLISHER_HEADER));
+    const by = { ...(principal.kind === "cluster" && { token: principal.tokenId }), ...(node && { node }) };
+    const answer = await clusterOf(c.env, c.get("cluster").name).publish(envelope.generation, body.text, by);
     return answer.ok ? c.json(answer.result, 200) : refused(c, answer);
   });
 }

@@ -146,6 +146,11 @@ export class GatewayObject extends DurableObject<Env> implements GatewayRpc {
     return this.#directory.entry(hostname);
   }
 
+  async lookUp(hostnames: readonly string[]): ReturnType<GatewayRpc["lookUp"]> {
+    const entries = hostnames.map((hostname) => this.#directory.entry(hostname));
+    return { version: this.#directory.version(), entries: entries.filter((entry) => entry !== undefined) };
+  }
+
   async directory(known?: number): ReturnType<GatewayRpc["directory"]> {
     const version = this.#directory.version();
     if (known === version) return { version };

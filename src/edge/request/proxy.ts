@@ -9,13 +9,13 @@ import { GENERATION_HEADER, UNSENT_HEADER } from "../http/internal.ts";
 import { isIdempotent } from "../forward/retry.ts";
 import { type DialRules, dialRules } from "../routing/dial.ts";
 import { type Door, sourceAllowed } from "../routing/match.ts";
-import { type Candidate, Tables } from "./tables.ts";
+import { tables } from "./isolate.ts";
+import type { Candidate } from "./tables.ts";
 import { directAnswer, directExchange } from "../direct/fetch.ts";
 import { tunnelName } from "../rpc/names.ts";
 import { clientHash } from "../../shared/balance/hash.ts";
 import { DIRECT_SIGHTINGS } from "../../shared/http/repeat.ts";
 
-const tables = new Tables(effects);
 const direct = new Direct({ ...effects, exchange: directExchange });
 /** Of this deployment: the same for every request. */
 let dial: DialRules | undefined;

@@ -62,6 +62,12 @@ export interface Candidate {
   readonly match: Match;
 }
 
+/** Of a copy that an isolate keeps: its version or generation, and when it was last confirmed, epoch ms. */
+export interface Known {
+  readonly number: number;
+  readonly checkedAt: number;
+}
+
 /** A hostname of the directory. */
 interface Host {
   readonly members: readonly { readonly member: Member; readonly table: ClusterTable }[];
@@ -96,6 +102,18 @@ export class Tables {
       found.push({ member, table, index: ofTable, shards: this.#shards[member.cluster] ?? 1, match: listener });
     }
     return found;
+  }
+
+  /** What is known of the directory and of one cluster's table, and when each was last checked; undefined: nothing. */
+  known(cluster: string): { readonly directory: Known | undefined; readonly table: Known | undefined } {
+    const table = this.#clusters.get(cluster);
+    return {
+      directory: this.#version < 0 ? undefined : { number: this.#version, checkedAt: this.#directory.checkedAt },
+      table:
+        table === undefined || table.generation < 0
+          ? undefined
+          : { number: table.generation, checkedAt: table.checkedAt },
+    };
   }
 
   /**

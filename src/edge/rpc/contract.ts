@@ -11,6 +11,7 @@ import type {
   TokenRole,
   TunnelNode,
 } from "../../shared/control/answers.ts";
+import type { ProbedConnection, ProbedService, ProbeOutcome } from "../../shared/control/probe.ts";
 import type { Condition } from "../../shared/model/conditions.ts";
 import type { PublishResult, SnapshotEndpoint, SnapshotGeneration } from "../../shared/model/snapshot.ts";
 
@@ -50,6 +51,10 @@ export interface GatewayRpc {
   ): Promise<Outcome<{ entry: DirectoryEntry }>>;
   /** What one hostname resolves to; undefined where nobody owns it. */
   getHostname(hostname: string): Promise<DirectoryEntry | undefined>;
+  /** Who has which of these; those that nobody owns are not among them. */
+  lookUp(
+    hostnames: readonly string[],
+  ): Promise<{ readonly version: number; readonly entries: readonly DirectoryEntry[] }>;
   /** The whole directory, or undefined where `known` is its present version. */
   directory(
     known?: number,
@@ -77,6 +82,52 @@ export interface Redeemed {
   readonly options: Readonly<Record<string, string>>;
 }
 
+/** Who published. */
+export interface Publisher {
+  /** The token's id. */
+  readonly token?: string;
+  /** Of the agent, as it says. */
+  readonly node?: string;
+}
+
+export interface Published extends Publisher, SnapshotGeneration {
+  /** Epoch ms. */
+  readonly at: number;
+}
+
+/** What came of one probe stream. `answer`: what the node said, PROBE_MAX bytes at most, which nobody has read yet. */
+export type ProbeResult =
+  | { readonly ok: true; readonly sentAt: number; readonly answeredAt: number; readonly answer: string }
+  | Extract<ProbeOutcome, { readonly ok: false }>;
+export type ProbedLink = Omit<ProbedConnection, "shard" | "probe"> & { readonly probe: ProbeResult };
+export interface ShardProbe {
+  readonly connections: readonly ProbedLink[];
+  readonly leftOut: number;
+}
+
+/** What a cluster's nodes answered. */
+export interface ClusterProbe {
+  readonly connections: readonly (ProbedLink & { readonly shard: number })[];
+  readonly leftOut: number;
+  /** Shards that did not answer in time. */
+  readonly silentShards: readonly number[];
+}
+
+/** What the ClusterObject knows that a probe tells. */
+export interface ClusterFacts {
+  readonly generation: number;
+  readonly snapshot?: {
+    readonly generation?: SnapshotGeneration;
+    readonly services: number;
+    readonly nodes: readonly { readonly name: string; readonly excluded?: string }[];
+  };
+  readonly lastAccepted?: Published;
+  readonly lastRefused?: Published & { readonly reason: string; readonly message: string };
+  /** Hostnames without owner and members: those are the directory's. */
+  readonly services: readonly ProbedService[];
+  readonly servicesLeftOut: number;
+}
+
 /** ClusterObject, one per cluster, named by the cluster. */
 export interface ClusterRpc {
   /** Makes (or re-makes) it with a first token, returned once and stored hashed. */
@@ -102,7 +153,7 @@ export interface ClusterRpc {
   /** One more than any that was granted or used. `reset`: as for a cluster that never published; its last snapshot serves on. */
   grantEpoch(options?: { reset?: boolean }): Promise<Outcome<{ epoch: number }>>;
   /** `body` is JSON text of a Snapshot, already size-limited. */
-  publish(generation: SnapshotGeneration, body: string): Promise<Outcome<{ result: PublishResult }>>;
+  publish(generation: SnapshotGeneration, body: string, by?: Publisher): Promise<Outcome<{ result: PublishResult }>>;
   /** Table and probe state, each only where it differs from what the caller knows. */
   table(known?: {
     generation?: number;
@@ -112,6 +163,13 @@ export interface ClusterRpc {
   endpoints(): Promise<readonly (SnapshotEndpoint & { readonly service: string })[]>;
   /** Every node that the snapshot names or a shard sees. */
   nodes(): Promise<ClusterNodes>;
+  /** What is known of the cluster: of all Services, or of the one asked for. `client`: the asker's address, "" unknown. */
+  facts(about: { service?: string; client: string; most: number; nodesMost: number }): Promise<ClusterFacts>;
+  /**
+   * Asks `most` of the agents' connections, each of which has `limitMs`. One round after the other: who asks what a round under way asks
+   * gets its answer, and too many that wait are refused.
+   */
+  probe(about: { service?: string; limitMs: number; most: number }): Promise<Outcome<ClusterProbe>>;
   /** Compiles again (a hostname was granted, taken or listed elsewhere). */
   recompile(): Promise<void>;
 }
@@ -126,6 +184,8 @@ export interface TunnelRpc {
   /** Closes the sockets of one token, or all; 4001 tells the agent that redialling with it is pointless. */
   closeToken(tokenId: string | "all", reason: string): Promise<{ closed: number }>;
   nodes(): Promise<readonly TunnelNode[]>;
+  /** Opens a probe stream on each of `most` connections at the same time; answers after `limitMs` at the latest. */
+  probe(about: { question: { service?: string }; limitMs: number; most: number }): Promise<ShardProbe>;
 }
 
 /**

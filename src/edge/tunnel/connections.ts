@@ -217,6 +217,12 @@ export class Connections implements LinkOwner {
     this.#hangUp(link, code, reason);
   }
 
+  /** When anything was heard of it, a ping that the platform answered included; epoch ms. */
+  heardAt(link: Link): number {
+    const socket = this.#sockets.get(link)?.socket;
+    return Math.max(link.lastReceived, (socket && this.#pingedAt(socket)) ?? 0);
+  }
+
   // ---- liveness --------------------------------------------------------------------------------------------------
 
   /** A request begins to wait for a node's answer. */

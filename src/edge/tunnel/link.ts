@@ -3,7 +3,14 @@
 // When the object loses its memory, the exchanges are lost. The session's state survives, because the owner stores it in the
 // socket's attachment.
 import { SOCKET_BUFFER_MAX, SUSPECT_MS } from "../../shared/wire/limits.ts";
-import { type Hello, type Report, type RequestHead, Reset, type ResponseHead } from "../../shared/wire/messages.ts";
+import {
+  type Hello,
+  type ProbeQuestion,
+  type Report,
+  type RequestHead,
+  Reset,
+  type ResponseHead,
+} from "../../shared/wire/messages.ts";
 import type { Session, SessionEvent } from "../../shared/wire/session.ts";
 import type { Effects } from "../forward/transport.ts";
 
@@ -101,7 +108,15 @@ export class Link {
   }
 
   open(exchange: Exchange, head: RequestHead, body: Uint8Array | undefined, end: boolean, now: number): number {
-    const id = this.session.openStream(head, body, end);
+    return this.#begin(exchange, this.session.openStream(head, body, end), now);
+  }
+
+  /** Only while `usable`, and where the session canProbe. */
+  probe(exchange: Exchange, question: ProbeQuestion, now: number): number {
+    return this.#begin(exchange, this.session.openProbe(question), now);
+  }
+
+  #begin(exchange: Exchange, id: number, now: number): number {
     exchange.waitingSince = now;
     this.#exchanges.set(id, exchange);
     this.#waiting.add(exchange);

@@ -12,9 +12,11 @@ import type { RoutingTable } from "../routing/table.ts";
 import { BUDGET } from "../../shared/wire/limits.ts";
 import type { Budget } from "../../shared/wire/session.ts";
 import type { TunnelNode } from "../../shared/control/answers.ts";
-import { DIAL_HEADER, type TunnelRpc } from "../rpc/contract.ts";
+import { DIAL_HEADER, type ShardProbe, type TunnelRpc } from "../rpc/contract.ts";
 import { Connections, type Dial } from "./connections.ts";
 import { Forwarder } from "./forward.ts";
+import { type ProbeOptions, probeLinks } from "./probe.ts";
+import type { Link } from "./link.ts";
 import { Shard } from "./shard.ts";
 import { TunnelTransport } from "./transport.ts";
 
@@ -167,6 +169,14 @@ export class TunnelObject extends DurableObject<Env> implements TunnelRpc {
 
   async closeToken(tokenId: string | "all", reason: string): Promise<{ closed: number }> {
     return { closed: this.#connections.revoke(tokenId, reason) };
+  }
+
+  async probe(options: ProbeOptions): Promise<ShardProbe> {
+    const heardAt = (link: Link): number => this.#connections.heardAt(link);
+    const probed = probeLinks({ nodes: this.#shard.nodes, heardAt, effects }, options);
+    // A node that is silent is sent a PING, as it is where a request waits.
+    this.#connections.onWaiting();
+    return await probed;
   }
 
   async nodes(): Promise<readonly TunnelNode[]> {

@@ -88,6 +88,12 @@ export const setMembersSchema = z.strictObject({
 
 export type SetMembers = z.input<typeof setMembersSchema>;
 
+/** Beside a snapshot: the Node whose agent publishes it, for whoever looks for what is wrong. Nothing is decided by it. */
+export const PUBLISHER_HEADER = "postern-node";
+/** Undefined where it is no name of a Node. */
+export const publisherNode = (header: string | undefined): string | undefined =>
+  header !== undefined && /^[a-z0-9.-]{1,253}$/.test(header) ? header : undefined;
+
 export const GENERATION_HEADER = "postern-generation";
 /** The digits keep both numbers exact in JavaScript. Whether the epoch is too high is for the ClusterObject to say. */
 export const GENERATION = /^(\d{1,15})\.(\d{1,12})$/;

@@ -1,6 +1,6 @@
 // What a session tells its owner, and what its owner gives it. Types only.
 import type { Budget } from "./accounts.ts";
-import type { GoAway, Hello, Report, RequestHead, Reset, ResponseHead } from "./messages.ts";
+import type { GoAway, Hello, ProbeQuestion, Report, RequestHead, Reset, ResponseHead } from "./messages.ts";
 import type { Ration } from "./ration.ts";
 
 /**
@@ -17,6 +17,8 @@ export type SessionEvent =
   /** The peer lost its memory. All streams here have been reset, by events before this one. */
   | { readonly type: "resumed" }
   | { readonly type: "open"; readonly id: number; readonly head: RequestHead; body?: Uint8Array; end: boolean }
+  /** A stream that asks the node about itself: respond() with 200, and write() of PROBE_MAX bytes of JSON at most. */
+  | { readonly type: "probe"; readonly id: number; readonly question: ProbeQuestion }
   | { readonly type: "head"; readonly id: number; readonly head: ResponseHead; body?: Uint8Array; end: boolean }
   | { readonly type: "data"; readonly id: number; readonly bytes: Uint8Array; readonly end: boolean }
   | { readonly type: "message"; readonly id: number; readonly data: string | Uint8Array; readonly size: number }

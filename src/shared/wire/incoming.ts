@@ -4,7 +4,7 @@ import { costOf } from "./accounts.ts";
 import type { SessionEvent } from "./events.ts";
 import { type Frame, Type, Violation } from "./frames.ts";
 import * as limits from "./limits.ts";
-import { decodeText, parseClose, parseRequestHead, parseReset, parseResponseHead, Reset } from "./messages.ts";
+import { decodeText, parseClose, parseOpen, parseReset, parseResponseHead, Reset } from "./messages.ts";
 import { added } from "./outbox.ts";
 import type { Stream } from "./stream.ts";
 import type { Streams } from "./streams.ts";
@@ -46,15 +46,17 @@ function onOpen(streams: Streams, { stream: id, payload, end }: Frame, events: S
   if (streams.edge) throw new Violation("OPEN from a node");
   if (id < streams.nextId || id > limits.STREAM_ID_MAX)
     throw new Violation(`OPEN of stream ${id} again or out of order`);
-  const head = parseRequestHead(payload);
-  if (head.websocket && end) throw new Violation("END on the OPEN of a WebSocket");
+  const head = parseOpen(payload);
+  const probe = "probe" in head;
+  if (probe && !end) throw new Violation("a probe without END");
+  if (!probe && head.websocket && end) throw new Violation("END on the OPEN of a WebSocket");
   if (streams.size >= limits.STREAMS_MAX) {
     streams.nextId = id + 1;
     return streams.outbox.sendReset(id, Reset.OVERLOADED, "too many streams");
   }
-  const stream = streams.add(id, head.websocket);
+  const stream = streams.add(id, !probe && head.websocket);
   stream.gotHead(end);
-  events.push({ type: "open", id, head, end });
+  events.push(probe ? { type: "probe", id, question: head.probe } : { type: "open", id, head, end });
 }
 
 function onHead(streams: Streams, stream: Stream, { payload, end }: Frame, events: SessionEvent[]): void {

@@ -11,6 +11,8 @@ export const DATA_MAX = 64 * 1024;
 export const HEAD_MAX = 256 * 1024;
 /** Bytes of one WebSocket message carried for a client, over all its frames. */
 export const WEBSOCKET_MESSAGE_MAX = 16 * 1024 * 1024;
+/** Bytes of the answer to a probe. Its asker resets a stream that brings more. */
+export const PROBE_MAX = 16 * 1024;
 /** UTF-8 bytes of a RESET's reason. */
 export const REASON_MAX = 256;
 /** UTF-8 bytes of a CLOSE's reason, as RFC 6455 has it. */

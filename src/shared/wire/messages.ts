@@ -7,7 +7,7 @@ import { AGENT_SIGHTINGS } from "../http/repeat.ts";
 
 export const helloSchema = z.object({
   versions: z.array(z.int().min(1).max(1000)).min(1).max(16),
-  /** Part of the protocol, empty so far: what a later version can do beside its versions. Unknown ones are ignored. */
+  /** What this side can do beside its versions. Unknown ones are ignored, and one that the peer lacks is not used. */
   capabilities: z.array(z.string().max(64)).max(32),
   /** What runs there, for people: "postern-agent 0.1.0". */
   software: z.string().max(128),
@@ -20,6 +20,9 @@ export const helloSchema = z.object({
   shards: z.int().min(1).max(64).optional(),
 });
 export type Hello = z.infer<typeof helloSchema>;
+
+/** Capability of a node that answers probes. An older one would take the OPEN of a probe for a violation. */
+export const CAN_PROBE = "probe";
 
 export const goAwaySchema = z.object({ reason: z.string().max(256), permanent: z.boolean() });
 export type GoAway = z.infer<typeof goAwaySchema>;
@@ -63,6 +66,12 @@ export interface RequestHead {
   readonly sightings: number;
 }
 
+/** What a probe stream asks a node about itself. */
+export interface ProbeQuestion {
+  /** "namespace/name": a Service that the node is to look at as well; absent: none. */
+  readonly service?: string;
+}
+
 export interface ResponseHead {
   readonly status: number;
   /** As a request's: values are byte strings. */
@@ -85,6 +94,11 @@ export const Reset = {
   UNSENDABLE: 11,
 } as const;
 export type Reset = (typeof Reset)[keyof typeof Reset];
+
+/** The kind of an OPEN that is a probe; 0 and 1 are requests. */
+const PROBE_KIND = 2;
+/** Characters of "namespace/name": both are DNS names at most. */
+const SERVICE_MAX = 2 * 253 + 1;
 
 const encoder = new TextEncoder();
 // A byte order mark is content here, and must arrive as it was sent.
@@ -120,8 +134,20 @@ export const encodeRequestHead = (head: RequestHead): Uint8Array =>
     head.sightings,
   ]);
 
-export function parseRequestHead(bytes: Uint8Array): RequestHead {
+export const encodeProbe = ({ service }: ProbeQuestion): Uint8Array => encodeJson([PROBE_KIND, service ?? ""]);
+
+/** What an OPEN asks for. */
+export function parseOpen(bytes: Uint8Array): RequestHead | { readonly probe: ProbeQuestion } {
   const value = json("request head", bytes);
+  return Array.isArray(value) && value[0] === PROBE_KIND ? { probe: probeQuestion(value) } : requestHead(value);
+}
+
+function probeQuestion([, service]: readonly unknown[]): ProbeQuestion {
+  if (typeof service !== "string" || service.length > SERVICE_MAX) throw new Violation("a probe names no Service");
+  return service === "" ? {} : { service };
+}
+
+function requestHead(value: unknown): RequestHead {
   if (!Array.isArray(value) || value.length < 7) throw new Violation("request head is not a list of 7");
   // Older edges send seven items, and mean AGENT_SIGHTINGS.
   const [kind, service, port, client, method, target, headers, sightings = AGENT_SIGHTINGS] = value as unknown[];

@@ -9,7 +9,9 @@ import { decode, type Frame, readU32, Type, Violation } from "./frames.ts";
 import { onStreamFrame } from "./incoming.ts";
 import * as limits from "./limits.ts";
 import {
+  CAN_PROBE,
   encodeJson,
+  encodeProbe,
   encodeReport,
   encodeRequestHead,
   encodeResponseHead,
@@ -18,6 +20,7 @@ import {
   type Hello,
   helloSchema,
   parseJson,
+  type ProbeQuestion,
   type Report,
   type RequestHead,
   Reset,
@@ -94,6 +97,11 @@ export class Session {
     );
   }
 
+  /** Edge: true where the node answers probes. */
+  get canProbe(): boolean {
+    return this.#peer?.capabilities.includes(CAN_PROBE) === true;
+  }
+
   /** Edge: no ids are left for further streams, so the connection has to be renewed. */
   get exhausted(): boolean {
     return this.#streams.nextId >= limits.STREAM_ID_MAX;
@@ -135,7 +143,17 @@ export class Session {
     if (!this.canOpen) throw new Error("openStream without canOpen");
     const payload = encodeRequestHead(head);
     if (payload.length > limits.HEAD_MAX) throw new RangeError(`request head of ${payload.length} bytes`);
-    const stream = this.#streams.add(this.#streams.nextId, head.websocket);
+    return this.#open(payload, head.websocket, body, end);
+  }
+
+  /** Edge: asks the node about itself; ask canOpen and canProbe first. The answer is a head of 200 and a body of JSON. */
+  openProbe(question: ProbeQuestion): number {
+    if (!this.canOpen || !this.canProbe) throw new Error("openProbe without canOpen and canProbe");
+    return this.#open(encodeProbe(question), false, undefined, true);
+  }
+
+  #open(payload: Uint8Array, websocket: boolean, body: Uint8Array | undefined, end: boolean): number {
+    const stream = this.#streams.add(this.#streams.nextId, websocket);
     stream.pushHead(Type.OPEN, payload, body, end);
     this.#outbox.enter(stream);
     return stream.id;

@@ -87,6 +87,7 @@ describe("the OpenAPI document", () => {
         "GET /clusters/{cluster}/endpoints",
         "GET /clusters/{cluster}/conditions",
         "GET /clusters/{cluster}/tunnel/{shard}",
+        "POST /clusters/{cluster}/probe",
         "GET /hostnames/{hostname}",
         "PUT /hostnames/{hostname}",
         "GET /version",

@@ -4,7 +4,7 @@ import { env, exports } from "cloudflare:workers";
 import type { TunnelNode } from "../../../src/shared/control/answers.ts";
 import { decode, Type } from "../../../src/shared/wire/frames.ts";
 import { PROTOCOL_VERSIONS } from "../../../src/shared/wire/limits.ts";
-import type { RequestHead, Reset } from "../../../src/shared/wire/messages.ts";
+import { CAN_PROBE, type ProbeQuestion, type RequestHead, type Reset } from "../../../src/shared/wire/messages.ts";
 import { Session, type SessionEvent } from "../../../src/shared/wire/session.ts";
 import { byAdminPort } from "./edge.ts";
 
@@ -113,7 +113,12 @@ export interface NodeOptions {
   readonly instance?: string;
   readonly started?: number;
   readonly shard?: number;
+  /** What it answers to probes; absent: it is older than probes. */
+  readonly probed?: Probed;
 }
+
+/** Answers one probe, or leaves it to the test. */
+export type Probed = (node: TestNode, id: number, question: ProbeQuestion) => void;
 
 export class TestNode {
   readonly name: string;
@@ -131,18 +136,20 @@ export class TestNode {
   /** What came meanwhile. */
   readonly #backlog: Uint8Array[] = [];
   readonly #backend: Backend;
+  readonly #probed: Probed | undefined;
   #waiters: (() => void)[] = [];
 
   constructor(socket: WebSocket, options: NodeOptions, backend: Backend) {
     this.name = options.name;
     this.#backend = backend;
+    this.#probed = options.probed;
     this.socket = socket;
     socket.binaryType = "arraybuffer";
     this.session = new Session({
       role: "node",
       hello: {
         versions: [...PROTOCOL_VERSIONS],
-        capabilities: [],
+        capabilities: options.probed === undefined ? [] : [CAN_PROBE],
         software: "test",
         node: options.name,
         instance: options.instance ?? `${options.name}-1`,
@@ -199,6 +206,7 @@ export class TestNode {
       }
       return this.#backend(stream);
     }
+    if (event.type === "probe") return this.#probed?.(this, event.id, event.question);
     const stream = "id" in event ? this.streams.find((each) => each.id === event.id) : undefined;
     if (stream === undefined) return;
     if (event.type === "data") {
@@ -210,6 +218,17 @@ export class TestNode {
       stream.took(event.size);
     } else if (event.type === "close") stream.closed = { code: event.code, reason: event.reason };
     else if (event.type === "reset") stream.reset = { code: event.code, reason: event.reason };
+  }
+
+  /** The answer to a probe. */
+  report(id: number, report: unknown): void {
+    this.session.respond(id, { status: 200, headers: [] }, bytesOf(JSON.stringify(report)), true);
+    this.flush();
+  }
+
+  fail(id: number, code: Reset, reason = "scripted"): void {
+    this.session.reset(id, code, reason);
+    this.flush();
   }
 
   flush(): void {

@@ -53,6 +53,11 @@ const crimes: readonly Crime[] = [
   ["HELLO of a node without its name", fresh("edge"), /lacks node/, raw(0, Type.HELLO, edgeHello)],
   ["an empty message", fresh("edge"), /empty message/, new Uint8Array(0)],
 
+  // Probes.
+  ["a probe without END", connected("node"), /a probe without END/, raw(1, Type.OPEN, [2, ""])],
+  ["a probe of a number", connected("node"), /names no Service/, raw(1, Type.OPEN | END, [2, 80])],
+  ["a probe of a node", connected("edge"), /OPEN from a node/, raw(1, Type.OPEN | END, [2, ""])],
+
   // The connection.
   ["second HELLO to an edge", connected("edge"), /second HELLO/, hello.edge],
   ["second HELLO to a node", connected("node"), /second HELLO/, hello.node],

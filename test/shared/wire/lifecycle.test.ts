@@ -28,6 +28,13 @@ describe("HELLO", () => {
     expect(edge.receive(raw(0, Type.HELLO, hello)).map((event) => event.type)).toEqual(["hello"]);
   });
 
+  test("a node that does not say that it answers probes is sent none", () => {
+    const edge = new Session({ role: "edge", hello: edgeHello });
+    edge.receive(raw(0, Type.HELLO, { ...nodeHello, capabilities: ["teleport"] }));
+    expect([edge.canOpen, edge.canProbe]).toEqual([true, false]);
+    expect(() => edge.openProbe({})).toThrow();
+  });
+
   test.each(["edge", "node"] as const)("none in common: the %s refuses for good, naming both lists", (side) => {
     const own = { ...(side === "edge" ? edgeHello : nodeHello), versions: [3, 2] };
     const session = new Session({ role: side, hello: own });

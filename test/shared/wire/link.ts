@@ -3,7 +3,7 @@
 // oracle.ts) sees that nobody sends data without the credit for it.
 import { Type } from "../../../src/shared/wire/frames.ts";
 import { CONNECTION_WINDOW, MESSAGE_MAX, PROTOCOL_VERSIONS, STREAM_WINDOW } from "../../../src/shared/wire/limits.ts";
-import type { Hello } from "../../../src/shared/wire/messages.ts";
+import { CAN_PROBE, type Hello } from "../../../src/shared/wire/messages.ts";
 import { Session, type SessionEvent } from "../../../src/shared/wire/session.ts";
 import { decodeFrames, type PlainFrame } from "./oracle.ts";
 
@@ -19,7 +19,7 @@ export const edgeHello: Hello = {
 };
 export const nodeHello: Hello = {
   versions: [...PROTOCOL_VERSIONS],
-  capabilities: [],
+  capabilities: [CAN_PROBE],
   software: "node",
   node: "n1",
   instance: "i1",

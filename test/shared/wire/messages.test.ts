@@ -5,6 +5,7 @@ import { Violation } from "../../../src/shared/wire/frames.ts";
 import {
   encodeClose,
   encodeJson,
+  encodeProbe,
   encodeRequestHead,
   encodeReset,
   encodeResponseHead,
@@ -14,7 +15,7 @@ import {
   isCloseCode,
   parseClose,
   parseJson,
-  parseRequestHead,
+  parseOpen,
   parseReset,
   parseResponseHead,
   Reset,
@@ -37,7 +38,16 @@ describe("round trips", () => {
     });
     fc.assert(
       fc.property(heads, (head) => {
-        expect(parseRequestHead(encodeRequestHead(head))).toEqual(head);
+        expect(parseOpen(encodeRequestHead(head))).toEqual(head);
+      }),
+    );
+  });
+
+  test("probes", () => {
+    fc.assert(
+      fc.property(fc.option(fc.string({ minLength: 1, maxLength: 507 }), { nil: undefined }), (service) => {
+        const question = service === undefined ? {} : { service };
+        expect(parseOpen(encodeProbe(question))).toEqual({ probe: question });
       }),
     );
   });
@@ -94,7 +104,10 @@ describe("refused", () => {
     ["not UTF-8", Uint8Array.of(0x22, 0xff, 0x22)],
     ["an object", encodeJson({ 0: 1 })],
     ["six fields", list((fields) => fields.pop())],
-    ["kind 2", at(0, 2)],
+    ["kind 3", at(0, 3)],
+    ["a probe of no text", encodeJson([2, 7])],
+    ["a probe without a field", encodeJson([2])],
+    ["a probe of a long name", encodeJson([2, "a".repeat(508)])],
     ["service a number", at(1, 3)],
     ["port a string", at(2, "80")],
     ["port 0", at(2, 0)],
@@ -114,7 +127,7 @@ describe("refused", () => {
     ["header value a number", at(6, ["content-length", 3])],
     ["deeply nested", encodeText("[".repeat(100_000))],
   ];
-  test.each(requests)("request head: %s", (_name, bytes) => expect(() => parseRequestHead(bytes)).toThrow(Violation));
+  test.each(requests)("request head: %s", (_name, bytes) => expect(() => parseOpen(bytes)).toThrow(Violation));
 
   const responses: readonly (readonly [string, unknown])[] = [
     ["a status alone", [200]],
@@ -169,7 +182,7 @@ describe("refused", () => {
 
 test("any bytes: a value or Violation, nothing else", () => {
   const parsers = [
-    parseRequestHead,
+    parseOpen,
     parseResponseHead,
     parseReset,
     parseClose,

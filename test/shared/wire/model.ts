@@ -27,9 +27,14 @@ class Half {
   }
 }
 
+export type Kind = "http" | "websocket" | "probe";
+
 export class ModelStream {
   readonly id: number;
   readonly websocket: boolean;
+  readonly probe: boolean;
+  /** What a probe asked for. */
+  service: string | undefined;
   /** Bytes that a side sends: "edge" is the request. */
   readonly half: Record<Side, Half>;
   /** "new": not heard of. "over": reset, or lost with the edge's memory. */
@@ -42,9 +47,10 @@ export class ModelStream {
   /** A write returned false and no drained has come. */
   readonly paused: Record<Side, boolean> = { edge: false, node: false };
 
-  constructor(id: number, websocket: boolean, key: number) {
+  constructor(id: number, kind: Kind, key: number) {
     this.id = id;
-    this.websocket = websocket;
+    this.websocket = kind === "websocket";
+    this.probe = kind === "probe";
     this.half = { edge: new Half(key), node: new Half(key + 7919) };
   }
 
@@ -64,9 +70,9 @@ export class Model {
   readonly goneAway: Record<Side, boolean> = { edge: false, node: false };
   #key = 0;
 
-  opened(id: number, websocket: boolean): ModelStream {
+  opened(id: number, kind: Kind): ModelStream {
     expect(this.streams.has(id), `id ${id} used twice`).toBe(false);
-    const stream = new ModelStream(id, websocket, ++this.#key * 104729);
+    const stream = new ModelStream(id, kind, ++this.#key * 104729);
     this.streams.set(id, stream);
     return stream;
   }
@@ -110,9 +116,10 @@ export class Model {
     const stream = this.streams.get(event.id);
     if (stream === undefined) throw new Error(`${side}: ${event.type} for stream ${event.id}, which nobody opened`);
     const half = stream.half[other(side)];
-    if (event.type === "open") {
+    if (event.type === "open" || event.type === "probe") {
       expect(stream.life.node).toBe("new");
-      expect(event.head.websocket).toBe(stream.websocket);
+      expect(event.type === "probe").toBe(stream.probe);
+      if (event.type === "open") expect(event.head.websocket).toBe(stream.websocket);
       stream.life.node = "open";
     }
     expect(stream.life[side], `${side}: ${event.type} on stream ${event.id} after its end`).toBe("open");
@@ -125,6 +132,10 @@ export class Model {
         return;
       case "open":
         this.#gotBody(side, stream, event.body, event.end);
+        return;
+      case "probe":
+        expect(event.question).toEqual({ service: stream.service });
+        this.#gotBody(side, stream, undefined, true);
         return;
       case "data":
         this.#gotBody(side, stream, event.bytes, event.end);

@@ -30,6 +30,7 @@ class World {
   readonly budget: Record<Side, Budget>;
   readonly #random: () => number;
   #saved: SessionState;
+  #probes = 0;
 
   constructor(seed: number, budgetLimit: number) {
     this.#random = seeded(seed);
@@ -52,6 +53,8 @@ class World {
     switch (kind) {
       case "open":
         return this.#open(a % 4 === 0, size, b % 3 === 0);
+      case "probe":
+        return this.#probe();
       case "respond": {
         const stream = pick(this.model.live("node"), a, (each) => each.answered === undefined);
         if (stream !== undefined) this.#respond(stream, size, b % 3 === 0, c % 4 === 0);
@@ -107,9 +110,21 @@ class World {
     // The model must know the id before the body can be made: ids are given one by one.
     const id = edge.openStream({ ...head, websocket }, undefined, end && !websocket);
     if (edge.unsaved) this.#saved = edge.save();
-    const stream = this.model.opened(id, websocket);
+    const stream = this.model.opened(id, websocket ? "websocket" : "http");
     stream.half.edge.ended = end && !websocket;
     if (stream.maySend("edge", "body")) this.#write("edge", stream, size, false);
+  }
+
+  #probe(): void {
+    const edge = this.link.sessions.edge;
+    if (!edge.canOpen) return;
+    expect(edge.canProbe).toBe(true);
+    const service = `default/web-${this.#probes++}`;
+    const id = edge.openProbe({ service });
+    if (edge.unsaved) this.#saved = edge.save();
+    const stream = this.model.opened(id, "probe");
+    stream.half.edge.ended = true;
+    stream.service = service;
   }
 
   #respond(stream: ModelStream, size: number, end: boolean, refuse: boolean): void {
@@ -232,6 +247,7 @@ function pick(streams: ModelStream[], number: number, fits: (stream: ModelStream
 
 const kinds = {
   open: 6,
+  probe: 1,
   respond: 6,
   write: 8,
   message: 6,

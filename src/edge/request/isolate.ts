@@ -1,0 +1,5 @@
+// What this isolate knows, as all of it shares: tenants' requests are served by it, and the control API says how fresh it is.
+import { effects } from "../effects.ts";
+import { Tables } from "./tables.ts";
+
+export const tables = new Tables(effects);
