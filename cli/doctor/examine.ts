@@ -57,14 +57,17 @@ const families: readonly Family[] = [
 
 export function examine(facts: Facts, { only, skip }: Selection = { only: [], skip: [] }): Report {
   const subjects = subjectsOf(facts);
-  const findings = [
+  const all = [
     ...askingFindings(facts),
     ...edgeFindings(facts),
     ...publishFindings(facts),
     ...tunnelFindings(facts),
     ...nodeFindings(facts),
     ...subjects.flatMap((subject) => serviceReport(subject, facts)),
-  ].filter(({ id }) => (only.length === 0 || only.includes(id)) && !skip.includes(id));
+  ];
+  const findings = withoutSymptoms(all).filter(
+    ({ id }) => (only.length === 0 || only.includes(id)) && !skip.includes(id),
+  );
   const sorted = unique(findings).sort(
     (a, b) => rank(a.severity) - rank(b.severity) || hopNames.indexOf(a.hop) - hopNames.indexOf(b.hop),
   );
@@ -82,6 +85,15 @@ function serviceReport(subject: Subject, facts: Facts): Finding[] {
   const close = families.flatMap((family) => family(subject, facts));
   const found = [...close, ...conditionFindings(subject, close)];
   return subject.isNew ? found.map(softened) : found;
+}
+
+/** What the edge answers in a server's place is only told where something else says why. */
+function withoutSymptoms(findings: readonly Finding[]): Finding[] {
+  const causes = findings.filter(({ id, severity }) => severity === "error" && id !== "answer-failed");
+  return findings.map((each) => {
+    const isExplained = causes.some(({ object }) => object === each.object || object.startsWith("Node "));
+    return each.id === "answer-failed" && isExplained ? { ...each, severity: "info" } : each;
+  });
 }
 
 /** A node's fault may be seen from several Services. */

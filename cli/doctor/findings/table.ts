@@ -67,7 +67,7 @@ function stale(subject: Subject, { probe }: NonNullable<Facts["edge"]>): Finding
   const probed = probe?.services.find(({ service }) => service === subject.key);
   if (probed === undefined || subject.service.spec.type === "ExternalName") return [];
   const here = readyEndpoints(subject).length;
-  const there = probed.endpoints.ready + probed.endpoints.terminating;
+  const there = probed.endpoints.ready + probed.endpoints.serving;
   if (here > 0 === there > 0) return [];
   const seen = `the API server has ${here} ready endpoints, the edge has ${there}`;
   return [

@@ -840,6 +840,12 @@ describe("two faults at once are both named:", () => {
 });
 
 describe("who is to blame", () => {
+  it("what the edge answers in a server's place is only told where a cause was found", () => {
+    const asks = [ask({ answer: { status: 504, reason: "timeout", text: "", ms: 1 } })];
+    expect(wrongs(diagnose({ asks }))).toEqual(["error answer-failed"]);
+    expect(wrongs(diagnose({ ...dialled({ n2: timeouts }), asks }))).toEqual(["error node-cannot-dial"]);
+  });
+
   it("a policy is blamed for remote nodes even where a pod's own node gets in", () => {
     const dials = {
       n1: { 2: "timeout", 3: "timeout" },

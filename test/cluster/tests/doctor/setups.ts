@@ -171,7 +171,12 @@ export const broken: readonly Setup[] = [
   {
     name: "no-http",
     objects: [
-      web({ container: script("while true; do echo SSH-2.0-test | nc -l -N 8080 > /dev/null; done") }),
+      web({
+        container: {
+          args: ["serve-hostname", "--tcp", "--http=false", "--port=8080"],
+          readinessProbe: { tcpSocket: { port: 8080 }, periodSeconds: 1 },
+        },
+      }),
       service(),
     ],
     finds: ["protocol-differs"],
