@@ -271,9 +271,9 @@ export const checks = {
   },
   "agent-cannot-read": {
     hop: "publish",
-    title: "An agent does not follow the API server",
+    title: "An agent does not follow the API server, or cannot use an object",
     asked: "the agent, by a probe through the tunnel",
-    means: "It goes on with the last state that it read. If it leads, nothing new is published.",
+    means: "It goes on with the last state of what it cannot read. If it leads, nothing newer of that is published.",
     settles: true,
   },
 

@@ -14,13 +14,7 @@ export function publishFindings({ edge, only }: Facts): Finding[] {
     const seen = `at ${new Date(lastRefused.at).toISOString()}: ${lastRefused.reason}: ${lastRefused.message}`;
     found.push(finding("publish-refused", "error", object, seen, logs));
   }
-  const { here, current, checkedAgoMs } = probe.edge.table;
-  if (here !== null && current !== null && here !== current && (checkedAgoMs ?? 0) > STALE_MS) {
-    const seen = `the edge serves by table ${here}, and ${current} is the current one since ${Math.round((checkedAgoMs ?? 0) / 1000)} s`;
-    found.push(finding("publish-stale", "warning", `Edge ${edge.url}`, seen, "postern status"));
-  }
-  const [first, ...rest] = probe.connections;
-  for (const { node, probe: outcome } of first === undefined ? [] : [first, ...rest]) {
+  for (const { node, probe: outcome } of probe.connections) {
     if (!outcome.ok) continue;
     const { source, service, uptimeMs } = outcome.report;
     const pod = `kubectl -n postern-system logs -l app.kubernetes.io/name=postern-agent --tail 50   # the pod of node ${node}`;
@@ -42,5 +36,5 @@ export function publishFindings({ edge, only }: Facts): Finding[] {
   return found;
 }
 
-/** An isolate asks for a newer table every 5 s at most. */
+/** An agent that has just started is still reading. */
 const STALE_MS = 15_000;
