@@ -106,6 +106,11 @@ const layers: Record<string, Layer> = {
     values: ["src/shared/", "agent/kube/", "agent/publish/", "agent/source/resources.ts"],
     types: ["agent/source/"],
   },
+  // What a node says of itself when the edge asks.
+  "agent/probe/": {
+    values: ["src/shared/", "agent/plan/", "agent/controller/event-recorder.ts"],
+    types: ["agent/endpoints/", "agent/source/", "agent/dataplane/executor.ts", "agent/plan-applier.ts"],
+  },
   "agent/net/": { values: [] },
   "agent/health/": { values: ["src/shared/", "agent/plan/", "agent/net/"] },
 };

@@ -18,6 +18,9 @@ import { LogOnce } from "./log-once.ts";
 import { NodeProblems } from "./node-problems.ts";
 import { interfaceAddresses, NodeProgrammer } from "./node-programmer.ts";
 import { edgeOf, type Options } from "./options.ts";
+import { exposedAs } from "./plan/eligible.ts";
+import { nodeFacts, type NodeFactsOptions } from "./probe/node-facts.ts";
+import { Prober } from "./probe/prober.ts";
 import { refusalToStart, rulesOf } from "./rules.ts";
 import { checkedSource } from "./source/checked.ts";
 import { filesSource } from "./source/files/index.ts";
@@ -59,6 +62,7 @@ export function startAgent({ options, proxy, software, log, health, onRefusal }:
     edgeOptions &&
     startEdgeSide({
       ...{ edge: edgeOptions, options, software, rules, backends, health, log, logOnce, api },
+      answerProbe: (question) => prober.answer(question),
       served: () => programmer.served,
       refused: (observed) => programmer.refused(observed),
       incomplete: () => kernel?.incomplete ?? new Map(),
@@ -86,7 +90,18 @@ export function startAgent({ options, proxy, software, log, health, onRefusal }:
     },
   });
   kernel?.listen();
-  const report = new SourceReport({ node, health, logOnce });
+  const report = new SourceReport({ node, health, logOnce, kind: options.source });
+  const known: NodeFactsOptions = {
+    ...{ software, node, backends, proxy: proxyOf(options, proxy) },
+    source: () => report.report,
+    observed: () => programmer.observed,
+    isExposed: (service) => exposedAs(service, rules) !== undefined,
+    standing: () => programmer.standing,
+    executorProblems: () => problems.failures,
+    kernel: () => kernel?.facts,
+    checkKernel: () => programmer.checkNow(),
+  };
+  const prober = new Prober({ collect: (question) => nodeFacts(known, question) });
   const subscription = checkedSource(source, (observed) => refusalToStart(options, observed), onRefusal).subscribe(
     (observed) => {
       report.observed(observed);
@@ -112,3 +127,6 @@ export function startAgent({ options, proxy, software, log, health, onRefusal }:
     },
   };
 }
+
+const proxyOf = ({ proxy }: Options, settings: ProxySettings | undefined): NodeFactsOptions["proxy"] =>
+  proxy === "all" ? (settings?.kernel.mode ?? "none") : proxy;

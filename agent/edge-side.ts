@@ -10,6 +10,7 @@ import type { Health } from "./health/healthz.ts";
 import type { KubeApi } from "./kube/api.ts";
 import type { LogOnce } from "./log-once.ts";
 import { type EdgeOptions, type Options, readToken } from "./options.ts";
+import type { AnswerProbe } from "./probe/prober.ts";
 import type { Rules } from "./rules.ts";
 import type { Observed } from "./source/source.ts";
 import { createTunnel } from "./tunnel/index.ts";
@@ -20,6 +21,7 @@ export interface EdgeSideOptions {
   readonly software: string;
   readonly rules: Rules;
   readonly backends: Backends;
+  readonly answerProbe: AnswerProbe;
   readonly health: Health;
   readonly log: Logger;
   readonly logOnce: LogOnce;
@@ -49,7 +51,7 @@ export function startEdgeSide(given: EdgeSideOptions): EdgeSide {
   const { options, software, backends, health, log, logOnce, api } = given;
   const { node, instance, kubeconfig } = options;
   const { edge, cluster, tokenFile } = given.edge;
-  const target = { edge, cluster, token: () => readToken(tokenFile), log };
+  const target = { edge, cluster, node, token: () => readToken(tokenFile), log };
   const announcer = new Announcer({
     rules: given.rules,
     logOnce,
@@ -60,7 +62,7 @@ export function startEdgeSide(given: EdgeSideOptions): EdgeSide {
       api === undefined
         ? publishWithoutLeader({ ...target, ...hooks })
         : startController({
-            ...{ ...target, ...hooks, api, node },
+            ...{ ...target, ...hooks, api },
             identity: instance,
             installed: kubeconfig === undefined,
           }),
@@ -71,7 +73,7 @@ export function startEdgeSide(given: EdgeSideOptions): EdgeSide {
     },
   });
   const tunnel = createTunnel({
-    ...{ ...target, node, instance, software, backends },
+    ...{ ...target, instance, software, backends, answerProbe: given.answerProbe },
     onState: (state) => {
       announcer.tunnelChanged(state);
       health.set(state);

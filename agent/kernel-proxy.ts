@@ -16,6 +16,7 @@ import { SyncHealth } from "./health/sync-health.ts";
 import type { ProxySettings } from "./kube-proxy/settings.ts";
 import type { LogOnce } from "./log-once.ts";
 import { isStaying } from "./plan/nodes.ts";
+import type { KernelFacts } from "./probe/kernel-report.ts";
 import type { ForwardingPlan, KernelService } from "./plan/plan.ts";
 import type { ApplyObserver, Pace } from "./plan-applier.ts";
 import { ServiceProblems } from "./service-problems.ts";
@@ -56,6 +57,7 @@ export class KernelProxy implements Executor {
   /** When all was written anew, or this process began. */
   #renewedAt: number;
   #yielded = false;
+  #lastCheck: KernelFacts["lastCheck"];
   /** The kernel did not take a part of the last plan. */
   #refused = false;
 
@@ -128,6 +130,11 @@ export class KernelProxy implements Executor {
     return this.#problems.conditions;
   }
 
+  /** For a probe. */
+  get facts(): KernelFacts {
+    return { lastSync: this.#sync.lastUpdated, keepsUp: this.#sync.healthy, lastCheck: this.#lastCheck };
+  }
+
   /** The node does what was observed last. */
   agreed(): void {
     this.#counts.agreed();
@@ -177,6 +184,7 @@ export class KernelProxy implements Executor {
     // The apply that follows does it.
     if (this.#isTimeToRenew()) return false;
     const intact = await this.#dataplane.check();
+    this.#lastCheck = { at: Date.now(), intact };
     // What was refused is tried again, which is nobody's doing and was said already.
     if (!intact && !this.#refused)
       this.#options.log.warn("the rules are not as they were left: another program changed them; making all anew");

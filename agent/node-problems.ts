@@ -40,6 +40,11 @@ export class NodeProblems {
     this.#report();
   }
 
+  /** What the executor could not do of the plan that it applied last. */
+  get failures(): Applied["problems"] {
+    return this.#failures;
+  }
+
   /** "namespace/name" → why addresses of that ExternalName are not dialled from this node. */
   setLeftOut(leftOut: ReadonlyMap<string, string>): void {
     this.#options.logOnce.warn(

@@ -6,7 +6,7 @@ import type { Executor } from "./dataplane/executor.ts";
 import { DEVICE as IPVS_DEVICE } from "./dataplane/ipvs/names.ts";
 import type { LogOnce } from "./log-once.ts";
 import type { NodeProblems } from "./node-problems.ts";
-import { type ApplyObserver, type Pace, PlanApplier } from "./plan-applier.ts";
+import { type ApplyObserver, type Pace, PlanApplier, type Standing } from "./plan-applier.ts";
 import { externalNames, type PlanOptions, refusedAddresses } from "./plan/forwarding.ts";
 import { Planner } from "./plan/planner.ts";
 import type { Rules } from "./rules.ts";
@@ -69,6 +69,20 @@ export class NodeProgrammer {
   /** The latest observed state, once the node does what it asks for. Undefined while it does not yet, and after stop(). */
   get served(): Observed | undefined {
     return this.#applier.agrees && !this.#stopped ? this.#observed : undefined;
+  }
+
+  /** The latest observed state, whether or not the node does what it asks for. */
+  get observed(): Observed | undefined {
+    return this.#observed;
+  }
+
+  get standing(): Standing {
+    return this.#applier.standing;
+  }
+
+  /** As the plan applier's. */
+  checkNow(): Promise<boolean> | undefined {
+    return this.#applier.checkNow();
   }
 
   observe(observed: Observed): void {

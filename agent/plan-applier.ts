@@ -43,6 +43,9 @@ export interface PlanApplierOptions {
   readonly now?: () => number;
 }
 
+/** What the node does of the latest plan: nothing yet, it is being applied, all of it failed, or it is applied, but for problems. */
+export type Standing = "nothing" | "busy" | "failed" | "applied";
+
 const AGAIN_MS = 2_000;
 
 export class PlanApplier {
@@ -53,6 +56,8 @@ export class PlanApplier {
   #busy = false;
   /** The last apply of the latest plan failed as a whole. */
   #failed = false;
+  /** A part of the last apply could not be done. */
+  #partial = false;
   #work: Promise<void> = Promise.resolve();
   /** The check under way. */
   #checking: Promise<void> | undefined;
@@ -73,6 +78,24 @@ export class PlanApplier {
   /** The latest plan was applied, except for the parts that `problems` named. */
   get agrees(): boolean {
     return this.#wanted !== undefined && !this.#busy && !this.#failed;
+  }
+
+  get standing(): Standing {
+    if (this.#wanted === undefined) return "nothing";
+    return this.#busy ? "busy" : this.#failed ? "failed" : "applied";
+  }
+
+  /**
+   * Makes the check that would come later now; what it finds is dealt with in the same way. Undefined: there is none, or the node is at
+   * work already.
+   */
+  checkNow(): Promise<boolean> | undefined {
+    const { check } = this.#pace;
+    if (check === undefined || !this.agrees || this.#checking !== undefined || this.#stopped) return undefined;
+    clearTimeout(this.#timer);
+    const intact = check.intact();
+    this.#checking = this.#check(() => intact, false).finally(() => (this.#checking = undefined));
+    return intact;
   }
 
   /** An equal plan is not applied again, but `onAgreed` is called again, at once or when the node agrees. */
@@ -113,6 +136,7 @@ export class PlanApplier {
     }
     // Set in the same turn in which #wanted was compared last: the next want() starts a new run.
     this.#busy = false;
+    this.#partial = again;
     if (this.#stopped) return;
     this.#later(again);
     if (!this.#failed) this.#options.onAgreed();
@@ -171,6 +195,6 @@ export class PlanApplier {
     if (this.#busy || this.#stopped) return;
     if (changed) this.#options.observer?.queued();
     if (changed || again) queueMicrotask(() => this.#start());
-    else this.#later(false);
+    else this.#later(this.#partial);
   }
 }

@@ -27,6 +27,16 @@ export interface Backend {
   order(client: string, now: number): Iterable<EndpointState>;
 }
 
+/** A port of an exposed Service, as a stream would find it. */
+export interface LookedUpPort {
+  readonly port: number;
+  readonly refusal?: string;
+  /** `broken`: it failed so often that it comes last. */
+  readonly endpoints: readonly (Pick<EndpointState, "address" | "port" | "terminating"> & {
+    readonly broken: boolean;
+  })[];
+}
+
 export interface EndpointProblem {
   /** "namespace/name address:port" */
   readonly endpoint: string;
@@ -101,6 +111,21 @@ export class Backends {
     return found?.exposed ? found : undefined;
   }
 
+  /** For probes: all TCP ports of an exposed Service, by number. No endpoint is chosen, so no affinity begins and no turn is spent. */
+  lookUp(service: string): LookedUpPort[] {
+    return [...this.#ports.values()]
+      .filter((each) => each.exposed && each.service === service)
+      .map(({ port, refusal, endpoints }) => ({
+        port,
+        ...(refusal === undefined ? {} : { refusal }),
+        endpoints: endpoints.map(({ address, port: own, terminating, failures }) => ({
+          ...{ address, port: own, terminating },
+          broken: isBroken(failures),
+        })),
+      }))
+      .sort((a, b) => a.port - b.port);
+  }
+
   /** For the node's own NodePorts: any Service. */
   findNodePort(service: string, port: number): Backend | undefined {
     return this.#ports.get(portId(service, port));
@@ -146,6 +171,7 @@ const affinityOrder = new SourceHash();
 /** One Service port under one plan. Takes balancer and affinity over from its predecessor where they still fit. */
 class ServicePort implements Backend {
   readonly service: string;
+  readonly port: number;
   readonly exposed: boolean;
   readonly refusal?: string;
   readonly externalName?: string;
@@ -165,6 +191,7 @@ class ServicePort implements Backend {
   ) {
     this.#plan = plan;
     this.service = plan.key;
+    this.port = port.port;
     this.exposed = plan.exposed;
     if (port.refusal !== undefined) this.refusal = port.refusal;
     if (plan.externalName !== undefined) this.externalName = plan.externalName;

@@ -16,6 +16,8 @@ import type { PublishOutcome } from "./after-publish.ts";
 
 export interface Target extends ControlTarget {
   readonly cluster: string;
+  /** Of this agent; the edge is told who published. */
+  readonly node?: string;
 }
 
 const CONNECT_MS = 10_000;
@@ -30,6 +32,7 @@ interface Attempt<T> {
 
 export class EdgeClient {
   readonly #cluster: string;
+  readonly #node: string | undefined;
   readonly #client: ControlClient;
   readonly #agent = new Agent({
     connect: { timeout: CONNECT_MS },
@@ -40,6 +43,7 @@ export class EdgeClient {
 
   constructor(target: Target) {
     this.#cluster = target.cluster;
+    this.#node = target.node;
     this.#client = new ControlClient(target, this.#send);
   }
 
@@ -49,7 +53,7 @@ export class EdgeClient {
 
   /** `body`: JSON text of a snapshot. */
   async putSnapshot(generation: SnapshotGeneration, body: string): Promise<Attempt<PublishResult>> {
-    return attempt(await this.#client.putSnapshot(this.#cluster, generation, await compress(body)));
+    return attempt(await this.#client.putSnapshot(this.#cluster, generation, await compress(body), this.#node));
   }
 
   async close(): Promise<void> {

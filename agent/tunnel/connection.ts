@@ -10,8 +10,10 @@ import {
   SOCKET_BUFFER_MAX,
 } from "../../src/shared/wire/limits.ts";
 import {
+  CAN_PROBE,
   type GoAway,
   type Hello,
+  type ProbeQuestion,
   type Report,
   type RequestHead,
   Reset,
@@ -50,6 +52,8 @@ export interface ConnectionEvents {
   onGoAway(goAway: GoAway): void;
   onEnded(code: number, reason: string): void;
   open(stream: ServedStream, head: RequestHead, body: Uint8Array | undefined, end: boolean): Server;
+  /** The edge asks this node about itself. */
+  probe(stream: ServedStream, question: ProbeQuestion): Server;
   /** An exception has ended one stream, or this connection. */
   onFault(error: unknown, ended: "stream" | "connection"): void;
 }
@@ -91,7 +95,7 @@ export class Connection {
     this.#events = events;
     this.#session = new Session({
       role: "node",
-      hello: { versions: [...PROTOCOL_VERSIONS], capabilities: [], ...identity },
+      hello: { versions: [...PROTOCOL_VERSIONS], capabilities: [CAN_PROBE], ...identity },
       budget,
       onEvicted: (event) => {
         this.#on(event);
@@ -175,7 +179,10 @@ export class Connection {
         this.#onPong?.();
         break;
       case "open":
-        this.#open(event.id, event.head, event.body, event.end);
+        this.#open(event.id, (stream) => this.#events.open(stream, event.head, event.body, event.end));
+        break;
+      case "probe":
+        this.#open(event.id, (stream) => this.#events.probe(stream, event.question));
         break;
       case "data":
         this.#call(event.id, (server) => server.onData(event.bytes, event.end));
@@ -238,7 +245,7 @@ export class Connection {
     }
   }
 
-  #open(id: number, head: RequestHead, body: Uint8Array | undefined, end: boolean): void {
+  #open(id: number, serve: (stream: ServedStream) => Server): void {
     // A server may end its stream before it is in #servers.
     let over = false;
     const stream: ServedStream = {
@@ -286,7 +293,7 @@ export class Connection {
       },
     };
     try {
-      const server = this.#events.open(stream, head, body, end);
+      const server = serve(stream);
       if (!over) this.#servers.set(id, server);
     } catch (error) {
       this.#fault(id, error);

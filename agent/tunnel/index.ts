@@ -3,7 +3,7 @@
 import type { Logger } from "pino";
 import type { WebSocket } from "ws";
 import { BUDGET } from "../../src/shared/wire/limits.ts";
-import type { Report, RequestHead } from "../../src/shared/wire/messages.ts";
+import type { ProbeQuestion, Report, RequestHead } from "../../src/shared/wire/messages.ts";
 import type { Budget } from "../../src/shared/wire/session.ts";
 import type { Backends } from "../endpoints/endpoints.ts";
 import { Connection, type ServedStream, type Server } from "./connection.ts";
@@ -11,6 +11,7 @@ import { dial } from "./dial.ts";
 import { Faults } from "./faults.ts";
 import { Pools } from "./pools.ts";
 import { type Serving, serve } from "./serve.ts";
+import { serveProbe } from "./serve-probe.ts";
 import { type Ended, redial } from "./supervise.ts";
 
 export interface TunnelOptions {
@@ -23,6 +24,8 @@ export interface TunnelOptions {
   readonly instance: string;
   readonly software: string;
   readonly backends: Backends;
+  /** A report as JSON; undefined: this node answers no probe now. */
+  readonly answerProbe: (question: ProbeQuestion) => Promise<Uint8Array> | undefined;
   readonly log: Logger;
   readonly onState: (state: TunnelState) => void;
 }
@@ -108,6 +111,7 @@ class Shards implements Tunnel {
           ended: () => this.#reportState(),
           draining: () => this.#draining,
           serve: (stream, head, body, end) => serve(this.#serving, stream, head, body, end),
+          probe: (stream, question) => serveProbe(stream, this.#options.answerProbe(question)),
           fault: (error, ended) => this.#faults.tell(error, ended),
         }),
       );
@@ -124,6 +128,7 @@ interface ShardEvents {
   ended(): void;
   draining(): boolean;
   serve(stream: ServedStream, head: RequestHead, body: Uint8Array | undefined, end: boolean): Server;
+  probe(stream: ServedStream, question: ProbeQuestion): Server;
   fault(error: unknown, ended: "stream" | "connection"): void;
 }
 
@@ -217,6 +222,7 @@ class Shard {
         this.#after({ code, permanent, connectedMs, ...(status === undefined ? {} : { status }) }, token);
       },
       open: (stream, head, body, end) => this.#events.serve(stream, head, body, end),
+      probe: (stream, question) => this.#events.probe(stream, question),
       onFault: (error, ended) => this.#events.fault(error, ended),
     });
   }

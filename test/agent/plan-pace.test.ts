@@ -133,6 +133,41 @@ describe("pace", () => {
     expect(rig.words().slice(6)).toEqual(["check", "queued", "begin a", "end a", "agreed"]);
   });
 
+  it("checks now where it is asked to, once, and goes on as before", async () => {
+    const rig = bench({}, 100);
+    expect([rig.applier.checkNow(), rig.applier.standing]).toEqual([undefined, "nothing"]);
+    rig.applier.want(plan("a"));
+    expect([rig.applier.checkNow(), rig.applier.standing]).toEqual([undefined, "busy"]);
+    await pass(10_000);
+    expect(rig.applier.standing).toBe("applied");
+    const intact = rig.applier.checkNow();
+    expect(rig.applier.checkNow()).toBeUndefined();
+    await pass(100);
+    expect(await intact).toBe(true);
+    // The next one by itself comes a whole time later.
+    await pass(29_950);
+    expect(rig.log.slice(4).map(([, what]) => what)).toEqual(["check", "checked"]);
+    await pass(100);
+    expect(rig.words().slice(6)).toEqual(["check"]);
+    await pass(1_000);
+    rig.intact = false;
+    const changed = rig.applier.checkNow();
+    await pass(100);
+    expect(await changed).toBe(false);
+    await pass(1_000);
+    expect(rig.words().slice(8)).toEqual(["check", "checked", "queued", "begin a", "end a", "agreed"]);
+  });
+
+  it("repeats what could not be done as soon after a check that was asked for as after one that was not", async () => {
+    const { applier, outcomes, words } = bench({ againMs: 5_000 });
+    outcomes.push(partly);
+    applier.want(plan("a"));
+    await pass(1_000);
+    await applier.checkNow();
+    await pass(5_000);
+    expect(words().slice(4)).toEqual(["check", "check", "begin a", "end a", "agreed"]);
+  });
+
   it("lets a check end before it applies what came meanwhile", async () => {
     const { applier, log } = bench({}, 500);
     applier.want(plan("a"));

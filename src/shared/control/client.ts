@@ -27,6 +27,7 @@ import {
   formatGeneration,
   GENERATION_HEADER,
   type InstallCodeOptions,
+  PUBLISHER_HEADER,
   type SetMembers,
 } from "./requests.ts";
 
@@ -175,16 +176,18 @@ export class ControlClient {
     return await this.#call(epochSchema, "POST", ["clusters", cluster, "epoch"]);
   }
 
-  /** `body`: JSON text of a snapshot, as gzip. */
+  /** `body`: JSON text of a snapshot, as gzip. `node`: whose agent publishes it. */
   async putSnapshot(
     cluster: string,
     generation: SnapshotGeneration,
     body: Uint8Array<ArrayBuffer>,
+    node?: string,
   ): Promise<Answer<PublishResult>> {
     const headers = {
       "content-type": "application/json",
       "content-encoding": "gzip",
       [GENERATION_HEADER]: formatGeneration(generation),
+      ...(node === undefined ? {} : { [PUBLISHER_HEADER]: node }),
     };
     return await this.#call(publishResultSchema, "PUT", ["clusters", cluster, "snapshot"], { headers, body });
   }

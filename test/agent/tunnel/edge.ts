@@ -5,7 +5,7 @@ import { createServer, type IncomingHttpHeaders } from "node:http";
 import type { AddressInfo } from "node:net";
 import { type WebSocket, WebSocketServer } from "ws";
 import { PROTOCOL_VERSIONS } from "../../../src/shared/wire/limits.ts";
-import type { Hello, RequestHead, Reset, ResponseHead } from "../../../src/shared/wire/messages.ts";
+import type { Hello, ProbeQuestion, RequestHead, Reset, ResponseHead } from "../../../src/shared/wire/messages.ts";
 import { Session, type SessionEvent } from "../../../src/shared/wire/session.ts";
 
 export interface Received {
@@ -88,6 +88,10 @@ export class EdgeConnection {
       body,
       head.websocket === true ? false : end,
     );
+    return this.#opened(id);
+  }
+
+  #opened(id: number): number {
     this.streams.set(id, {
       head: undefined,
       body: [],
@@ -98,6 +102,13 @@ export class EdgeConnection {
     });
     this.flush();
     return id;
+  }
+
+  /** Asks the node about itself; resolves when it has answered or refused. */
+  async probe(question: ProbeQuestion): Promise<Received> {
+    const stream = this.stream(this.#opened(this.session.openProbe(question)));
+    await this.until(() => stream.ended || stream.reset !== undefined);
+    return stream;
   }
 
   /** Opens and resolves when the answer is complete or reset. */

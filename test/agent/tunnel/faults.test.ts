@@ -63,6 +63,7 @@ beforeEach(async () => {
       onGoAway: (goAway) => void (goAway.reason === "throw" && fail()),
       onEnded: () => {},
       open,
+      probe: fail,
       onFault: (_error, ended) => told.push(ended),
     },
   );

@@ -146,6 +146,7 @@ beforeEach(async () => {
     software: "postern-agent test",
     backends,
     log: pino({ level: "debug" }, { write: (line: string) => void log.push(line) }),
+    answerProbe: () => undefined,
     onState: () => {},
   });
   tunnel.dial();

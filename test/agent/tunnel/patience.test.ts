@@ -31,7 +31,7 @@ function open(): Socket {
   const never = () => {
     throw new Error("nothing is opened");
   };
-  const events = { onReady: never, onGoAway: never, onEnded: () => {}, onFault: never, open: never };
+  const events = { onReady: never, onGoAway: never, onEnded: () => {}, onFault: never, open: never, probe: never };
   const identity = { node: "n", instance: "i", started: 0, software: "" };
   const connection = new Connection(socket as unknown as WebSocket, identity, { held: 0, limit: BUDGET }, events);
   socket.emit("open");

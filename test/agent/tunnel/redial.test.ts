@@ -45,6 +45,7 @@ const start = () => {
     software: "test",
     backends: new Backends(),
     log: pino({ level: "silent" }),
+    answerProbe: () => undefined,
     onState: () => told++,
   });
   tunnel.dial();

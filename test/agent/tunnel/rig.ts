@@ -8,6 +8,7 @@ import type { Failures } from "../../../agent/endpoints/ejection.ts";
 import { Connection } from "../../../agent/tunnel/connection.ts";
 import { type Patience, Pools } from "../../../agent/tunnel/pools.ts";
 import { serve } from "../../../agent/tunnel/serve.ts";
+import { serveProbe } from "../../../agent/tunnel/serve-probe.ts";
 import { BUDGET, MESSAGE_MAX } from "../../../src/shared/wire/limits.ts";
 import type { Budget } from "../../../src/shared/wire/session.ts";
 import { plan, planEndpoint, planPort, planService } from "../dataplane/plans.ts";
@@ -88,6 +89,7 @@ export class Node {
         onGoAway: () => {},
         onEnded: () => {},
         open: (stream, head, body, end) => serve(this, stream, head, body, end),
+        probe: (stream) => serveProbe(stream, undefined),
         onFault: (error) => this.faults.push(error),
       },
     );

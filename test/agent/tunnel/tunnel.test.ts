@@ -10,7 +10,7 @@ import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { WebSocketServer } from "ws";
 import { Backends } from "../../../agent/endpoints/endpoints.ts";
 import type { ForwardingPlan } from "../../../agent/plan/plan.ts";
-import { createTunnel, type Tunnel, type TunnelState } from "../../../agent/tunnel/index.ts";
+import { createTunnel, type Tunnel, type TunnelOptions, type TunnelState } from "../../../agent/tunnel/index.ts";
 import { freePort } from "../../../src/host/process/free-port.ts";
 import { Reset } from "../../../src/shared/wire/messages.ts";
 import { TestEdge } from "./edge.ts";
@@ -22,7 +22,10 @@ let url: URL;
 let backends: Backends;
 let tunnel: Tunnel | undefined;
 
+let answerProbe: TunnelOptions["answerProbe"];
+
 beforeEach(async () => {
+  answerProbe = () => undefined;
   edge = new TestEdge();
   url = await edge.start();
   backends = new Backends();
@@ -46,6 +49,7 @@ function dialEdge(token: () => string = () => "pst_home_secret"): readonly Tunne
     instance: "pod-1",
     software: "postern-agent test",
     backends,
+    answerProbe: (question) => answerProbe(question),
     log,
     onState: (state) => states.push(state),
   });
@@ -584,5 +588,53 @@ describe("the connection itself", () => {
     connection.socket.terminate();
     const next = await edge.connection(1);
     await next.until(() => next.events.some((event) => event.type === "report"));
+  });
+});
+
+describe("probes", () => {
+  test("are answered on a stream of their own, and leave nothing behind", async () => {
+    dialEdge();
+    const asked: unknown[] = [];
+    answerProbe = async (question) => {
+      asked.push(question);
+      return Buffer.from('{"node":"n1"}');
+    };
+    const connection = await edge.connection();
+    expect(connection.hello.capabilities).toEqual(["probe"]);
+    const stream = await connection.probe({ service: "default/web" });
+    expect([stream.head?.status, body(stream)]).toEqual([200, '{"node":"n1"}']);
+    expect((await connection.probe({})).reset).toBeUndefined();
+    expect(asked).toEqual([{ service: "default/web" }, {}]);
+    expect(connection.session.open).toBe(0);
+  });
+
+  test("a refusal and a fault end the stream alone", async () => {
+    dialEdge();
+    const connection = await edge.connection();
+    expect((await connection.probe({})).reset).toMatchObject({ code: Reset.OVERLOADED });
+    answerProbe = () => Promise.reject(new Error("a fault"));
+    expect((await connection.probe({})).reset).toMatchObject({ code: Reset.BROKE });
+    answerProbe = async () => Buffer.from("{}");
+    expect(body(await connection.probe({}))).toBe("{}");
+  });
+
+  test("an edge that waits no longer gets nothing more", async () => {
+    dialEdge();
+    const late = Promise.withResolvers<Uint8Array>();
+    answerProbe = () => late.promise;
+    const connection = await edge.connection();
+    const id = connection.session.openProbe({});
+    connection.session.reset(id, Reset.CANCELLED, "the probe's time is over");
+    const other = connection.session.openProbe({});
+    connection.flush();
+    await connection.exchange({ service: "default/none" });
+    connection.session.reset(other, Reset.CANCELLED, "the probe's time is over");
+    connection.flush();
+    await connection.exchange({ service: "default/none" });
+    late.resolve(Buffer.from("{}"));
+    await late.promise;
+    await connection.exchange({ service: "default/none" });
+    expect(connection.events.filter(({ type }) => type === "head" || type === "fatal")).toEqual([]);
+    expect(connection.session.open).toBe(0);
   });
 });
