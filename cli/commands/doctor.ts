@@ -58,6 +58,7 @@ Examples:
       const sources: Sources = {
         kubectl,
         outside: askOutside,
+        pause: effects.pause,
         wallClock: Date.now,
         ...(await edgeOf(session, effects, options.cluster)),
       };

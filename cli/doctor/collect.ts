@@ -21,6 +21,7 @@ export interface Sources {
     readonly command: string;
   };
   readonly outside: (where: ListenerAsk) => Promise<Ask>;
+  readonly pause: (ms: number) => Promise<void>;
   /** Epoch ms. */
   readonly wallClock: () => number;
 }
@@ -33,6 +34,7 @@ const namespaced = [
 /** Host names that are asked from here: one Service has few, and of all Services a sample tells whether the edge answers. */
 const ASKS_MAX = 12;
 const ASKS_AT_ONCE = 6;
+const BUSY_MS = 1_200;
 
 /** `only`: "namespace/name"; absent: all. */
 export async function collect(sources: Sources, only: string | undefined): Promise<Facts> {
@@ -126,8 +128,24 @@ interface EdgeSide {
   readonly asks: readonly Ask[];
 }
 
+/** An agent answers few questions in a second: who comes beside another asks once more. */
+async function probeOf(
+  client: ControlClient,
+  cluster: string,
+  only: string | undefined,
+  pause: Sources["pause"],
+): ReturnType<ControlClient["probe"]> {
+  const input = only === undefined ? {} : { service: only };
+  const first = await client.probe(cluster, input);
+  const isBusy = first.ok && first.value.connections.some(({ probe }) => !probe.ok && probe.stage === "busy");
+  if (!isBusy) return first;
+  await pause(BUSY_MS);
+  const second = await client.probe(cluster, input);
+  return second.ok ? second : first;
+}
+
 /** The listeners are asked as soon as the table is there; the probe takes its time meanwhile. */
-async function edgeSide({ edge, outside }: Sources, only: string | undefined): Promise<EdgeSide> {
+async function edgeSide({ edge, outside, pause }: Sources, only: string | undefined): Promise<EdgeSide> {
   if (edge === undefined) return { edge: undefined, asks: [] };
   const { client, url, cluster, command } = edge;
   const tabled = client.table(cluster);
@@ -140,7 +158,7 @@ async function edgeSide({ edge, outside }: Sources, only: string | undefined): P
     tabled,
     client.conditions(cluster),
     client.nodes(cluster),
-    client.probe(cluster, only === undefined ? {} : { service: only }),
+    probeOf(client, cluster, only, pause),
     asked,
   ]);
   const facts: EdgeFacts = {

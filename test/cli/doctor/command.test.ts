@@ -4,7 +4,17 @@ import { programOf } from "../../../cli/program.ts";
 import { Failed } from "../../../cli/failed.ts";
 import type { Effects } from "../../../cli/session.ts";
 import { Kubectl } from "../../../cli/kubectl.ts";
-import { agentPod, factsOf, type Json, nodeNames, probe, service, soundBut, soundObjects } from "./world.ts";
+import {
+  agentPod,
+  connection,
+  factsOf,
+  type Json,
+  nodeNames,
+  probe,
+  service,
+  soundBut,
+  soundObjects,
+} from "./world.ts";
 
 interface Played {
   readonly objects?: readonly Json[];
@@ -45,6 +55,7 @@ async function postern(
     readText: (file: string) => Promise.resolve(files[file] ?? ""),
     writeBytes: (file: string, bytes: Uint8Array) => void written.set(file, bytes),
     colour,
+    pause: () => Promise.resolve(),
     run: (_: string, given: readonly string[]) => {
       calls.push(given.join(" "));
       if (kubectl !== undefined) return Promise.resolve(kubectl);
@@ -148,6 +159,18 @@ describe("postern doctor", () => {
     const edge = (path: string): [number, unknown] => (path.endsWith("/probe") ? [403, {}] : soundEdge(path));
     const { out } = await postern(["doctor", "web", "-o", "json"], { edge });
     expect(json(out).findings.map(({ id, severity }) => `${severity} ${id}`)).toEqual(["warning rights-missing"]);
+  });
+
+  it("an agent that is busy is asked once more", async () => {
+    let asked = 0;
+    const busy = { ok: false as const, stage: "busy" as const, afterMs: 1, heard: true, why: "another probe" };
+    const edge = (path: string): [number, unknown] => {
+      if (!path.endsWith("/probe")) return soundEdge(path);
+      return [200, asked++ === 0 ? probe({ connections: [connection("n1", { probe: busy })] }) : probe()];
+    };
+    const { out } = await postern(["doctor", "web"], { edge });
+    expect(asked).toBe(2);
+    expect(out).toMatch(/3 of 3 connections answered a probe/);
   });
 
   it("--bundle writes a file, and the report is printed as well", async () => {

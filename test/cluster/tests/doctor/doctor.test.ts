@@ -37,7 +37,8 @@ const namespaceObject = (name: string): object => ({
 /** As a firewall or a network plugin does: what the node itself sends to these pods is lost. */
 const TABLE = "doctor_test";
 async function drop(node: string, addresses: readonly string[]): Promise<void> {
-  const script = `table ip ${TABLE} { chain out { type filter hook output priority 0; ip daddr { ${addresses.join(", ")} } drop; } }`;
+  const rule = `ip daddr { ${addresses.join(", ")} } drop`;
+  const script = `table ip ${TABLE} {\n chain out {\n type filter hook output priority 0\n ${rule}\n }\n}\n`;
   await run([...inside(node), "nft", "-f", "-"], { input: script });
 }
 const undrop = (node: string): Promise<boolean> => succeeds([...inside(node), "nft", "delete", "table", "ip", TABLE]);
