@@ -87,12 +87,14 @@ function serviceReport(subject: Subject, facts: Facts): Finding[] {
   return subject.isNew ? found.map(softened) : found;
 }
 
-/** What the edge answers in a server's place is only told where something else says why. */
+/** What the edge answers in a server's place, and what is guessed from that, is only told where something else says why. */
 function withoutSymptoms(findings: readonly Finding[]): Finding[] {
-  const causes = findings.filter(({ id, severity }) => severity === "error" && id !== "answer-failed");
+  const isSymptom = ({ id, severity }: Finding): boolean =>
+    id === "answer-failed" || (id === "protocol-differs" && severity === "warning");
+  const causes = findings.filter((each) => each.severity === "error" && !isSymptom(each));
   return findings.map((each) => {
     const isExplained = causes.some(({ object }) => object === each.object || object.startsWith("Node "));
-    return each.id === "answer-failed" && isExplained ? { ...each, severity: "info" } : each;
+    return isSymptom(each) && isExplained ? { ...each, severity: "info" } : each;
   });
 }
 

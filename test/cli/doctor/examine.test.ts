@@ -844,6 +844,10 @@ describe("who is to blame", () => {
     const asks = [ask({ answer: { status: 504, reason: "timeout", text: "", ms: 1 } })];
     expect(wrongs(diagnose({ asks }))).toEqual(["error answer-failed"]);
     expect(wrongs(diagnose({ ...dialled({ n2: timeouts }), asks }))).toEqual(["error node-cannot-dial"]);
+    const broke = [ask({ answer: { status: 502, reason: "endpoint-broke", text: "", ms: 1 } })];
+    expect(wrongs(diagnose({ asks: broke }))).toEqual(["warning protocol-differs"]);
+    const refused = dialled(everyNode({ 1: "refused", 2: "refused", 3: "refused" }));
+    expect(wrongs(diagnose({ ...refused, asks: broke }))).toEqual(["error target-port-refused"]);
   });
 
   it("a policy is blamed for remote nodes even where a pod's own node gets in", () => {

@@ -58,7 +58,7 @@ async function settled({ name, objects }: Setup): Promise<void> {
 }
 /** What Kubernetes says of pods that never become ready. */
 const STUCK: Readonly<Record<string, string>> = {
-  readiness: "Readiness probe failed",
+  readiness: "the database is away",
   crash: "Back-off restarting failed container",
   image: "Failed to pull image",
   unschedulable: "FailedScheduling",
