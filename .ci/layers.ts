@@ -66,10 +66,26 @@ const layers: Record<string, Layer> = {
   "src/host/process/": { values: [] },
   "src/demo/": { values: ["src/host/", "src/shared/", http, "src/edge/routing/port-ranges.ts"] },
   // It knows an edge by its control API alone. It starts one, as `npm start` and `npm run edge` do, and deploys one that is built so.
-  "cli/": { values: ["src/shared/", "src/host/", "src/demo/start.ts", "src/demo/options.ts"] },
+  "cli/": {
+    values: [
+      "src/shared/",
+      "src/host/",
+      "src/demo/start.ts",
+      "src/demo/options.ts",
+      "agent/plan/",
+      "agent/source/",
+      routing,
+    ],
+  },
+  "cli/config/": { values: ["src/shared/", "cli/failed.ts"] },
   "cli/deploy/": {
     values: ["src/shared/", "cli/failed.ts", "src/host/state/", "src/host/workerd/built-worker.ts"],
     types: ["cli/session.ts"],
+  },
+  // It judges by the very rules of agent and edge, which are pure: what they would say is foretold, not told again.
+  "cli/doctor/": {
+    values: ["src/shared/", "agent/plan/", "agent/source/", routing, "cli/failed.ts", "cli/output.ts"],
+    types: ["cli/kubectl.ts"],
   },
   // Binds all of the agent; the lines below bind its folders further.
   "agent/": { values: ["src/shared/"] },
@@ -118,7 +134,7 @@ const layers: Record<string, Layer> = {
 /** Where programs start. Everything else must be reached from here. */
 const entries =
   "^(src/edge/worker|src/host/(main|process/tether|workerd/(run|build|write-assets))|src/demo/(main|pod|wrangler-edge)|" +
-  "agent/(main|health/probe|manifests/(flatten|fetch/fetch))|cli/main)\\.ts$";
+  "agent/(main|health/probe|manifests/(flatten|fetch/fetch))|cli/(main|doctor/docs))\\.ts$";
 
 const starts = (path: string): string => `^${path.replaceAll(".", "\\.")}${path.endsWith("/") ? "" : "$"}`;
 

@@ -12,6 +12,8 @@ export const exitCodes = {
   unreachable: 4,
   /** The token does not count there, or may not do that. */
   unauthorised: 5,
+  /** `doctor` or `analyze` did what it was asked, and something is wrong. */
+  unwell: 6,
 } as const;
 
 export interface FailedOptions {

@@ -1,8 +1,17 @@
 // The Kubernetes cluster of whoever runs a command, by his own kubectl and with his own rights.
-import type { z } from "zod";
+import { z } from "zod";
 import { parseJson } from "../src/shared/net/reply.ts";
 import { exitCodes, Failed } from "./failed.ts";
 import type { Effects } from "./session.ts";
+
+/** What could be read of several kinds, and what could not. */
+export interface Listed {
+  readonly items: readonly unknown[];
+  /** `what`: a kind in plural, "everything" where the cluster did not answer at all. */
+  readonly refused: readonly { readonly what: string; readonly why: string }[];
+}
+
+const LIST_SECONDS = 5;
 
 export class Kubectl {
   readonly #run: Effects["run"];
@@ -18,7 +27,7 @@ export class Kubectl {
   async call(args: readonly string[], input?: string): Promise<string> {
     const { code, stdout, stderr } = await this.#run("kubectl", [...this.#own, ...args], input);
     if (code === 0) return stdout;
-    const why = stderr.trim().split("\n").slice(-3).join(" ");
+    const why = lastLines(stderr);
     const isMissing = /\(NotFound\)/.test(stderr);
     throw new Failed(`kubectl ${args[0]} failed: ${why}`, {
       next: `kubectl ${[...this.#own, "cluster-info"].join(" ")}`,
@@ -34,4 +43,45 @@ export class Kubectl {
     const [issue] = parsed.error.issues;
     throw new Failed(`kubectl get ${what.join(" ")} shows something else: ${issue?.path.join(".")}: ${issue?.message}`);
   }
+
+  /**
+   * Objects of several kinds. Never throws for what the cluster says: kinds that this user may not list, or that there are none of, are
+   * left out and named. `where`: "-A", or "-n" and a namespace; a namespace that is not there has nothing in it.
+   */
+  async list(kinds: readonly string[], where: readonly string[]): Promise<Listed> {
+    const args = [...this.#own, "get", kinds.join(","), ...where, "-o", "json", `--request-timeout=${LIST_SECONDS}s`];
+    let said: Awaited<ReturnType<Effects["run"]>>;
+    try {
+      said = await this.#run("kubectl", args);
+    } catch (error) {
+      return { items: [], refused: [{ what: "everything", why: (error as Error).message }] };
+    }
+    const items = listSchema.safeParse(parseJson(said.stdout)).data?.items;
+    if (said.code === 0) return { items: items ?? [], refused: [] };
+    const refused = refusedKinds(said.stderr);
+    if (items !== undefined) return { items, refused };
+    const left = kinds.filter((kind) => !refused.some(({ what }) => what === kind));
+    // Some versions print nothing where one kind of several is refused.
+    if (left.length === 0 || left.length === kinds.length)
+      return {
+        items: [],
+        refused: refused.length > 0 ? refused : [{ what: "everything", why: lastLines(said.stderr) }],
+      };
+    const rest = await this.list(left, where);
+    return { items: rest.items, refused: [...refused, ...rest.refused] };
+  }
+}
+
+const listSchema = z.object({ items: z.array(z.unknown()) });
+
+const lastLines = (text: string): string => text.trim().split("\n").slice(-3).join(" ");
+
+/** Out of kubectl's words: one line for each kind. */
+function refusedKinds(stderr: string): Listed["refused"] {
+  return stderr.split("\n").flatMap((line) => {
+    const [, what] =
+      /cannot list resource "([a-z]+)"|the server doesn't have a resource type "([a-z]+)"/.exec(line) ?? [];
+    const kind = what ?? /resource type "([a-z]+)"/.exec(line)?.[1];
+    return kind === undefined ? [] : [{ what: kind, why: line.trim() }];
+  });
 }

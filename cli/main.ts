@@ -43,6 +43,9 @@ const effects: Effects = {
     if (program === "dev") await (await import("../src/demo/start.ts")).start(args, invoked);
     else await (await import("../src/host/serve.ts")).serve(args, invoked);
   },
+  writeBytes,
+  // https://no-color.org
+  colour: process.stdout.isTTY && (process.env["NO_COLOR"] ?? "") === "",
   pause: (ms) => pause(ms),
   now: () => performance.now(),
 };
@@ -77,6 +80,17 @@ function read(file: string): string {
     return readFileSync(file, "utf8");
   } catch (error) {
     throw new Failed(`${file} cannot be read: ${(error as Error).message}`, { code: exitCodes.usage });
+  }
+}
+
+function writeBytes(file: string, bytes: Uint8Array): void {
+  const next = `${file}.${process.pid}.new`;
+  try {
+    writeFileSync(next, bytes, { mode: 0o600, flag: "wx" });
+    renameSync(next, file);
+  } catch (error) {
+    rmSync(next, { force: true });
+    throw new Failed(`${file} cannot be written: ${(error as Error).message}`, { code: exitCodes.usage });
   }
 }
 

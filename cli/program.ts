@@ -2,7 +2,9 @@
 import { Command, Option } from "commander";
 import { addCluster } from "./commands/cluster.ts";
 import { addCompletion } from "./commands/completion.ts";
+import { addAnalyze } from "./commands/analyze.ts";
 import { addDeploy } from "./commands/deploy.ts";
+import { addDoctor } from "./commands/doctor.ts";
 import { addExpose } from "./commands/expose.ts";
 import { addHostnames } from "./commands/hostnames.ts";
 import { addJoin } from "./commands/join.ts";
@@ -25,7 +27,7 @@ export function programOf(effects: Effects): Command {
 The token comes from $POSTERN_TOKEN, or from the context that \`postern login\` made.
 
 Exit codes: 0 done, 1 it failed, 2 the command line is wrong, 3 what was named is not there, 4 no edge answers,
-5 the token does not count or may not do that.
+5 the token does not count or may not do that, 6 the doctor has found something wrong.
 
 Examples:
   $ postern dev
@@ -44,6 +46,8 @@ Examples:
     addJoin,
     addExpose,
     addStatus,
+    addDoctor,
+    addAnalyze,
     addHostnames,
     addVersion,
     addCompletion,

@@ -33,6 +33,10 @@ export interface Effects {
   ) => Promise<{ readonly code: number; readonly stdout: string; readonly stderr: string }>;
   /** Starts what serves on this machine for as long as this process lives. */
   readonly startHere: (program: "dev" | "edge", args: readonly string[]) => Promise<void>;
+  /** Replaces the file; only its owner may read it. */
+  readonly writeBytes: (file: string, bytes: Uint8Array) => void;
+  /** Whether stdout is a terminal that shows colours. */
+  readonly colour: boolean;
   /** Ends early, and rejects, when the person has had enough. */
   readonly pause: (ms: number) => Promise<void>;
   /** Monotonic, ms. */
@@ -67,8 +71,10 @@ export class Session {
     return found.target;
   }
 
-  client(target = this.target): ControlClient {
-    return new ControlClient({ edge: new URL(target.edge), token: () => target.token }, this.effects.send);
+  /** `withinMs`: how long an answer may take, where a person waits for several. */
+  client(target = this.target, withinMs?: number): ControlClient {
+    const within = withinMs === undefined ? {} : { withinMs };
+    return new ControlClient({ edge: new URL(target.edge), token: () => target.token, ...within }, this.effects.send);
   }
 
   /** The one that was named, the context's, or the only one that there is. */

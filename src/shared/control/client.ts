@@ -39,6 +39,8 @@ export interface Outgoing {
   readonly url: URL;
   readonly headers: Readonly<Record<string, string>>;
   readonly body: string | Uint8Array<ArrayBuffer> | null;
+  /** After so long, ms, its user has no more use for an answer; absent: as whoever sends it sees fit. */
+  readonly withinMs?: number;
 }
 
 export interface Incoming {
@@ -81,6 +83,8 @@ export interface ControlTarget {
   readonly edge: URL;
   /** The admin's, or a cluster's. */
   readonly token: () => string;
+  /** See Outgoing. */
+  readonly withinMs?: number;
 }
 
 type More = Partial<Pick<Outgoing, "headers" | "body">> & { readonly query?: Readonly<Record<string, string>> };
@@ -195,7 +199,7 @@ export class ControlClient {
     path: readonly string[],
     { headers = {}, body = null, query = {} }: More = {},
   ): Promise<Answer<T>> {
-    const { edge, token } = this.#target;
+    const { edge, token, withinMs } = this.#target;
     const base = edge.href.endsWith("/") ? edge.href : `${edge.href}/`;
     const url = new URL(["api", "v1", ...path.map(encodeURIComponent)].join("/"), base);
     url.search = new URLSearchParams(query).toString();
@@ -212,7 +216,8 @@ export class ControlClient {
     try {
       secret = token();
       const authorised = { ...headers, authorization: `Bearer ${secret}`, accept: "application/json" };
-      answer = await this.#send({ method, url, headers: authorised, body });
+      const within = withinMs === undefined ? {} : { withinMs };
+      answer = await this.#send({ method, url, headers: authorised, body, ...within });
     } catch (error) {
       return failed(`${edge.host} cannot be reached: ${reasonOf(error)}`);
     }

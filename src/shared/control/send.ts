@@ -4,8 +4,8 @@ import { ANSWER_MAX_BYTES, type Send } from "./client.ts";
 const ANSWER_MS = 10_000;
 
 /** fetch verifies certificates. */
-export const sendByFetch: Send = async ({ method, url, headers, body }) => {
-  const signal = AbortSignal.timeout(ANSWER_MS);
+export const sendByFetch: Send = async ({ method, url, headers, body, withinMs = ANSWER_MS }) => {
+  const signal = AbortSignal.timeout(withinMs);
   const response = await fetch(url, { method, headers, body, redirect: "manual", signal });
   let text = "";
   let size = 0;
