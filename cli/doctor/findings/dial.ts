@@ -233,8 +233,8 @@ function nodePorts(subject: Subject, { edge }: Facts): Finding[] {
   return reports(edge).flatMap(({ node, report }) => {
     if (report.service?.service !== subject.key || (isLocal && !having.has(node))) return [];
     const silent = report.service.ports.flatMap(({ endpoints: own, nodePorts: dials }) =>
-      // Where the pods themselves refuse, the NodePort does as well.
-      own.length > 0 && own.every(({ dial }) => dial.result !== "connected")
+      // Where the pods themselves refuse, or none has that port, the NodePort does as well.
+      own.every(({ dial }) => dial.result !== "connected")
         ? []
         : dials.filter(({ address, dial }) => isBad(dial.result) && !/^127\.|^::1$/.test(address)),
     );

@@ -69,7 +69,7 @@ function causeOf(pod: Pod, events: readonly KubeEvent[]): Cause {
     const asks = unready === undefined ? "" : `container ${unready.name} is asked by ${unready.readiness}`;
     return {
       id: "readiness-failing",
-      why: [asks, probed?.message.replace(/^Readiness probe \w+: /, "it says: ") ?? ""]
+      why: [asks, probed?.message.replace(/^Readiness probe \w+: /, "it says: ").trim() ?? ""]
         .filter((part) => part !== "")
         .join("; "),
       mend: `kubectl -n ${namespace} logs ${name}; ${describe}`,

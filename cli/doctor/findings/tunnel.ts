@@ -97,7 +97,7 @@ function silent(edge: EdgeFacts | undefined): Finding[] {
     if (outcome.ok || outcome.stage === "busy" || outcome.stage === "draining" || outcome.stage === "unsupported")
       return [];
     const heard = outcome.heard ? "other frames came" : "nothing else came either";
-    const seen = `connection of ${instance} to shard ${shard}: ${outcome.why} after ${Math.round(outcome.afterMs)} ms; ${heard}`;
+    const seen = `connection of ${instance} to shard ${shard}: ${outcome.why}; ${heard}`;
     return [
       finding(
         "tunnel-silent",

@@ -471,7 +471,7 @@ const rows: Readonly<Record<string, Row>> = {
         ],
       },
     },
-    says: /no answer after 2500 ms; nothing else came either/,
+    says: /no answer; nothing else came either/,
   },
 
   // Nodes
@@ -848,6 +848,15 @@ describe("who is to blame", () => {
     expect(wrongs(diagnose({ asks: broke }))).toEqual(["warning protocol-differs"]);
     const refused = dialled(everyNode({ 1: "refused", 2: "refused", 3: "refused" }));
     expect(wrongs(diagnose({ ...refused, asks: broke }))).toEqual(["error target-port-refused"]);
+  });
+
+  it("a NodePort that no endpoint is behind is not kube-proxy's fault", () => {
+    const connections = nodeNames.map((name) => {
+      const [port] = report(name, {}, { 0: "refused" }).service?.ports ?? [];
+      const ports = port === undefined ? [] : [{ ...port, endpoints: [], refusal: "no endpoint has this port" }];
+      return answering(name, { service: { service: "default/web", state: "planned", portsLeftOut: 0, ports } });
+    });
+    expect(wrongs(diagnose({ probe: { connections } }))).toEqual([]);
   });
 
   it("a policy is blamed for remote nodes even where a pod's own node gets in", () => {

@@ -33,6 +33,10 @@ export interface AskOptions {
   readonly more?: readonly string[];
 }
 
+/** One for all: kubectl keeps there what kinds the API server has, as it does for a person. */
+const home = mkdtempSync(join(tmpdir(), "doctor-home-"));
+process.once("exit", () => rmSync(home, { recursive: true, force: true }));
+
 /** A mount namespace of its own: nobody else sees the resolver. */
 const SCRIPT = 'mount --bind "$0" /etc/resolv.conf && exec "$@"';
 
@@ -49,7 +53,7 @@ export async function askDoctor(service: string | undefined, options: AskOptions
   ];
   const env = {
     PATH: `${work}:${process.env["PATH"]}`,
-    HOME: folder,
+    HOME: home,
     KUBECONFIG: kubeconfig(user),
     POSTERN_EDGE: edgePlace.url,
     POSTERN_TOKEN: readFileSync(`${edge.folder}/state/admin-token`, "utf8").trim(),

@@ -1,4 +1,4 @@
-// 31 set-ups that are broken, each in a namespace of its own, and those that are sound: what is put there, and what the doctor must say.
+// The set-ups that are broken, each in a namespace of its own, and those that are sound: what is put there, and what the doctor must say.
 import { edge } from "../../harness/places.ts";
 import { script, service, slice, web } from "./objects.ts";
 
@@ -16,7 +16,6 @@ export interface Setup {
 }
 
 export const namespaceOf = (name: string): string => `doctor-${name}`;
-const hostname = (name: string): string => `web-${namespaceOf(name)}-${edge.cluster}.${edge.domain}`;
 const denyAll = {
   apiVersion: "networking.k8s.io/v1",
   kind: "NetworkPolicy",
@@ -180,11 +179,16 @@ export const broken: readonly Setup[] = [
       service(),
     ],
     finds: ["protocol-differs"],
-    says: /bad-gateway-answer/,
+    says: /502 endpoint-broke/,
   },
   {
     name: "name-conflict",
-    objects: [web(), service({}, { "postern.dev/hostname": hostname("healthy") })],
+    // The older one keeps its default name, whoever asks for it.
+    objects: [
+      web(),
+      service({}, {}, { name: "aaa" }),
+      service({}, { "postern.dev/hostname": `aaa-${namespaceOf("name-conflict")}-${edge.cluster}.${edge.domain}` }),
+    ],
     finds: ["hostname-conflict"],
     says: /another Service's default name/,
   },
@@ -225,7 +229,7 @@ export const broken: readonly Setup[] = [
   },
   {
     name: "local-ghost",
-    objects: [service({ selector: undefined, externalTrafficPolicy: "Local" }), slice("10.90.0.200", "ghost")],
+    objects: [service({ selector: undefined, externalTrafficPolicy: "Local" }), slice("10.90.0.77", "ghost")],
     finds: ["local-policy-no-pods"],
     says: /pods are on ghost/,
   },
