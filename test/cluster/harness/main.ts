@@ -8,7 +8,7 @@ import { nodes, proxies, type Proxy, work } from "./places.ts";
 import { stopCluster } from "./stop.ts";
 
 const usage = `usage: npm run cluster:up -- [--bare] [--proxy ${proxies.join("|")}] [--refuse answer|reset] [--json]
-       # --proxy: what forwards to Services; nftables and iptables are the agent in kube-proxy's place
+       # --proxy: what forwards to Services; others are the agent in kube-proxy's place by that mode; ipvs with nodes in virtual machines
        # --bare: Kubernetes alone, without edge and (unless it is the proxy) agent; --refuse: how the edge does (npm run edge -- --help)
        npm run cluster:down
        npm run cluster:load -- ARCHIVE    # an OCI archive, into every node`;
@@ -40,6 +40,8 @@ async function main(
   const [word, archive] = words;
   if (words.length === 2 && word === "load" && archive !== undefined) {
     if (!existsSync(work)) throw new Error("there is no cluster: npm run cluster:up");
+    if (!existsSync(nodes[0]?.containerd ?? ""))
+      throw new Error("its nodes are virtual machines, which take no image later");
     await Promise.all(nodes.map((node) => importImage(node, archive)));
     return 0;
   }
