@@ -23,8 +23,8 @@ await build({
   outdir: dist,
   // What programs have in common is there once, and a command loads what it needs.
   splitting: true,
-  // esbuild makes what the package has ready.
-  external: ["wrangler", "esbuild"],
+  // The agent is bundled in a checkout alone; the package has it ready.
+  external: ["wrangler", "*/agent-assets.ts"],
 });
 
 // As an edge of one's own has it, and so also wrangler: the very same module everywhere.
@@ -38,6 +38,7 @@ const index = agentIndexSchema.parse(JSON.parse(readFileSync(join(dist, "assets"
 // The demo's nodes run the very file that an edge hands out.
 writeFileSync(join(dist, "agent.js"), `import "./assets${agentFilePath(index.main)}";\n`);
 copyFileSync(join(root, "wrangler.toml"), join(dist, "wrangler.toml"));
+copyFileSync(join(root, "agent/manifests/uninstall.sh"), join(dist, "uninstall.sh"));
 cpSync(join(root, "src/demo/manifests"), join(dist, "manifests"), { recursive: true });
 
 copyFileSync(join(root, "cli/postern.sh"), join(dist, "postern"));

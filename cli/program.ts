@@ -11,6 +11,8 @@ import { addJoin } from "./commands/join.ts";
 import { addLocal } from "./commands/local.ts";
 import { addLogin } from "./commands/login.ts";
 import { addStatus } from "./commands/status.ts";
+import { addUninstall } from "./commands/uninstall.ts";
+import { addUpgrade } from "./commands/upgrade.ts";
 import { addVersion } from "./commands/version.ts";
 import { formats } from "./output.ts";
 import type { Effects } from "./session.ts";
@@ -49,6 +51,8 @@ Examples:
     addDoctor,
     addAnalyze,
     addHostnames,
+    addUpgrade,
+    addUninstall,
     addVersion,
     addCompletion,
   ])

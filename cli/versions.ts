@@ -43,7 +43,7 @@ export function versionsOf(
       ...clusters.map((cluster) => {
         const of = others.filter((each) => each.cluster === cluster);
         const shown = of.map(({ node, software }) => `${node} ${numberOf(software)}`).join(", ");
-        return `agents of cluster ${cluster} are of other versions than the edge, ${own}: ${shown}. docs/install.md, Upgrade, says how they follow`;
+        return `agents of cluster ${cluster} are of other versions than the edge, ${own}: ${shown}. Next: postern upgrade ${cluster}`;
       }),
     ],
   };

@@ -46,16 +46,23 @@ beforeAll(async () => {
   emulation = await Emulation.start();
   const daemonSet = {
     metadata: { generation: 1 },
+    spec: {
+      template: { spec: { initContainers: [{ image: "node:24-slim" }], containers: [{ image: "node:24-slim" }] } },
+    },
     status: {
       observedGeneration: 1,
       desiredNumberScheduled: emulation.ready.nodes.length,
       updatedNumberScheduled: emulation.ready.nodes.length,
     },
   };
+  const installed = { data: { POSTERN_CLUSTER: "upgraded", POSTERN_DEFAULT_CLASS: "true" } };
   const script = `#!/bin/sh
 echo "$*" >> ${folder}/asked
 case "$*" in
   *"get -n postern-system daemonset "*) echo '${JSON.stringify(daemonSet)}' ;;
+  *"get -n postern-system configmap "*) echo '${JSON.stringify(installed)}' ;;
+  "--context stuck delete daemonsets "*) echo "error: no answer" >&2; exit 1 ;;
+  "--context stuck delete "*) echo "error: forbidden" >&2; exit 1 ;;
   "get -n shop deployment/web -o json") echo '{"metadata":{"name":"web"},"spec":{"selector":{"matchLabels":{"app":"web"}},"template":{"spec":{"containers":[{"ports":[{"containerPort":8080}]}]}}}}' ;;
   "get -n shop deployment/none -o json") echo 'Error from server (NotFound): deployments.apps "none" not found' >&2; exit 1 ;;
   "get -n shop service/"*) cat ${folder}/service ;;
@@ -196,6 +203,52 @@ describe("join", () => {
     ]);
     expect((await postern("join empty --option default-class")).code).toBe(2);
     expect((await postern("cluster remove empty --yes")).code).toBe(0);
+  });
+});
+
+describe("upgrade", () => {
+  it("applies the edge's manifest with the options that the cluster has, and only to the cluster that is meant", async () => {
+    expect((await postern("cluster add upgraded")).code).toBe(0);
+    rmSync(join(folder, "asked"), { force: true });
+    const { code, err } = await postern("upgrade upgraded --timeout 0");
+    // No agent of it runs here.
+    expect([code, err]).toEqual([1, expect.stringMatching(/Applying the manifest of postern-edge [^]*0 of \d+ nodes/)]);
+    const [, url = ""] = /^apply -f (http\S+)$/m.exec(readFileSync(join(folder, "asked"), "utf8")) ?? [];
+    // Unlike the stand-in, a kubectl would have fetched it.
+    const manifest = await (await request(url)).body.text();
+    expect(manifest).toMatch(/POSTERN_CLUSTER: "?upgraded"?/);
+    expect(manifest).toMatch(/POSTERN_DEFAULT_CLASS: "true"/);
+    expect(manifest).toMatch(/image: "?node:24-slim"?/);
+
+    const other = await postern("upgrade rack");
+    expect([other.code, other.err]).toEqual([2, expect.stringContaining("belong to upgraded, not to rack")]);
+    expect((await postern("cluster remove upgraded --yes")).code).toBe(0);
+  });
+});
+
+describe("uninstall", () => {
+  it("asks first, takes the agent out by kubectl, and the cluster from the edge where that is wanted", async () => {
+    expect((await postern("cluster add leaving")).code).toBe(0);
+    const asked = await postern("uninstall --kube-context mine --remove-cluster leaving");
+    expect([asked.code, asked.err]).toEqual([2, expect.stringContaining("of the cluster mine")]);
+    expect((await postern("cluster show leaving")).code).toBe(0);
+
+    const { code, out } = await postern("uninstall --kube-context mine --remove-cluster leaving --yes");
+    expect([code, out]).toEqual([0, expect.stringContaining("leaving is removed at the edge")]);
+    expect(readFileSync(join(folder, "asked"), "utf8")).toContain("--context mine delete clusterrolebindings");
+    expect((await postern("cluster show leaving")).code).toBe(3);
+  });
+
+  it("takes nothing away where the second half could not be done, and says what is left", async () => {
+    rmSync(join(folder, "asked"), { force: true });
+    expect((await postern("uninstall --remove-cluster nowhere --yes")).code).toBe(3);
+    expect(existsSync(join(folder, "asked"))).toBe(false);
+    const stuck = await postern("uninstall --kube-context stuck --yes");
+    expect([stuck.code, stuck.err]).toEqual([
+      1,
+      expect.stringMatching(/not all out yet: .*forbidden[^]*Next: the same/),
+    ]);
+    expect((await postern("uninstall --kube-context $(reboot) --yes")).code).toBe(2);
   });
 });
 

@@ -79,6 +79,7 @@ it("has what it needs, and nothing of the sources, the tests or the developers' 
     "dist/package/serve-ID.js",
     "dist/package/start-ID.js",
     "dist/package/tether.js",
+    "dist/package/uninstall.sh",
     "dist/package/worker.js",
     "dist/package/worker.json",
     "dist/package/workerd.js",

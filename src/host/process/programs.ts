@@ -24,3 +24,6 @@ export const programFile = (program: Program): string => join(folder, isPacked ?
 
 /** The YAML that the demo begins with. */
 export const demoManifests = join(folder, isPacked ? "manifests" : "src/demo/manifests");
+
+/** Takes Postern out of a Kubernetes cluster: for sh, with kubectl in $KUBECTL. */
+export const uninstallScript = join(folder, isPacked ? "uninstall.sh" : "agent/manifests/uninstall.sh");
