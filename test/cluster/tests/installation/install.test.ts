@@ -48,12 +48,19 @@ describe("rights", () => {
    * What the agents' account was refused, by roles, by the admission policy or for what it sent: `verb URI status`. Not counted:
    * 404 (it asks whether something is there), 409 (another wrote first) and 410 (a watch begins anew).
    */
+  interface Audited {
+    readonly verb: string;
+    readonly requestURI: string;
+    readonly responseStatus?: { readonly code?: number; readonly message?: string };
+  }
   const refusals = (): string[] =>
     readFileSync(auditLog, "utf8")
       .split("\n")
       .filter((line) => line !== "")
-      .map((line) => JSON.parse(line) as { verb: string; requestURI: string; responseStatus?: { code?: number } })
+      .map((line) => JSON.parse(line) as Audited)
       .filter(({ responseStatus: { code = 0 } = {} }) => code >= 400 && ![404, 409, 410].includes(code))
+      // Of a test before this one: nobody may make an Event in a namespace that is on its way out, and the agent cannot know.
+      .filter(({ responseStatus: { message = "" } = {} }) => !message.endsWith("because it is being terminated"))
       .map(({ verb, requestURI, responseStatus }) => `${verb} ${requestURI} ${responseStatus?.code}`);
   /** A token that is not taken has no account. */
   const failedLogins = async (): Promise<readonly string[]> =>
