@@ -80,6 +80,7 @@ describe("the OpenAPI document", () => {
         "DELETE /clusters/{cluster}/tokens/{token}",
         "POST /clusters/{cluster}/install-code",
         "GET /install/{code}.yaml",
+        "GET /agent/{sha256}.mjs",
         "POST /clusters/{cluster}/epoch",
         "PUT /clusters/{cluster}/snapshot",
         "GET /clusters/{cluster}/table",
