@@ -11,6 +11,7 @@ import { cidrList, hostAndPort, type KubeProxyConfig, parseKubeProxyConfig } fro
 import { addressTypes } from "./plan/nodes.ts";
 import { isNearby } from "../src/shared/net/nearby.ts";
 import { asRange, parseRange } from "../src/shared/net/ranges.ts";
+import { settingOf } from "../src/shared/model/option-names.ts";
 
 const flags = {
   edge: { type: "string" },
@@ -167,7 +168,7 @@ export function parseOptions(
   }
   if (given["help"] === true) return { ok: false, help: true };
   for (const [name, { type }] of Object.entries(flags)) {
-    const value = environment[`POSTERN_${name.toUpperCase().replaceAll("-", "_")}`];
+    const value = environment[settingOf(name)];
     if (value === undefined || given[name] !== undefined) continue;
     given[name] = type === "string" && name === "allow-external-name" ? [value] : value;
   }

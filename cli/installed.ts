@@ -1,11 +1,12 @@
 // How the agent is installed in a cluster → what an install code must be asked for so that a new manifest keeps it. Pure.
 import { z } from "zod";
 import type { InstallCodeOptions } from "../src/shared/control/requests.ts";
+import { optionOf, settingOf } from "../src/shared/model/option-names.ts";
 import { exitCodes, Failed } from "./failed.ts";
 
-const PREFIX = "POSTERN_";
 /** What the edge fills in by itself, and what every manifest has. */
-const OWN = new Set(["EDGE", "CLUSTER", "INSECURE_PLAIN_HTTP", "TOKEN_FILE"].map((name) => `${PREFIX}${name}`));
+const OWN = new Set(["edge", "cluster", "insecure-plain-http", "token-file"]);
+const PROXY = settingOf("proxy");
 
 export const settingsSchema = z.object({ data: z.record(z.string(), z.string()).default({}) });
 
@@ -32,14 +33,14 @@ export function installedAs(
 ): InstallCodeOptions {
   const { initContainers, containers } = spec.template.spec;
   const [{ image, env }] = containers;
-  if (env.some(({ name, value }) => name === `${PREFIX}PROXY` && value === "all") || data[`${PREFIX}PROXY`] === "all")
+  if (env.some(({ name, value }) => name === PROXY && value === "all") || data[PROXY] === "all")
     throw new Failed(
       "these agents are in kube-proxy's place, by an overlay with an image: the edge has no manifest of that",
       {
         next: "kubectl apply -k agent/manifests/overlays/MODE, after the nodes have the new image (docs/install.md, Upgrade)",
       },
     );
-  const its = data[`${PREFIX}CLUSTER`];
+  const its = data[settingOf("cluster")];
   if (its !== cluster)
     throw new Failed(
       `the agents in this Kubernetes cluster belong to ${its ?? "no cluster of an edge"}, not to ${cluster}`,
@@ -49,11 +50,10 @@ export function installedAs(
         code: exitCodes.usage,
       },
     );
-  const options = Object.entries(data).flatMap(([name, value]) =>
-    name.startsWith(PREFIX) && !OWN.has(name)
-      ? [[name.slice(PREFIX.length).toLowerCase().replaceAll("_", "-"), value] as const]
-      : [],
-  );
+  const options = Object.entries(data).flatMap(([name, value]) => {
+    const option = optionOf(name);
+    return option === undefined || OWN.has(option) ? [] : [[option, value] as const];
+  });
   const fetched = initContainers[0];
   return {
     ...(fetched === undefined ? { image } : { nodeImage: fetched.image }),

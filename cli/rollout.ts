@@ -8,15 +8,16 @@ import type { Session } from "./session.ts";
 
 const LOOK_MS = 1_000;
 
-/** Names of the connected nodes, once there are as many as the DaemonSet is to run on. */
-export async function untilConnected(
+/** Names of the connected nodes, once the manifest at `url` is applied and there are as many as the DaemonSet is to run on. */
+export async function applied(
   session: Session,
   client: ControlClient,
   name: string,
-  { kubectl, timeoutMs }: { kubectl: Kubectl; timeoutMs: number },
+  { kubectl, url, seconds }: { kubectl: Kubectl; url: string; seconds: number },
 ): Promise<string[]> {
+  await kubectl.call(["apply", "-f", url]);
   const { now, pause, tell } = session.effects;
-  const end = now() + timeoutMs;
+  const end = now() + seconds * 1000;
   for (let said = ""; ; await pause(LOOK_MS)) {
     const wanted = wantedPods(await kubectl.get(daemonSetSchema, "-n", "postern-system", "daemonset", "postern-agent"));
     const { nodes } = await session.ask(client.nodes(name));
@@ -26,7 +27,7 @@ export async function untilConnected(
     if (line !== said) tell(line);
     said = line;
     if (now() >= end)
-      throw new Failed(`${line} after ${timeoutMs / 1000} s`, {
+      throw new Failed(`${line} after ${seconds} s`, {
         next: "kubectl -n postern-system get pods -o wide, and the logs of one that is not ready",
       });
   }

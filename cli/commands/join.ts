@@ -4,7 +4,7 @@ import type { ControlClient } from "../../src/shared/control/client.ts";
 import { checkName, gathered, whole } from "../arguments.ts";
 import { exitCodes, Failed } from "../failed.ts";
 import { Kubectl } from "../kubectl.ts";
-import { untilConnected } from "../rollout.ts";
+import { applied } from "../rollout.ts";
 import { type Effects, Session } from "../session.ts";
 
 interface JoinOptions {
@@ -55,8 +55,7 @@ Examples:
       }
       const kubectl = new Kubectl(effects, options.kubeContext);
       effects.tell("Applying the agent's manifest …");
-      await kubectl.call(["apply", "-f", code.url]);
-      const nodes = await untilConnected(session, client, name, { kubectl, timeoutMs: options.timeout * 1000 });
+      const nodes = await applied(session, client, name, { kubectl, url: code.url, seconds: options.timeout });
       session.say(
         { cluster: name, nodes },
         `Cluster ${name} has joined: ${nodes.join(", ")}. Next: postern status ${name}`,

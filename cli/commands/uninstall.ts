@@ -44,9 +44,8 @@ Examples:
         });
       }
       // Before anything is taken away: whoever may not do the second half should know now.
-      const client = removeCluster === undefined ? undefined : session.client();
-      if (client !== undefined && removeCluster !== undefined)
-        await session.ask(client.cluster(removeCluster), "postern cluster list");
+      if (removeCluster !== undefined)
+        await session.ask(session.client().cluster(removeCluster), "postern cluster list");
       tell("Taking the agent out of the cluster; this may need two minutes …");
       const kubectl = ["kubectl", ...context].join(" ");
       const { code, stdout, stderr } = await run("sh", [uninstallScript], "", { KUBECTL: kubectl });
@@ -54,7 +53,7 @@ Examples:
         throw new Failed(`it is not all out yet: ${(stderr.trim() || stdout.trim()).split("\n").slice(-5).join(" ")}`, {
           next: "the same again: it goes on from what is left",
         });
-      if (client !== undefined && removeCluster !== undefined) await session.ask(client.deleteCluster(removeCluster));
+      if (removeCluster !== undefined) await session.ask(session.client().deleteCluster(removeCluster));
       session.say(
         { uninstalled: true, ...(removeCluster === undefined ? {} : { removed: removeCluster }) },
         removeCluster === undefined

@@ -3,7 +3,7 @@ import type { Command } from "commander";
 import { checkName, whole } from "../arguments.ts";
 import { agentSchema, installedAs, settingsSchema } from "../installed.ts";
 import { Kubectl } from "../kubectl.ts";
-import { untilConnected } from "../rollout.ts";
+import { applied } from "../rollout.ts";
 import { type Effects, Session } from "../session.ts";
 
 interface UpgradeOptions {
@@ -47,8 +47,7 @@ Examples:
         "postern cluster list",
       );
       effects.tell(`Applying the manifest of ${software}, one node after the other …`);
-      await kubectl.call(["apply", "-f", code.url]);
-      const nodes = await untilConnected(session, client, name, { kubectl, timeoutMs: timeout * 1000 });
+      const nodes = await applied(session, client, name, { kubectl, url: code.url, seconds: timeout });
       session.say(
         { cluster: name, edge: software, nodes },
         `Cluster ${name} has the agent of ${software} on ${nodes.join(", ")}. Look: postern version`,

@@ -2,6 +2,7 @@
 // nothing in them can end the string. The places are found by their text in the template; one that is missing is a fault of
 // the build, not of the request.
 import type { AgentIndex } from "../../shared/control/agent-index.ts";
+import { settingOf } from "../../shared/model/option-names.ts";
 import { commonTemplate, daemonSetOfImage, daemonSetThatFetches } from "./install-template.ts";
 
 /** Where the pods have the agent from: an image with it in it, or the edge, whose files these are. */
@@ -20,9 +21,7 @@ export interface Install {
 }
 
 export function installManifest({ edge, cluster, token, agent, options }: Install): string {
-  const settings = Object.entries(options).map(
-    ([name, value]) => `\n  POSTERN_${name.toUpperCase().replaceAll("-", "_")}: ${JSON.stringify(value)}`,
-  );
+  const settings = Object.entries(options).map(([name, value]) => `\n  ${settingOf(name)}: ${JSON.stringify(value)}`);
   const common = filled(commonTemplate, [
     ['POSTERN_EDGE: "https://postern.example.com"', `POSTERN_EDGE: ${JSON.stringify(edge)}`],
     ['POSTERN_CLUSTER: "name-of-this-cluster"', `POSTERN_CLUSTER: ${JSON.stringify(cluster)}`],

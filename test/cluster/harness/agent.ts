@@ -4,6 +4,7 @@
 // rolled out.
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { z } from "zod";
+import { settingOf } from "../../../src/shared/model/option-names.ts";
 import { run, succeeds } from "./command.ts";
 import { edgeApi, handedOut } from "./edge.ts";
 import { importImage } from "./node.ts";
@@ -35,7 +36,7 @@ export async function ensureAgent(
   say: (line: string) => void,
   { proxy, edge }: Installation = { proxy: "kube-proxy", edge: true },
 ): Promise<void> {
-  const newer = proxy === "kube-proxy" ? await isNewerFetched() : await isNewerImage(say, proxy);
+  const newer = proxy === "kube-proxy" ? await isNewerFetched() : await loadImage(say, "kernel", proxy);
   const settings = edge ? "secret/postern-agent" : "configmap/postern-agent";
   const isThere = await succeeds([...namespaced, "get", daemonSet]);
   const isInstalled = isThere && (await succeeds([...namespaced, "get", settings]));
@@ -53,20 +54,19 @@ async function isNewerFetched(): Promise<boolean> {
   return !(await run(get)).includes(`main.mjs=${handedOut().main}`);
 }
 
-async function isNewerImage(say: (line: string) => void, proxy: Proxy): Promise<boolean> {
-  // A virtual machine was given it at its start.
-  const archive = await (needsMachines(proxy) ? buildImage : loadImage)(say, "kernel");
-  const before = existsSync(loaded) ? readFileSync(loaded, "utf8") : "";
-  writeFileSync(loaded, archive);
-  return before !== archive;
-}
-
-/** Gives the image to all nodes, unless they have it. Its archive. */
-export async function loadImage(say: (line: string) => void, target: "agent" | "kernel"): Promise<string> {
+/** Gives the image to all nodes, unless they have it. True: they had another one, or none. */
+export async function loadImage(
+  say: (line: string) => void,
+  target: "agent" | "kernel",
+  proxy: Proxy = "kube-proxy",
+): Promise<boolean> {
   const archive = await buildImage(say, target);
   const before = existsSync(loaded) ? readFileSync(loaded, "utf8") : "";
-  if (before !== archive) await Promise.all(nodes.map((node) => importImage(node, archive)));
-  return archive;
+  if (before === archive) return false;
+  // A virtual machine was given it at its start.
+  if (!needsMachines(proxy)) await Promise.all(nodes.map((node) => importImage(node, archive)));
+  writeFileSync(loaded, archive);
+  return true;
 }
 
 export async function agentIsReady(seconds = 90): Promise<void> {
@@ -81,9 +81,7 @@ async function install({ proxy, edge }: Installation): Promise<void> {
     const url = await installCode({ ...options, ...proxyOptions });
     return await apply("-l", "app.kubernetes.io/component=settings", "-f", url);
   }
-  const literals = Object.entries(proxyOptions).map(
-    ([name, value]) => `--from-literal=POSTERN_${name.toUpperCase().replaceAll("-", "_")}=${value}`,
-  );
+  const literals = Object.entries(proxyOptions).map(([name, value]) => `--from-literal=${settingOf(name)}=${value}`);
   await run([...namespaced, "create", "configmap", "postern-agent", ...literals]);
 }
 
