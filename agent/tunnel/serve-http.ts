@@ -9,6 +9,7 @@ import type { Backend, EndpointState } from "../endpoints/endpoints.ts";
 import type { ServedStream, Server } from "./connection.ts";
 import { IncomingBody, WRONG_LENGTH } from "./incoming-body.ts";
 import type { Pools } from "./pools.ts";
+import { Stopwatch } from "./stopwatch.ts";
 import { Tries } from "./tries.ts";
 
 /** A request without an answer looks after this time whether the host is there; then after twice as long each, up to LOOK_MOST_MS. */
@@ -25,6 +26,8 @@ export class HttpServer implements Server, Dispatcher.DispatchHandler {
   readonly #pools: Pools;
   readonly #tries: Tries;
   readonly #body: Uint8Array | IncomingBody | null;
+  /** Of a traced request. */
+  readonly #stopwatch: Stopwatch | undefined;
   #endpoint: EndpointState | undefined;
   /** Where it goes next instead of the order's next: away from a host that a look found gone, or to this one, which saw nothing. */
   #refuge: EndpointState | undefined;
@@ -53,6 +56,7 @@ export class HttpServer implements Server, Dispatcher.DispatchHandler {
     this.#head = head;
     this.#pools = pools;
     this.#tries = new Tries(backend.order(head.client, Date.now()), head);
+    if (head.traced) this.#stopwatch = new Stopwatch();
     const declared = declaredLength(head.headers);
     const length = body?.length ?? 0;
     if (end) {
@@ -120,6 +124,7 @@ export class HttpServer implements Server, Dispatcher.DispatchHandler {
     this.#controller = controller;
     if (this.#over) return controller.abort(new Error("cancelled"));
     this.#tries.seen();
+    this.#stopwatch?.sent();
     this.#lookAfter(LOOK_MS);
   }
 
@@ -141,7 +146,7 @@ export class HttpServer implements Server, Dispatcher.DispatchHandler {
     if (status < 100 || status > 599) return this.#abandon(Reset.BROKE, `the endpoint answered with status ${status}`);
     const headers = flatten(controller.rawHeaders);
     this.#remaining = this.#head.method === "HEAD" ? Number.NaN : (declaredLength(headers) ?? Number.NaN);
-    this.#stream.respond({ status, headers });
+    this.#stream.respond({ status, headers, ...this.#stopwatch?.answered(this.#endpoint) });
   }
 
   onResponseData(controller: Controller, chunk: Buffer): void {

@@ -7,6 +7,7 @@ import type { Backend, EndpointState } from "../endpoints/endpoints.ts";
 import type { ServedStream, Server } from "./connection.ts";
 import { type HandshakeFailure, type HandshakeHeaders, handshakeHeaders, shakeHands } from "./handshake.ts";
 import type { Patience } from "./pools.ts";
+import { Stopwatch } from "./stopwatch.ts";
 import { Tries } from "./tries.ts";
 
 export class WebSocketServer implements Server {
@@ -14,6 +15,8 @@ export class WebSocketServer implements Server {
   readonly #target: string;
   readonly #patience: Patience;
   readonly #tries: Tries;
+  /** Of a traced request. */
+  readonly #stopwatch: Stopwatch | undefined;
   #headers: HandshakeHeaders = {};
   #endpoint: EndpointState | undefined;
   /** Being dialled, or open. */
@@ -29,6 +32,7 @@ export class WebSocketServer implements Server {
     this.#patience = patience;
     this.#target = head.target;
     this.#tries = new Tries(backend.order(head.client, Date.now()), head);
+    if (head.traced) this.#stopwatch = new Stopwatch();
     const headers = handshakeHeaders(head);
     if (typeof headers === "string") this.#fail(Reset.UNSENDABLE, headers);
     else {
@@ -42,6 +46,7 @@ export class WebSocketServer implements Server {
     if (endpoint === undefined) return this.#fail(this.#tries.outcome, why);
     this.#endpoint = endpoint;
     endpoint.begin();
+    this.#stopwatch?.sent();
     const guard = this.#guard;
     try {
       this.#socket = shakeHands(endpoint, this.#target, this.#headers, this.#patience, {
@@ -72,7 +77,7 @@ export class WebSocketServer implements Server {
     if (this.#over) return socket.terminate();
     this.#open = true;
     this.#endpoint?.succeeded();
-    this.#stream.respond({ status: 101, headers });
+    this.#stream.respond({ status: 101, headers, ...this.#stopwatch?.answered(this.#endpoint) });
     const guard = this.#guard;
     socket.on("message", (data: Buffer, isBinary: boolean) =>
       guard(() => {
@@ -102,7 +107,7 @@ export class WebSocketServer implements Server {
     if (status < 200 || status > 599)
       return this.#onRefusalBroken(`the backend answered the handshake with status ${status}`);
     this.#endpoint?.succeeded();
-    this.#stream.respond({ status, headers: response.rawHeaders });
+    this.#stream.respond({ status, headers: response.rawHeaders, ...this.#stopwatch?.answered(this.#endpoint) });
     response.on("data", (chunk: Buffer) =>
       guard(() => {
         if (!this.#over && !this.#stream.write(chunk, false)) response.pause();

@@ -3,10 +3,12 @@
 // A refused publication changes nothing: the last good state keeps serving. What a shard has not confirmed is sent again by
 // the alarm.
 import { DurableObject } from "cloudflare:workers";
+import { effects } from "../effects.ts";
 import type { Env } from "../env.ts";
 import { COMPILE_VERSION } from "../routing/compile.ts";
 import { dialRules } from "../routing/dial.ts";
 import type { ListenerSettings } from "../routing/ports.ts";
+import type { LogFilter, LogRecord } from "../../shared/control/access-log.ts";
 import type { Condition } from "../../shared/model/conditions.ts";
 import type { PublishResult, Snapshot, SnapshotEndpoint, SnapshotGeneration } from "../../shared/model/snapshot.ts";
 import { clusterNodes } from "./nodes.ts";
@@ -23,6 +25,7 @@ import type {
   Redeemed,
   Refusal,
 } from "../rpc/contract.ts";
+import { LogWatchers } from "./log-watchers.ts";
 import { epochLimit, nextEpoch } from "./epochs.ts";
 import { probedServices } from "./probed-services.ts";
 import { Prober } from "./probes.ts";
@@ -72,6 +75,7 @@ export class ClusterObject extends DurableObject<Env> implements ClusterRpc {
   #waiting = 0;
   #lastRefused: ClusterFacts["lastRefused"];
   readonly #rounds = new Rounds<ClusterProbe>();
+  readonly #logWatchers: LogWatchers;
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
@@ -79,6 +83,10 @@ export class ClusterObject extends DurableObject<Env> implements ClusterRpc {
     this.#tokens = new Tokens(ctx.storage);
     this.#shards = new Shards(this.#store, env.TUNNEL);
     this.#prober = new Prober(this.#store, (Number(env.PROBE_SECONDS) || PROBE_SECONDS) * 1000, dialRules(env));
+    this.#logWatchers = new LogWatchers(effects, (until) => {
+      const { name } = this.#record() ?? {};
+      if (name !== undefined) ctx.waitUntil(this.#shards.watchLog(name, until));
+    });
     this.#created = created(ctx.storage.sql);
     if (this.#created) migrate(ctx.storage, clusterMigrations);
     // Compiled by other settings or by another version of the edge: tables and conditions must not wait for the next snapshot.
@@ -110,6 +118,7 @@ export class ClusterObject extends DurableObject<Env> implements ClusterRpc {
     await this.#alone(async () => {
       const record = this.#record();
       if (record === undefined) return;
+      this.#logWatchers.endAll();
       await this.#shards.closeAll(record.name, "cluster deleted");
       this.#created = false;
       await this.ctx.storage.deleteAlarm();
@@ -213,7 +222,25 @@ export class ClusterObject extends DurableObject<Env> implements ClusterRpc {
     const generation = this.#store.generation();
     const table = known.generation === generation ? undefined : this.#store.table();
     const probes = known.probes === this.#store.probesVersion() ? undefined : this.#prober.state();
-    return { generation, ...(table && { table }), ...(probes && { probes }) };
+    const { until: watchedUntil } = this.#logWatchers;
+    return {
+      generation,
+      ...(table && { table }),
+      ...(probes && { probes }),
+      ...(watchedUntil > 0 && { watchedUntil }),
+    };
+  }
+
+  async watchLog(filter: LogFilter): ReturnType<ClusterRpc["watchLog"]> {
+    if (this.#record() === undefined) return notCreated;
+    const lines = this.#logWatchers.watch(filter);
+    if (lines !== undefined) return { ok: true, lines, until: this.#logWatchers.until };
+    const message = "too many read this cluster's access log already: end one of them, or try again in a minute";
+    return { ok: false, status: 429, reason: "too-many-readers", message };
+  }
+
+  async log(records: readonly LogRecord[], leftOut: number): Promise<void> {
+    this.#logWatchers.add(records, leftOut);
   }
 
   async conditions(): Promise<Readonly<Record<string, readonly Condition[]>>> {

@@ -109,6 +109,19 @@ export class Shards {
     };
   }
 
+  /** A shard that does not hear it says less in the log, and hears the next. */
+  async watchLog(cluster: string, until: number): Promise<void> {
+    await Promise.all(
+      this.#store.shards().map(async ({ shard }) => {
+        try {
+          await within(TIMEOUT_MS, this.#object(cluster, shard).watchLog(until));
+        } catch (error) {
+          console.warn(`shard ${cluster}/${shard} does not know that its log is read`, error);
+        }
+      }),
+    );
+  }
+
   /** When there is something to repeat, epoch ms; undefined where all is confirmed. */
   due(generation: number, now: number): number | undefined {
     const retry = now + backoff(this.#failures, RETRY);

@@ -9,6 +9,7 @@ import { clusterRoutes } from "./clusters.ts";
 import type { Api } from "./context.ts";
 import { hostnameRoutes } from "./hostnames.ts";
 import { INSTALL_PATH, installRoutes } from "./install.ts";
+import { logRoutes } from "./logs.ts";
 import { probeRoutes } from "./probe.ts";
 import { problem } from "./problem.ts";
 import { publishRoutes } from "./publish.ts";
@@ -110,6 +111,7 @@ function build(): Api {
   hostnameRoutes(app);
   tunnelRoutes(app);
   probeRoutes(app);
+  logRoutes(app);
   versionRoutes(app);
   return app;
 }

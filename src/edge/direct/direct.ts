@@ -3,6 +3,7 @@ import { clientAcceptEncoding } from "../http/forwarded.ts";
 import { directRequestHeaders, type Refused } from "../http/headers.ts";
 import { forward } from "../forward/loop.ts";
 import { isIdempotent } from "../forward/retry.ts";
+import type { Trace } from "../forward/trace.ts";
 import type { Failed } from "../forward/transport.ts";
 import type { ProbeState } from "../rpc/contract.ts";
 import type { DialRules } from "../routing/dial.ts";
@@ -35,6 +36,8 @@ export interface DirectRequest {
   readonly sightings: number;
   /** Nodes that are not available are better than refusing; false where another cluster may be better yet. */
   readonly lastResort: boolean;
+  /** For the access log; undefined: nobody reads it. */
+  readonly trace: Trace | undefined;
 }
 
 export type DirectOutcome =
@@ -96,6 +99,7 @@ export class Direct {
       nodes,
       probes: direct.probes,
       lastResort: direct.lastResort,
+      trace: direct.trace,
     };
     const outcome = await forward(transport, outgoing, this.#effects);
     if (outcome.ok) return outcome.response;

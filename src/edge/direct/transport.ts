@@ -2,6 +2,7 @@
 // and failures are exact per isolate only; what probes found comes with the tables. Memory only: kept for a cluster as long as
 // its table is known, whatever the table's generation, and dropped for routes and nodes that go.
 import { RetryBudget } from "../forward/retry-budget.ts";
+import type { Trace } from "../forward/trace.ts";
 import type { Effects, Failed, Hedging, Outgoing, Transport } from "../forward/transport.ts";
 import type { RoutingTable } from "../routing/table.ts";
 import type { ProbeState } from "../rpc/contract.ts";
@@ -28,6 +29,8 @@ export interface DirectOutgoing extends Outgoing {
   readonly probes: ProbeState;
   /** Nodes that are not available are better than refusing. */
   readonly lastResort: boolean;
+  /** undefined: nobody reads the access log. */
+  readonly trace: Trace | undefined;
 }
 
 export interface DirectAnswer {
@@ -99,7 +102,12 @@ export class DirectTransport
     return false;
   }
 
-  async attempt({ origin, state }: DirectNode, request: DirectOutgoing): Promise<DirectAnswer | Failed> {
+  attempt(node: DirectNode, request: DirectOutgoing): Promise<DirectAnswer | Failed> {
+    const pending = this.#attempt(node, request);
+    return request.trace === undefined ? pending : request.trace.follow(node.key, pending, ({ response }) => response);
+  }
+
+  async #attempt({ origin, state }: DirectNode, request: DirectOutgoing): Promise<DirectAnswer | Failed> {
     const { target, method, headers, body } = request;
     const place = state.take();
     const outcome = await this.#effects.exchange({ url: origin + target, method, headers, body: body.take() });

@@ -5,3 +5,5 @@
 export const GENERATION_HEADER = "x-postern-generation";
 /** On an answer that never reached a node, with why: the Worker may try another cluster, or refresh its tables. */
 export const UNSENT_HEADER = "x-postern-unsent";
+/** On a TunnelObject's answer while somebody reads the access log: which nodes were asked, a LogTry[] as JSON in ASCII. */
+export const TRIES_HEADER = "x-postern-tries";

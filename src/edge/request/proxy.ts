@@ -5,14 +5,16 @@ import { effects } from "../effects.ts";
 import type { Env } from "../env.ts";
 import { failure } from "../http/failure.ts";
 import { FORWARDED, type Forwarded, targetOf } from "../http/forwarded.ts";
-import { GENERATION_HEADER, UNSENT_HEADER } from "../http/internal.ts";
+import { GENERATION_HEADER, TRIES_HEADER, UNSENT_HEADER } from "../http/internal.ts";
 import { isIdempotent } from "../forward/retry.ts";
+import { Trace } from "../forward/trace.ts";
 import { type DialRules, dialRules } from "../routing/dial.ts";
 import { type Door, sourceAllowed } from "../routing/match.ts";
-import { tables } from "./isolate.ts";
+import { accessLog, tables } from "./isolate.ts";
 import type { Candidate } from "./tables.ts";
 import { directAnswer, directExchange } from "../direct/fetch.ts";
 import { tunnelName } from "../rpc/names.ts";
+import type { LogRecord, LogTry } from "../../shared/control/access-log.ts";
 import { clientHash } from "../../shared/balance/hash.ts";
 import { DIRECT_SIGHTINGS } from "../../shared/http/repeat.ts";
 
@@ -22,6 +24,9 @@ let dial: DialRules | undefined;
 /** Bodies that may have to go to a second cluster are read first, up to so many bytes. */
 const REPEATABLE_BYTES = 64 * 1024;
 
+/** After an answer that says which nodes were asked, its cluster's log counts as read for so long, ms. */
+const WATCHED_MS = 5_000;
+
 /** A tenant's request as it came to the edge: who asks, by which door. */
 interface Arrival {
   readonly request: Request;
@@ -29,8 +34,13 @@ interface Arrival {
   readonly door: Door;
   readonly env: Env;
   readonly ctx: ExecutionContext;
+  readonly at: number;
   /** Its body, once it has been read so that it can be sent again. */
   bytes?: ArrayBuffer;
+  /** For the access log: the cluster that had it last, and, while somebody reads that cluster's log, which nodes were asked. */
+  last?: Candidate;
+  tries?: LogTry[];
+  transport?: LogRecord["transport"];
 }
 
 export async function proxy(
@@ -40,25 +50,37 @@ export async function proxy(
   env: Env,
   ctx: ExecutionContext,
 ): Promise<Response> {
+  const arrival: Arrival = { request, from, door, env, ctx, at: effects.now() };
+  const response = outward(await answer(arrival));
+  const { last, tries, transport = "tunnel" } = arrival;
+  if (last !== undefined && (tries !== undefined || last.table.watchedUntil > arrival.at)) {
+    const target = targetOf(request, env.FORWARDER_SECRET);
+    const [candidate, arrivedAt] = [last, arrival.at];
+    accessLog.add({ request, from, target, candidate, arrivedAt, response, tries: tries ?? [], transport }, env, ctx);
+  }
+  return response;
+}
+
+async function answer(arrival: Arrival): Promise<Served> {
+  const { request, door, env, ctx, at } = arrival;
   const { host } = door;
-  const arrival: Arrival = { request, from, door, env, ctx };
   let candidates = tables.find(door);
-  const plan = tables.plan(host, candidates, effects.now());
+  const plan = tables.plan(host, candidates, at);
   if (plan === "renew") ctx.waitUntil(tables.refresh(env, ctx, host));
   if (plan === "wait") {
     const refreshed = await tables.refresh(env, ctx, host);
     candidates = tables.find(door);
-    if (!refreshed && tables.expired(host, effects.now())) return failure("not-programmed", request);
+    if (!refreshed && tables.expired(host, effects.now())) return final(failure("not-programmed", request));
   }
-  if (candidates.length === 0) return failure("no-such-listener", request);
+  if (candidates.length === 0) return final(failure("no-such-listener", request));
   const served = await serve(arrival, candidates);
   // The object knows no such listener any more (or not yet): once more, from what the objects say now.
-  if (served.unsent !== "no-such-listener") return outward(served);
-  if (request.bodyUsed && arrival.bytes === undefined) return outward(served);
+  if (served.unsent !== "no-such-listener") return served;
+  if (request.bodyUsed && arrival.bytes === undefined) return served;
   await tables.refresh(env, ctx, host);
   candidates = tables.find(door);
-  if (candidates.length === 0) return failure("no-such-listener", request);
-  return outward(await serve(arrival, candidates));
+  if (candidates.length === 0) return final(failure("no-such-listener", request));
+  return await serve(arrival, candidates);
 }
 
 /** What one cluster came to. */
@@ -128,6 +150,7 @@ async function serveBy(
 ): Promise<Served> {
   const { from, env } = arrival;
   const { match, table, index } = candidate;
+  arrival.last = candidate;
   if (!sourceAllowed(match, from.client)) return final(failure("source-refused", request));
   const { route } = match;
   if (route.unavailable !== undefined) {
@@ -136,6 +159,7 @@ async function serveBy(
   }
   if (route.transport === "tunnel") return await byTunnel(arrival, request, candidate);
   dial ??= dialRules(env);
+  const trace = table.watchedUntil > arrival.at ? new Trace(effects.now) : undefined;
   const outcome = await direct.fetch(request, {
     match,
     table: index.table,
@@ -150,8 +174,12 @@ async function serveBy(
     again: from.again,
     sightings,
     lastResort,
+    trace,
   });
-  return outcome === "by-tunnel" ? await byTunnel(arrival, request, candidate) : byDirect(outcome, request, lastResort);
+  if (outcome === "by-tunnel") return await byTunnel(arrival, request, candidate);
+  arrival.transport = "direct";
+  if (trace !== undefined) (arrival.tries ??= []).push(...trace.tries);
+  return byDirect(outcome, request, lastResort);
 }
 
 function byDirect(outcome: Exclude<DirectOutcome, "by-tunnel">, request: Request, lastResort: boolean): Served {
@@ -164,10 +192,11 @@ function byDirect(outcome: Exclude<DirectOutcome, "by-tunnel">, request: Request
 }
 
 async function byTunnel(
-  { from, door, env, ctx }: Arrival,
+  arrival: Arrival,
   request: Request,
   { table, shards, match: { route } }: Candidate,
 ): Promise<Served> {
+  const { from, door, env, ctx } = arrival;
   const shard =
     shards === 1 ? 0 : route.affinity ? clientHash(from.client) % shards : Math.floor(effects.random() * shards);
   const askedAt = effects.now();
@@ -176,6 +205,13 @@ async function byTunnel(
   const generation = headers.get(GENERATION_HEADER);
   const unsent = headers.get(UNSENT_HEADER);
   if (!tables.confirm(table, generation, askedAt)) ctx.waitUntil(tables.refresh(env, ctx, door.host));
+  const tries = generation === null ? null : headers.get(TRIES_HEADER);
+  if (tries !== null) {
+    arrival.transport = "tunnel";
+    (arrival.tries ??= []).push(...(JSON.parse(tries) as LogTry[]));
+    // What no TunnelObject sees, because it is refused here, is for the log as well.
+    table.watchedUntil = Math.max(table.watchedUntil, askedAt + WATCHED_MS);
+  }
   return { response, unsent, seen: unsent === null ? "final" : "never" };
 }
 
@@ -218,5 +254,6 @@ function outward({ response }: Served): Response {
   const clean = new Response(response.body, response);
   clean.headers.delete(GENERATION_HEADER);
   clean.headers.delete(UNSENT_HEADER);
+  clean.headers.delete(TRIES_HEADER);
   return clean;
 }

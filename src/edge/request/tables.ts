@@ -50,6 +50,8 @@ export interface ClusterTable extends Fact {
   index: TableIndex | undefined;
   generation: number;
   probes: ProbeState;
+  /** Until when somebody reads its access log, as far as is known here, epoch ms; 0: never yet. */
+  watchedUntil: number;
 }
 
 /** A cluster that can serve a request, with the listener in its table. */
@@ -235,6 +237,7 @@ export class Tables {
       known.generation = answer.generation;
     }
     if (answer.probes !== undefined) known.probes = answer.probes;
+    if (answer.watchedUntil !== undefined) known.watchedUntil = answer.watchedUntil;
   }
 
   #table(cluster: string): ClusterTable {
@@ -246,6 +249,7 @@ export class Tables {
         index: undefined,
         generation: -1,
         probes: { version: -1, unhealthy: [] },
+        watchedUntil: 0,
       };
       this.#clusters.set(cluster, table);
     }
@@ -264,6 +268,12 @@ export class Tables {
     }
     if (table.askedAt <= askedAt) table.outdated = true;
     return !isDue(table, this.#effects.now());
+  }
+
+  /** Somebody reads its access log; a table that nobody has asked for yet will say so itself. */
+  watched(cluster: string, until: number): void {
+    const table = this.#clusters.get(cluster);
+    if (table !== undefined) table.watchedUntil = until;
   }
 
   #after(ms: number): Promise<void> {

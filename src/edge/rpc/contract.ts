@@ -11,6 +11,7 @@ import type {
   TokenRole,
   TunnelNode,
 } from "../../shared/control/answers.ts";
+import type { LogFilter, LogRecord } from "../../shared/control/access-log.ts";
 import type { ProbedConnection, ProbedService, ProbeOutcome } from "../../shared/control/probe.ts";
 import type { Condition } from "../../shared/model/conditions.ts";
 import type { PublishResult, SnapshotEndpoint, SnapshotGeneration } from "../../shared/model/snapshot.ts";
@@ -157,11 +158,14 @@ export interface ClusterRpc {
   grantEpoch(options?: { reset?: boolean }): Promise<Outcome<{ epoch: number }>>;
   /** `body` is JSON text of a Snapshot, already size-limited. */
   publish(generation: SnapshotGeneration, body: string, by?: Publisher): Promise<Outcome<{ result: PublishResult }>>;
-  /** Table and probe state, each only where it differs from what the caller knows. */
+  /**
+   * Table and probe state, each only where it differs from what the caller knows; and until when records are wanted for the access
+   * log, epoch ms, where somebody reads it.
+   */
   table(known?: {
     generation?: number;
     probes?: number;
-  }): Promise<{ generation: number; table?: RoutingTable; probes?: ProbeState }>;
+  }): Promise<{ generation: number; table?: RoutingTable; probes?: ProbeState; watchedUntil?: number }>;
   conditions(): Promise<Readonly<Record<string, readonly Condition[]>>>;
   endpoints(): Promise<readonly (SnapshotEndpoint & { readonly service: string })[]>;
   /** Every node that the snapshot names or a shard sees. */
@@ -173,6 +177,10 @@ export interface ClusterRpc {
    * gets its answer, and too many that wait are refused.
    */
   probe(about: { service?: string; limitMs: number; most: number }): Promise<Outcome<ClusterProbe>>;
+  /** Lines of the access log (LogLine, as JSON with a line's end) from now on, for as long as the stream is read. */
+  watchLog(filter: LogFilter): Promise<Outcome<{ lines: ReadableStream<Uint8Array>; until: number }>>;
+  /** Records for whoever reads the access log; `leftOut`: there were so many more. */
+  log(records: readonly LogRecord[], leftOut: number): Promise<void>;
   /** Compiles again (a hostname was granted, taken or listed elsewhere). */
   recompile(): Promise<void>;
 }
@@ -187,6 +195,8 @@ export interface TunnelRpc {
   /** Closes the sockets of one token, or all; 4001 tells the agent that redialling with it is pointless. */
   closeToken(tokenId: string | "all", reason: string): Promise<{ closed: number }>;
   nodes(): Promise<readonly TunnelNode[]>;
+  /** Somebody reads the access log: until then, epoch ms, answers say which nodes were asked. */
+  watchLog(until: number): Promise<void>;
   /** Opens a probe stream on each of `most` connections at the same time; answers after `limitMs` at the latest. */
   probe(about: { question: { service?: string }; limitMs: number; most: number }): Promise<ShardProbe>;
 }

@@ -1,5 +1,5 @@
 // What one try at one node by tunnel came to: a stream's answer, or what its RESET means.
-import { Reset } from "../../shared/wire/messages.ts";
+import { type AnsweredBy, Reset } from "../../shared/wire/messages.ts";
 import type { Answer, Failed } from "../forward/transport.ts";
 
 export type Attempt = Answered | Failed;
@@ -10,6 +10,8 @@ export interface Answered extends Answer {
   /** null: the answer has no body. */
   readonly body: Uint8Array | ReadableStream<Uint8Array> | null;
   readonly webSocket?: WebSocket;
+  /** Which endpoint answered, where the request is traced and the node says it. */
+  readonly by: AnsweredBy | undefined;
   readonly exchange: { discard(reason: string): void };
 }
 

@@ -7,6 +7,7 @@ import { UNSENT_HEADER } from "../http/internal.ts";
 import { forward } from "../forward/loop.ts";
 import { noBody } from "../forward/request-body.ts";
 import { isIdempotent } from "../forward/retry.ts";
+import type { Trace } from "../forward/trace.ts";
 import type { Effects, Failed } from "../forward/transport.ts";
 import { type Match, sourceAllowed } from "../routing/match.ts";
 import { clientHash } from "../../shared/balance/hash.ts";
@@ -30,12 +31,13 @@ export class Forwarder {
     this.#secret = secret;
   }
 
-  async forward(request: Request, found: Match, from: Forwarded): Promise<Response> {
+  /** `trace`: for the access log, where somebody reads it. */
+  async forward(request: Request, found: Match, from: Forwarded, trace: Trace | undefined): Promise<Response> {
     const { route } = found;
     const { client, again } = from;
     if (!sourceAllowed(found, client)) return failure("source-refused", request);
     if (route.unavailable !== undefined) return unsent(route.unavailable.reason, request, route.unavailable.message);
-    const head = this.#head(request, found, from);
+    const head = this.#head(request, found, from, trace !== undefined);
     if ("reason" in head) return failure(head.reason, request, head);
     const hasBody = request.body !== null && !head.websocket;
     const body = hasBody ? await clientBody(request, this.#memory, this.#effects) : noBody;
@@ -50,6 +52,7 @@ export class Forwarder {
       head,
       client: clientHash(client),
       connection: request,
+      trace,
     };
     const outcome = await forward(this.#transport, outgoing, this.#effects);
     if (outcome.ok) return this.#answer(outcome, request);
@@ -60,7 +63,12 @@ export class Forwarder {
     return sightings > 0 || last.final === true ? failure(reason, request, detailOf(last)) : unsent(reason, request);
   }
 
-  #head(request: Request, found: Match, { client, scheme, again, trusted }: Forwarded): RequestHead | Refused {
+  #head(
+    request: Request,
+    found: Match,
+    { client, scheme, again, trusted }: Forwarded,
+    isTraced: boolean,
+  ): RequestHead | Refused {
     const target = targetOf(request, this.#secret);
     // A node would take any other target for a violation of the protocol, and end the connection.
     if (!isTarget(target)) return { reason: "bad-request", detail: "The path has a space or a control character." };
@@ -75,7 +83,7 @@ export class Forwarder {
       edge: this.#secret,
     });
     if ("reason" in headers) return headers;
-    return {
+    const head: RequestHead = {
       websocket: request.headers.get("upgrade")?.toLowerCase() === "websocket",
       service: found.route.service,
       port: found.route.port,
@@ -85,6 +93,7 @@ export class Forwarder {
       sightings: again ? 1 : AGENT_SIGHTINGS,
       headers,
     };
+    return isTraced ? { ...head, traced: true } : head;
   }
 
   /** Hands the answer on. One that cannot be handed on is discarded: it is the backend's fault, and no node is blamed. */

@@ -187,7 +187,8 @@ class HttpExchange implements Exchange, BodySink {
     if (this.#state !== "asked") return;
     this.#socket = new ClientSocket(this.#link, this.#id, this.#memory, (reason) => this.#cancel(reason));
     const webSocket = this.#socket.far;
-    this.#settle({ ok: true, status: 101, headers: head.headers, body: null, webSocket, exchange: this }, "upgraded");
+    const { headers, by } = head;
+    this.#settle({ ok: true, status: 101, headers, body: null, webSocket, by, exchange: this }, "upgraded");
   }
 
   #forward(writer: WritableStreamDefaultWriter<Uint8Array>, bytes: Uint8Array): void {
@@ -213,8 +214,8 @@ class HttpExchange implements Exchange, BodySink {
     this.#end();
   }
 
-  #answer({ status, headers }: ResponseHead, body: Uint8Array | ReadableStream<Uint8Array> | null): void {
-    this.#settle({ ok: true, status, headers, body, exchange: this }, "answering");
+  #answer({ status, headers, by }: ResponseHead, body: Uint8Array | ReadableStream<Uint8Array> | null): void {
+    this.#settle({ ok: true, status, headers, body, by, exchange: this }, "answering");
   }
 
   /** The loop gets this for an answer, if it still waits for one. */

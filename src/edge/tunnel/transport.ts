@@ -2,6 +2,7 @@
 // node.
 import { RetryBudget } from "../forward/retry-budget.ts";
 import type { RequestBody } from "../forward/request-body.ts";
+import type { Trace } from "../forward/trace.ts";
 import type { Effects, Mover, Outgoing, Transport } from "../forward/transport.ts";
 import { Waiting } from "../forward/waiting.ts";
 import type { Route } from "../routing/table.ts";
@@ -22,7 +23,11 @@ export interface TunnelRequest extends Outgoing {
   readonly client: number;
   /** The client's connection. */
   readonly connection: { readonly signal: AbortSignal };
+  /** undefined: nobody reads the access log. */
+  readonly trace: Trace | undefined;
 }
+
+const saidOf = ({ status, by }: Answered): Pick<Answered, "status" | "by"> => ({ status, by });
 
 export class TunnelTransport implements Transport<ShardNode, TunnelRequest, Answered> {
   readonly retries = new RetryBudget();
@@ -52,12 +57,12 @@ export class TunnelTransport implements Transport<ShardNode, TunnelRequest, Answ
     return this.#shard.hasOther(route, tried, now);
   }
 
-  attempt({ best }: ShardNode, request: TunnelRequest, now: number, mover: Mover): Promise<Attempt> {
+  attempt({ best, name }: ShardNode, request: TunnelRequest, now: number, mover: Mover): Promise<Attempt> {
     if (best === undefined) throw new Error("order() yields only nodes that take a stream");
-    const { head, body, connection } = request;
+    const { head, body, connection, trace } = request;
     const pending = httpExchange({ link: best, head, body, memory: this.#memory, request: connection, now, mover });
     this.#onWaiting();
-    return pending;
+    return trace === undefined ? pending : trace.follow(name, pending, saidOf);
   }
 
   discard({ exchange }: Answered): void {

@@ -6,7 +6,8 @@ import { effects } from "../effects.ts";
 import type { Env } from "../env.ts";
 import { failure } from "../http/failure.ts";
 import { type Forwarded, forwarded } from "../http/forwarded.ts";
-import { GENERATION_HEADER, UNSENT_HEADER } from "../http/internal.ts";
+import { GENERATION_HEADER, TRIES_HEADER, UNSENT_HEADER } from "../http/internal.ts";
+import { Trace } from "../forward/trace.ts";
 import { doorOf, index, type Match, match, type TableIndex } from "../routing/match.ts";
 import type { RoutingTable } from "../routing/table.ts";
 import { BUDGET } from "../../shared/wire/limits.ts";
@@ -35,6 +36,8 @@ export class TunnelObject extends DurableObject<Env> implements TunnelRpc {
   #loading: Promise<void> | undefined;
   #announcedAt = 0;
   #announceAllUntil = 0;
+  /** Until when somebody reads the access log, epoch ms. */
+  #watchedUntil = 0;
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
@@ -68,16 +71,23 @@ export class TunnelObject extends DurableObject<Env> implements TunnelRpc {
     const table = this.#table;
     if (table === undefined || found === undefined) return this.#notHere(request);
     this.#connections.lookForSilent();
-    const response = await this.#forward(request, found, from);
-    // Every answer was made here, so its headers may be written to.
-    if (this.#announces(Date.now())) response.headers.set(GENERATION_HEADER, table.generation);
+    const trace = this.#watchedUntil > 0 && this.#watchedUntil > Date.now() ? new Trace(effects.now) : undefined;
+    const response = await this.#forward(request, found, from, trace);
+    // Every answer was made here, so its headers may be written to. The Worker looks for tries only beside a generation.
+    if (this.#announces(Date.now()) || trace !== undefined) response.headers.set(GENERATION_HEADER, table.generation);
+    if (trace !== undefined) response.headers.set(TRIES_HEADER, ascii(JSON.stringify(trace.tries)));
     return response;
   }
 
   /** A fault of ours ends this request, and nothing else. */
-  async #forward(request: Request, found: Match, from: Forwarded): Promise<Response> {
+  async #forward(
+    request: Request,
+    found: Match,
+    from: Forwarded,
+    trace: Trace | undefined,
+  ): Promise<Response> {
     try {
-      return await this.#forwarder.forward(request, found, from);
+      return await this.#forwarder.forward(request, found, from, trace);
     } catch (error) {
       console.error(`a request for ${found.route.service} ends: the edge failed`, error);
       return failure("edge-away", request);
@@ -179,6 +189,10 @@ export class TunnelObject extends DurableObject<Env> implements TunnelRpc {
     return await probed;
   }
 
+  async watchLog(until: number): Promise<void> {
+    this.#watchedUntil = until;
+  }
+
   async nodes(): Promise<readonly TunnelNode[]> {
     const now = Date.now();
     return [...this.#shard.nodes].map((node) => {
@@ -199,3 +213,7 @@ export class TunnelObject extends DurableObject<Env> implements TunnelRpc {
     });
   }
 }
+
+/** JSON that a header may carry. */
+const ascii = (json: string): string =>
+  json.replaceAll(/[^\x20-\x7e]/g, (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`);

@@ -64,6 +64,8 @@ export interface RequestHead {
   readonly headers: readonly string[];
   /** How often backends may see this request through this stream: AGENT_SIGHTINGS, or 1 for a repeat that is the last one. */
   readonly sightings: number;
+  /** Somebody reads the access log: the node says which endpoint answered, and when. Absent: nobody does. */
+  readonly traced?: true;
 }
 
 /** What a probe stream asks a node about itself. */
@@ -76,6 +78,18 @@ export interface ResponseHead {
   readonly status: number;
   /** As a request's: values are byte strings. */
   readonly headers: readonly string[];
+  /** Of a traced request. */
+  readonly by?: AnsweredBy;
+}
+
+/** Which endpoint answered a traced request. */
+export interface AnsweredBy {
+  /** "10.42.0.7:8080" */
+  readonly endpoint: string;
+  /** From the request's arrival at the node until this endpoint was sent it: earlier tries, and the connection. */
+  readonly sentAfterMs: number;
+  /** From then until the answer's head. */
+  readonly answeredAfterMs: number;
 }
 
 /** RESET codes; README.md says what each promises. */
@@ -99,6 +113,8 @@ export type Reset = (typeof Reset)[keyof typeof Reset];
 const PROBE_KIND = 2;
 /** Characters of "namespace/name": both are DNS names at most. */
 const SERVICE_MAX = 2 * 253 + 1;
+/** Characters of "address:port": an address may be a DNS name. */
+const ENDPOINT_MAX = 253 + 6;
 
 const encoder = new TextEncoder();
 // A byte order mark is content here, and must arrive as it was sent.
@@ -122,17 +138,13 @@ export function parseJson<T>(what: string, schema: z.ZodType<T>, bytes: Uint8Arr
   return result.data;
 }
 
-export const encodeRequestHead = (head: RequestHead): Uint8Array =>
-  encodeJson([
-    head.websocket ? 1 : 0,
-    head.service,
-    head.port,
-    head.client,
-    head.method,
-    head.target,
-    head.headers,
-    head.sightings,
-  ]);
+export function encodeRequestHead(head: RequestHead): Uint8Array {
+  const { service, port, client, method, target, headers, sightings } = head;
+  const items = [head.websocket ? 1 : 0, service, port, client, method, target, headers, sightings];
+  // Older nodes read eight items, and leave a ninth alone.
+  if (head.traced) items.push(1);
+  return encodeJson(items);
+}
 
 export const encodeProbe = ({ service }: ProbeQuestion): Uint8Array => encodeJson([PROBE_KIND, service ?? ""]);
 
@@ -150,7 +162,8 @@ function probeQuestion([, service]: readonly unknown[]): ProbeQuestion {
 function requestHead(value: unknown): RequestHead {
   if (!Array.isArray(value) || value.length < 7) throw new Violation("request head is not a list of 7");
   // Older edges send seven items, and mean AGENT_SIGHTINGS.
-  const [kind, service, port, client, method, target, headers, sightings = AGENT_SIGHTINGS] = value as unknown[];
+  const [kind, service, port, client, method, target, headers, sightings = AGENT_SIGHTINGS, traced] =
+    value as unknown[];
   if (
     (kind !== 0 && kind !== 1) ||
     typeof service !== "string" ||
@@ -166,19 +179,35 @@ function requestHead(value: unknown): RequestHead {
   // Method and target go on the request line as they are, so they must not be able to end it.
   if (!token.test(method)) throw new Violation("request method is not a token");
   if (!isTarget(target)) throw new Violation("request target is not a path");
-  return { websocket: kind === 1, service, port, client, method, target, headers, sightings };
+  const head: RequestHead = { websocket: kind === 1, service, port, client, method, target, headers, sightings };
+  return traced === 1 ? { ...head, traced: true } : head;
 }
 
-export const encodeResponseHead = (head: ResponseHead): Uint8Array => encodeJson([head.status, head.headers]);
+export const encodeResponseHead = ({ status, headers, by }: ResponseHead): Uint8Array =>
+  encodeJson(
+    by === undefined ? [status, headers] : [status, headers, [by.endpoint, by.sentAfterMs, by.answeredAfterMs]],
+  );
 
 /** Takes any integer for a status; incoming.ts judges whether an answer can have it. */
 export function parseResponseHead(bytes: Uint8Array): ResponseHead {
   const value = json("response head", bytes);
   if (!Array.isArray(value) || value.length < 2) throw new Violation("response head is not a list of 2");
-  const [status, headers] = value as unknown[];
+  const [status, headers, by] = value as unknown[];
   if (typeof status !== "number" || !Number.isInteger(status) || !isFlatHeaders(headers))
     throw new Violation("response head has a field of the wrong type");
-  return { status, headers };
+  return by === undefined ? { status, headers } : { status, headers, by: answeredBy(by) };
+}
+
+function answeredBy(value: unknown): AnsweredBy {
+  const [endpoint, sentAfterMs, answeredAfterMs] = Array.isArray(value) ? (value as unknown[]) : [];
+  if (
+    typeof endpoint !== "string" ||
+    endpoint.length > ENDPOINT_MAX ||
+    typeof sentAfterMs !== "number" ||
+    typeof answeredAfterMs !== "number"
+  )
+    throw new Violation("response head does not say which endpoint answered");
+  return { endpoint, sentAfterMs, answeredAfterMs };
 }
 
 export function encodeReset(code: Reset, reason: string): Uint8Array {

@@ -166,7 +166,10 @@ export class Session {
   respond(id: number, head: ResponseHead, body: Uint8Array | undefined, end: boolean): void {
     const stream = this.#streams.get(id);
     if (stream === undefined || stream.sendClosed) return;
-    const payload = encodeResponseHead(head);
+    let payload = encodeResponseHead(head);
+    // What is said for the log alone must not cost the answer.
+    if (payload.length > limits.HEAD_MAX && head.by !== undefined)
+      payload = encodeResponseHead({ status: head.status, headers: head.headers });
     if (payload.length > limits.HEAD_MAX) return this.reset(id, Reset.TOO_BIG, "response head too big");
     stream.answered(head.status);
     stream.pushHead(Type.HEAD, payload, body, end);

@@ -78,6 +78,7 @@ class Isolate {
       match: this.#match,
       table: this.#table,
       probes: { version: 0, unhealthy: [] },
+      trace: undefined,
       trusted: false,
       cluster: this.#cluster,
       dial,

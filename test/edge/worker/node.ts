@@ -4,7 +4,7 @@ import { env, exports } from "cloudflare:workers";
 import type { TunnelNode } from "../../../src/shared/control/answers.ts";
 import { decode, Type } from "../../../src/shared/wire/frames.ts";
 import { PROTOCOL_VERSIONS } from "../../../src/shared/wire/limits.ts";
-import { CAN_PROBE, type ProbeQuestion, type RequestHead, type Reset } from "../../../src/shared/wire/messages.ts";
+import { CAN_PROBE, type ProbeQuestion, type RequestHead, type Reset, type ResponseHead } from "../../../src/shared/wire/messages.ts";
 import { Session, type SessionEvent } from "../../../src/shared/wire/session.ts";
 import { byAdminPort } from "./edge.ts";
 
@@ -47,13 +47,16 @@ export class Stream {
   }
 
   /** A complete answer, in one message. */
-  answer(body: string | Uint8Array = "", { status = 200, headers = [] as readonly string[] } = {}): void {
-    this.begin(body, { status, headers, end: true });
+  answer(body: string | Uint8Array = "", head: Partial<ResponseHead> = {}): void {
+    this.begin(body, { ...head, end: true });
   }
 
   /** The head of an answer, perhaps with the first of its body. */
-  begin(body: string | Uint8Array = "", { status = 200, headers = [] as readonly string[], end = false } = {}): void {
-    this.node.session.respond(this.id, { status, headers }, bytesOf(body), end);
+  begin(
+    body: string | Uint8Array = "",
+    { status = 200, headers = [], by, end = false }: Partial<ResponseHead> & { readonly end?: boolean } = {},
+  ): void {
+    this.node.session.respond(this.id, { status, headers, ...(by && { by }) }, bytesOf(body), end);
     this.node.flush();
   }
 

@@ -2,7 +2,7 @@
 import { describe, expect, test } from "vitest";
 import { Type } from "../../../src/shared/wire/frames.ts";
 import * as limits from "../../../src/shared/wire/limits.ts";
-import { Reset } from "../../../src/shared/wire/messages.ts";
+import { encodeResponseHead, Reset } from "../../../src/shared/wire/messages.ts";
 import { Session } from "../../../src/shared/wire/session.ts";
 import { edgeHello, nodeHello } from "./link.ts";
 import { decodeFrames, raw } from "./oracle.ts";
@@ -196,6 +196,18 @@ describe("resets", () => {
     pair.flow();
     expect(pair.of("edge", "reset")).toMatchObject([{ id, code: Reset.TOO_BIG }]);
     expect([pair.edge.open, pair.node.open]).toEqual([0, 0]);
+  });
+
+  test("what an answer's head says for the log alone is left out where there is no room for it", () => {
+    const pair = new Pair();
+    const id = pair.edge.openStream({ ...head, traced: true }, undefined, true);
+    pair.flow();
+    const room = limits.HEAD_MAX - encodeResponseHead({ status: 200, headers: ["x-long", ""] }).length;
+    const by = { endpoint: "10.0.0.1:80", sentAfterMs: 1, answeredAfterMs: 2 };
+    pair.node.respond(id, { status: 200, headers: ["x-long", "x".repeat(room)], by }, undefined, true);
+    pair.flow();
+    expect(pair.of("edge", "head")).toMatchObject([{ id, head: { status: 200 } }]);
+    expect(pair.of("edge", "head")[0]?.head.by).toBeUndefined();
   });
 });
 

@@ -37,7 +37,8 @@ describe("round trips", () => {
       sightings: fc.integer({ min: 1, max: 2 }),
     });
     fc.assert(
-      fc.property(heads, (head) => {
+      fc.property(heads, fc.boolean(), (untraced, isTraced) => {
+        const head = isTraced ? { ...untraced, traced: true as const } : untraced;
         expect(parseOpen(encodeRequestHead(head))).toEqual(head);
       }),
     );
@@ -53,7 +54,12 @@ describe("round trips", () => {
   });
 
   test("response heads", () => {
-    const heads = fc.record({ status: fc.integer(), headers });
+    const by = fc.record({
+      endpoint: fc.string({ maxLength: 259 }),
+      sentAfterMs: fc.nat(),
+      answeredAfterMs: fc.nat(),
+    });
+    const heads = fc.record({ status: fc.integer(), headers, by }, { requiredKeys: ["status", "headers"] });
     fc.assert(
       fc.property(heads, (head) => {
         expect(parseResponseHead(encodeResponseHead(head))).toEqual(head);
@@ -135,6 +141,9 @@ describe("refused", () => {
     ["status 200.5", [200.5, []]],
     ["headers null", [200, null]],
     ["headers odd", [200, ["a"]]],
+    ["by nobody", [200, [], []]],
+    ["by a long name", [200, [], ["a".repeat(260), 0, 0]]],
+    ["by text for a time", [200, [], ["10.0.0.1:80", "0", 0]]],
   ];
   test.each(responses)("response head: %s", (_name, value) =>
     expect(() => parseResponseHead(encodeJson(value))).toThrow(Violation),
