@@ -9,6 +9,7 @@ import { addExpose } from "./commands/expose.ts";
 import { addHostnames } from "./commands/hostnames.ts";
 import { addJoin } from "./commands/join.ts";
 import { addLocal } from "./commands/local.ts";
+import { addLogs } from "./commands/logs.ts";
 import { addLogin } from "./commands/login.ts";
 import { addStatus } from "./commands/status.ts";
 import { addUninstall } from "./commands/uninstall.ts";
@@ -50,6 +51,7 @@ Examples:
     addStatus,
     addDoctor,
     addAnalyze,
+    addLogs,
     addHostnames,
     addUpgrade,
     addUninstall,

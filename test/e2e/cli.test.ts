@@ -2,9 +2,11 @@
 // exit code. kubectl alone is a stand-in, which says what it was asked.
 import { spawn } from "node:child_process";
 import { createHash } from "node:crypto";
+import { once } from "node:events";
 import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { createInterface } from "node:readline";
 import { buffer } from "node:stream/consumers";
 import { request } from "undici";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -309,6 +311,58 @@ it("hostnames: who serves one, in which shares, and who takes over", async () =>
   expect((await postern("hostnames show nobody.example.com")).code).toBe(3);
   expect((await postern(`hostnames set ${hostname} nowhere`)).code).not.toBe(0);
   expect((await postern("cluster remove spare --yes")).code).toBe(0);
+});
+
+describe("logs", () => {
+  /** The lines that it prints, as they come; `stop` ends it as Ctrl-C does. */
+  function logs(line: string): { next: () => Promise<string>; stop: () => Promise<string> } {
+    const env = { ...process.env, POSTERN_CONFIG: join(folder, "config.yaml") };
+    const child = spawn(process.execPath, [join(root, "cli/main.ts"), "logs", ...line.split(" ")], { env });
+    const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
+    let told = "";
+    child.stderr.on("data", (chunk: Buffer) => (told += chunk.toString()));
+    return {
+      next: async () => String((await lines.next()).value),
+      stop: async () => {
+        child.kill("SIGINT");
+        await once(child, "close");
+        return told;
+      },
+    };
+  }
+
+  it("shows each request as it is answered, with where it went", async () => {
+    const { next, stop } = logs("home -o wide --service default/web");
+    expect(await next()).toMatch(/^TIME +STATUS/);
+    const headers = { traceparent: "00-0af7651916cd43dd8448eb211c80319c-00f067aa0ba902b7-01" };
+    const [url = ""] = emulation.ready.urls;
+    expect((await request(new URL("/a/b?token=secret", url), { headers })).statusCode).toBe(200);
+    const line = await next();
+    expect(line).toMatch(/^\d\d:\d\d:\d\d\.\d{3} +200 +\d+ +GET +http:\S+\/a\/b +default\/web +node-[ab] +127\.\S+:\d+ +127\.0\.0\.1 /);
+    expect(line).toContain("0af7651916cd43dd8448eb211c80319c");
+    expect(line).not.toContain("secret");
+    expect(await stop()).toBe("");
+  });
+
+  it("gives programs a document a request, of those that were asked for alone", async () => {
+    const { next, stop } = logs("home -o json --method post");
+    const [url = ""] = emulation.ready.urls;
+    // It says nothing until there is a request, so some are made until it is there.
+    const asking = setInterval(() => void request(url, { method: "POST" }).catch(() => {}), 500);
+    try {
+      const line = JSON.parse(await next()) as { method: string; tries: { endpoint: string }[] };
+      expect(line).toMatchObject({ method: "POST", status: 200, tries: [{ outcome: "200" }] });
+    } finally {
+      clearInterval(asking);
+    }
+    expect(await stop()).toBe("");
+  });
+
+  it("says what is wrong with a question, and ends", async () => {
+    const wrong = await postern("logs home --status slow");
+    expect([wrong.code, wrong.err]).toEqual([2, expect.stringContaining("--status: must be a status such as 404")]);
+    expect((await postern("logs nowhere")).code).toBe(3);
+  });
 });
 
 it("version: of all parts, for whoever has a token", async () => {

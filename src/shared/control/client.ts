@@ -20,6 +20,7 @@ import {
   tokensSchema,
   versionSchema,
 } from "./answers.ts";
+import { type LogFilter, type LogLine, logLineSchema } from "./access-log.ts";
 import { type ProbeInput, probeAnswerSchema } from "./probe.ts";
 import { problemSentence, readProblem } from "./problem.ts";
 import {
@@ -41,6 +42,15 @@ export interface Outgoing {
   readonly body: string | Uint8Array<ArrayBuffer> | null;
   /** After so long, ms, its user has no more use for an answer; absent: as whoever sends it sees fit. */
   readonly withinMs?: number;
+  /** Of an answer that has no end by itself; a Send that cannot do it may say so by rejecting. */
+  readonly stream?: Streaming;
+}
+
+/** `withinMs` is then the time until the head; a body of status 200 is handed over as it comes, however long, and `text` is empty. */
+export interface Streaming {
+  readonly onText: (text: string) => void;
+  /** Ends it: the exchange rejects. */
+  readonly signal: AbortSignal;
 }
 
 export interface Incoming {
@@ -87,7 +97,7 @@ export interface ControlTarget {
   readonly withinMs?: number;
 }
 
-type More = Partial<Pick<Outgoing, "headers" | "body">> & { readonly query?: Readonly<Record<string, string>> };
+type More = Partial<Pick<Outgoing, "headers" | "body" | "stream">> & { readonly query?: Readonly<Record<string, string>> };
 
 /** Of an answer without a body. */
 const nothingSchema = z.unknown();
@@ -160,6 +170,32 @@ export class ControlClient {
     return await this.#call(probeAnswerSchema, "POST", ["clusters", cluster, "probe"], json(input));
   }
 
+  /**
+   * The access log, a line at a time, until `signal` ends it, the edge goes, or the connection breaks: only the edge's own end is no
+   * failure. The owner's, or the admin's.
+   */
+  async logs(
+    cluster: string,
+    filter: LogFilter,
+    onLine: (line: LogLine) => void,
+    signal: AbortSignal,
+  ): Promise<Answer<unknown>> {
+    const query = Object.fromEntries(
+      Object.entries(filter).flatMap(([name, value]) => (value === undefined ? [] : [[name, value]])),
+    );
+    let rest = "";
+    const onText = (text: string): void => {
+      const lines = (rest + text).split("\n");
+      rest = lines.pop() ?? "";
+      for (const line of lines) {
+        // A kind that a newer edge has is left out.
+        const { data } = logLineSchema.safeParse(parseJson(line));
+        if (data !== undefined) onLine(data);
+      }
+    };
+    return await this.#call(nothingSchema, "GET", ["clusters", cluster, "logs"], { query, stream: { onText, signal } });
+  }
+
   async hostname(hostname: string): Promise<Answer<z.infer<typeof directoryEntrySchema>>> {
     return await this.#call(directoryEntrySchema, "GET", ["hostnames", hostname]);
   }
@@ -197,7 +233,7 @@ export class ControlClient {
     schema: z.ZodType<T>,
     method: Outgoing["method"],
     path: readonly string[],
-    { headers = {}, body = null, query = {} }: More = {},
+    { headers = {}, body = null, query = {}, stream }: More = {},
   ): Promise<Answer<T>> {
     const { edge, token, withinMs } = this.#target;
     const base = edge.href.endsWith("/") ? edge.href : `${edge.href}/`;
@@ -217,7 +253,8 @@ export class ControlClient {
       secret = token();
       const authorised = { ...headers, authorization: `Bearer ${secret}`, accept: "application/json" };
       const within = withinMs === undefined ? {} : { withinMs };
-      answer = await this.#send({ method, url, headers: authorised, body, ...within });
+      const streaming = stream === undefined ? {} : { stream };
+      answer = await this.#send({ method, url, headers: authorised, body, ...within, ...streaming });
     } catch (error) {
       return failed(`${edge.host} cannot be reached: ${reasonOf(error)}`);
     }
