@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { freePlan } from "../../cli/doctor/free-plan.ts";
 import { quotaFacts } from "../../cli/quota.ts";
-import { sendByFetch } from "../../src/shared/control/send.ts";
+import { sendByHttp } from "../../src/host/send.ts";
 import { ACCOUNT, CloudflareStandIn } from "./deploy/stand-in.ts";
 
 const EDGE = "https://postern.example.net";
@@ -29,7 +29,7 @@ afterEach(async () => {
 
 const ask = (token: string, edge = EDGE) => {
   const environment = { XDG_STATE_HOME: state, CLOUDFLARE_API_BASE_URL: api.url, CLOUDFLARE_API_TOKEN: token };
-  return quotaFacts({ environment, send: sendByFetch }, edge, { now: noon, withinMs: 2_000 });
+  return quotaFacts({ environment, send: sendByHttp }, edge, { now: noon, withinMs: 2_000 });
 };
 
 it("is what all Workers have used since midnight UTC, 20 messages as one request of an object", async () => {
