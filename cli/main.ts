@@ -5,7 +5,7 @@ import { text } from "node:stream/consumers";
 import { setTimeout as pause } from "node:timers/promises";
 import { CommanderError } from "commander";
 import { directly } from "../src/host/command-line.ts";
-import { sendByFetch } from "../src/shared/control/send.ts";
+import { sendByHttp } from "../src/host/send.ts";
 import { configFile, readConfig, writeConfig } from "./config/store.ts";
 import { exitCodes, Failed } from "./failed.ts";
 import { printable } from "./output.ts";
@@ -15,7 +15,7 @@ import type { Effects } from "./session.ts";
 const config = configFile(process.env);
 const effects: Effects = {
   environment: process.env,
-  send: sendByFetch,
+  send: sendByHttp,
   readConfig: () => readConfig(config),
   writeConfig: (next) => writeConfig(config, next),
   print: (written) => void process.stdout.write(written),

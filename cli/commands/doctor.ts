@@ -7,6 +7,7 @@ import { collect, type Sources } from "../doctor/collect.ts";
 import { examine } from "../doctor/examine.ts";
 import { askOutside } from "../doctor/outside.ts";
 import { reportText } from "../doctor/print.ts";
+import { quotaFacts } from "../quota.ts";
 import { selectionOf } from "../doctor/select.ts";
 import { endWith } from "../doctor/unwell.ts";
 import { exitCodes, Failed } from "../failed.ts";
@@ -22,7 +23,7 @@ interface Options {
   readonly kubeContext?: string;
 }
 
-/** Each of the edge's answers; a probe of its nodes takes 2.5 s at most. */
+/** Each answer of the edge, and of its provider; a probe of its nodes takes 2.5 s at most. */
 const EDGE_MS = 4_000;
 /** Who waits longer is told for what. */
 const QUIET_MS = 1_000;
@@ -94,7 +95,9 @@ async function edgeOf(session: Session, effects: Effects, named: string | undefi
     const { target } = session;
     const cluster = named ?? (await session.cluster(undefined).catch(unlessUsage)) ?? "?";
     const command = `postern ${manifest.version}`;
-    return { edge: { client: session.client(target, EDGE_MS), url: target.edge, cluster, command } };
+    const { edge: url } = target;
+    const quota = (): ReturnType<typeof quotaFacts> => quotaFacts(effects, url, { now: Date.now(), withinMs: EDGE_MS });
+    return { edge: { client: session.client(target, EDGE_MS), url, cluster, command, quota } };
   } catch (error) {
     if (!(error instanceof Failed)) throw error;
     // Several clusters, and none was named: only the person knows which.

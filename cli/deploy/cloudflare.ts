@@ -1,7 +1,7 @@
-// What is asked of Cloudflare's API before anything is written: reads alone. All writing is wrangler's. The token is in a header and in
-// no message.
+// What is asked of Cloudflare's API, before a deployment and by the doctor: reads alone. All writing is wrangler's. The token is in a header
+// and in no message.
 import { z } from "zod";
-import type { Send } from "../../src/shared/control/client.ts";
+import type { Incoming, Outgoing, Send } from "../../src/shared/control/client.ts";
 import { parseJson, reasonOf } from "../../src/shared/net/reply.ts";
 import { exitCodes, Failed } from "../failed.ts";
 
@@ -19,6 +19,11 @@ const answerSchema = z.object({
   success: z.boolean(),
   errors: z.array(z.object({ code: z.int(), message: z.string() })).default([]),
   result: z.unknown(),
+});
+
+const graphqlSchema = z.object({
+  data: z.unknown().optional(),
+  errors: z.array(z.object({ message: z.string() })).nullish(),
 });
 
 /** Words and exit code for an answer that refuses to tell. `what`: the sentence of whoever asked. */
@@ -47,8 +52,14 @@ export class Cloudflare {
   readonly #send: Send;
   readonly #base: string;
   readonly #token: string;
+  readonly #withinMs: number | undefined;
 
-  constructor(send: Send, { CLOUDFLARE_API_BASE_URL: base, CLOUDFLARE_API_TOKEN: token }: NodeJS.ProcessEnv) {
+  /** `withinMs`: how long an answer may take, where a person waits for several. */
+  constructor(
+    send: Send,
+    { CLOUDFLARE_API_BASE_URL: base, CLOUDFLARE_API_TOKEN: token }: NodeJS.ProcessEnv,
+    withinMs?: number,
+  ) {
     if (token === undefined || token === "")
       throw new Failed("CLOUDFLARE_API_TOKEN is not set", {
         next: `make a token (My Profile, API Tokens) with ${RIGHTS}, and export CLOUDFLARE_API_TOKEN=…`,
@@ -57,6 +68,7 @@ export class Cloudflare {
     this.#send = send;
     this.#base = base === undefined || base === "" ? API : base;
     this.#token = token;
+    this.#withinMs = withinMs;
   }
 
   /** The only one that the token reaches. */
@@ -111,21 +123,24 @@ export class Cloudflare {
     });
   }
 
+  /** `data` of the answer of the Analytics API. Fails with unauthorised where the token may not know. */
+  async graphql(query: string, variables: Readonly<Record<string, string>>): Promise<unknown> {
+    const { what, status, text } = await this.#ask("POST", "/graphql", { query, variables });
+    const parsed = graphqlSchema.safeParse(parseJson(text));
+    const [error] = parsed.data?.errors ?? [];
+    if (parsed.success && error === undefined && status < 400) return parsed.data.data;
+    const sentence = `${what}: ${error?.message ?? `HTTP ${status}`}`;
+    // A right that is missing is told with status 200 and in words alone.
+    const isRight =
+      status === 401 ||
+      status === 403 ||
+      /not authorized|authenticat|unauthorized|does not have access/i.test(error?.message ?? "");
+    throw new Failed(sentence, isRight ? { code: exitCodes.unauthorised } : {});
+  }
+
   /** Undefined: no such Worker. */
   async #get<T>(schema: z.ZodType<T>, path: string): Promise<T | undefined> {
-    const url = new URL(`${this.#base}${path}`);
-    const headers = { authorization: `Bearer ${this.#token}` };
-    const what = `GET ${url.pathname}`;
-    let answered;
-    try {
-      answered = await this.#send({ method: "GET", url, headers, body: null });
-    } catch (error) {
-      throw new Failed(`${url.origin} cannot be reached: ${reasonOf(error)}`, {
-        next: again,
-        code: exitCodes.unreachable,
-      });
-    }
-    const { status, text } = answered;
+    const { what, status, text } = await this.#ask("GET", path);
     const parsed = answerSchema.safeParse(parseJson(text));
     if (!parsed.success) throw readRefusal(`${what} is answered with ${status} and no JSON of the API`, { status });
     const { success, errors, result } = parsed.data;
@@ -139,5 +154,28 @@ export class Cloudflare {
     const known = schema.safeParse(result);
     if (known.success) return known.data;
     throw new Failed(`${what} answers something else than this command knows: ${known.error.issues[0]?.message}`);
+  }
+
+  async #ask(
+    method: Outgoing["method"],
+    path: string,
+    input?: object,
+  ): Promise<Pick<Incoming, "status" | "text"> & { readonly what: string }> {
+    const url = new URL(`${this.#base}${path}`);
+    const headers = {
+      authorization: `Bearer ${this.#token}`,
+      ...(input === undefined ? {} : { "content-type": "application/json" }),
+    };
+    const within = this.#withinMs === undefined ? {} : { withinMs: this.#withinMs };
+    const body = input === undefined ? null : JSON.stringify(input);
+    try {
+      const { status, text } = await this.#send({ method, url, headers, body, ...within });
+      return { what: `${method} ${url.pathname}`, status, text };
+    } catch (error) {
+      throw new Failed(`${url.origin} cannot be reached: ${reasonOf(error)}`, {
+        next: again,
+        code: exitCodes.unreachable,
+      });
+    }
   }
 }

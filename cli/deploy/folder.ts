@@ -29,6 +29,21 @@ export interface Built {
 /** A line of the file in which wrangler says how it ended. */
 const outcomeSchema = z.object({ type: z.literal("command-failed"), code: z.int().optional(), message: z.string() });
 
+const baseOf = ({ XDG_STATE_HOME: xdg = "" }: NodeJS.ProcessEnv): string =>
+  join(xdg.startsWith("/") ? xdg : join(homedir(), ".local/state"), "postern/deploy");
+
+/** What was deployed from this machine to that admin host last, and succeeded. Takes no lock: for who only looks. */
+export const deployedFrom = (environment: NodeJS.ProcessEnv, adminHost: string): Deployed | undefined =>
+  deployedIn(join(baseOf(environment), adminHost));
+
+function deployedIn(folder: string): Deployed | undefined {
+  try {
+    return deployedSchema.safeParse(parseJson(readFileSync(join(folder, "deployed.json"), "utf8"))).data;
+  } catch {
+    return undefined;
+  }
+}
+
 export class DeployFolder {
   readonly #base: string;
   readonly #own: string;
@@ -36,8 +51,7 @@ export class DeployFolder {
 
   /** Throws where another deployment of this edge runs. */
   constructor(environment: NodeJS.ProcessEnv, adminHost: string) {
-    const { XDG_STATE_HOME: xdg = "" } = environment;
-    this.#base = join(xdg.startsWith("/") ? xdg : join(homedir(), ".local/state"), "postern/deploy");
+    this.#base = baseOf(environment);
     this.#own = join(this.#base, adminHost);
     for (const name of ["logs", "tmp"]) mkdirSync(join(this.#own, name), { recursive: true, mode: 0o700 });
     const lock = join(this.#own, "lock");
@@ -52,11 +66,7 @@ export class DeployFolder {
 
   /** What was deployed from here last, and succeeded. */
   get deployed(): Deployed | undefined {
-    try {
-      return deployedSchema.safeParse(parseJson(readFileSync(join(this.#own, "deployed.json"), "utf8"))).data;
-    } catch {
-      return undefined;
-    }
+    return deployedIn(this.#own);
   }
 
   keepDeployed(deployed: Deployed): void {

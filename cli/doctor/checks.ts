@@ -80,9 +80,27 @@ export const checks = {
   },
   "quota-near": {
     hop: "edge",
-    title: "A limit of the plan is near",
-    asked: "what the edge counts of this day's requests",
-    means: "Past the limit the platform refuses requests until midnight UTC.",
+    title: "A limit of Cloudflare's free plan is near",
+    asked: "Cloudflare's GraphQL Analytics API, for what all Workers of the account have used since midnight UTC",
+    means:
+      "Four fifths of a day's limit are used. Past it Cloudflare refuses requests until midnight UTC. A paid plan has no such limit; " +
+      "which plan an account is on cannot be asked for, so leave it out there: --skip quota-near,quota-exhausted.",
+  },
+  "quota-exhausted": {
+    hop: "edge",
+    title: "A limit of Cloudflare's free plan is used up",
+    asked:
+      "Cloudflare's GraphQL Analytics API, as for quota-near; and the host names, which then answer 429 with error 1027",
+    means:
+      "Until midnight UTC users get Cloudflare's error 1027 (status 429) where Worker requests are used up, and errors of the edge where " +
+      "it is one of the limits of Durable Objects.",
+  },
+  "quota-unknown": {
+    hop: "edge",
+    title: "Cloudflare does not say how much of the day's limits is used",
+    asked: "Cloudflare's GraphQL Analytics API, with the token in CLOUDFLARE_API_TOKEN",
+    means:
+      "The token lacks the right Account Analytics: Read, or the API did not answer. Requests are served all the same.",
   },
 
   // DNS, certificate, answer

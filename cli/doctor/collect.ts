@@ -5,7 +5,15 @@ import type { Answer, ControlClient } from "../../src/shared/control/client.ts";
 import { compareText } from "../../src/shared/sorted.ts";
 import { inParallel } from "../../src/shared/in-parallel.ts";
 import type { Kubectl, Listed } from "../kubectl.ts";
-import { type Ask, type EdgeFacts, type Facts, type KubeFacts, nothingRead, type Refusal } from "./facts.ts";
+import {
+  type Ask,
+  type EdgeFacts,
+  type Facts,
+  type KubeFacts,
+  nothingRead,
+  type QuotaFacts,
+  type Refusal,
+} from "./facts.ts";
 import { type Lists, listsOf } from "./kube-objects.ts";
 import { type ListenerAsk, listenersOf } from "./listeners.ts";
 import { selects } from "./nearest.ts";
@@ -19,6 +27,8 @@ export interface Sources {
     readonly cluster: string;
     /** Of this command. */
     readonly command: string;
+    /** Asks the edge's provider; undefined: there is nobody to ask. Does not reject. */
+    readonly quota: () => Promise<QuotaFacts | undefined>;
   };
   readonly outside: (where: ListenerAsk) => Promise<Ask>;
   readonly pause: (ms: number) => Promise<void>;
@@ -153,12 +163,13 @@ async function edgeSide({ edge, outside, pause }: Sources, only: string | undefi
     const where = table.ok && table.value !== undefined ? listenersOf(table.value, only).slice(0, ASKS_MAX) : [];
     return await Promise.all([askAll(outside, where), directoryOf(client, where)]);
   });
-  const [version, table, conditions, nodes, probe, [asks, directory]] = await Promise.all([
+  const [version, table, conditions, nodes, probe, quota, [asks, directory]] = await Promise.all([
     client.version(),
     tabled,
     client.conditions(cluster),
     client.nodes(cluster),
     probeOf(client, cluster, only, pause),
+    edge.quota(),
     asked,
   ]);
   const facts: EdgeFacts = {
@@ -172,6 +183,7 @@ async function edgeSide({ edge, outside, pause }: Sources, only: string | undefi
     ...(conditions.ok ? { conditions: conditions.value.services } : {}),
     ...(nodes.ok ? { nodes: nodes.value.nodes } : {}),
     ...(probe.ok ? { probe: probe.value } : {}),
+    ...(quota === undefined ? {} : { quota }),
   };
   return { edge: facts, asks };
 }

@@ -12,6 +12,7 @@ import { localPolicyFindings, nodeFindings } from "./findings/nodes.ts";
 import { podFindings } from "./findings/pods.ts";
 import { portFindings } from "./findings/ports.ts";
 import { publishFindings } from "./findings/publish.ts";
+import { quotaFindings } from "./findings/quota.ts";
 import { selectorFindings } from "./findings/selector.ts";
 import { serviceFindings } from "./findings/service.ts";
 import { tableFindings } from "./findings/table.ts";
@@ -60,6 +61,7 @@ export function examine(facts: Facts, { only, skip }: Selection = { only: [], sk
   const all = [
     ...askingFindings(facts),
     ...edgeFindings(facts),
+    ...quotaFindings(facts),
     ...publishFindings(facts),
     ...tunnelFindings(facts),
     ...nodeFindings(facts),

@@ -4,6 +4,7 @@ import type { z } from "zod";
 import type { KubeEndpointSlice, KubeNode, KubeService } from "../../agent/source/resources.ts";
 import type { ClusterNode, conditionsSchema, DirectoryEntry, tableSchema } from "../../src/shared/control/answers.ts";
 import type { ProbeAnswer } from "../../src/shared/control/probe.ts";
+import type { Used } from "./free-plan.ts";
 
 export interface Container {
   readonly name: string;
@@ -156,6 +157,16 @@ export interface Refusal {
   readonly status?: number;
 }
 
+/** What Cloudflare says of the edge's account and this day. Either `used` or `refused` is there. */
+export interface QuotaFacts {
+  readonly account: string;
+  /** Epoch ms. */
+  readonly resetsAt: number;
+  readonly used?: Used;
+  /** Why it says nothing. */
+  readonly refused?: { readonly why: string; readonly lacksRight: boolean };
+}
+
 export interface EdgeFacts {
   readonly url: string;
   readonly cluster: string;
@@ -168,6 +179,8 @@ export interface EdgeFacts {
   readonly nodes?: readonly ClusterNode[];
   /** What the edge found by asking every node through its tunnel; where a Service was named, of that one also. */
   readonly probe?: ProbeAnswer;
+  /** Absent: the edge is not Cloudflare's, was not deployed from this machine, or there is no token to ask with. */
+  readonly quota?: QuotaFacts;
   /** Of the host names that were asked about. */
   readonly directory: readonly DirectoryEntry[];
   readonly refusals: readonly Refusal[];

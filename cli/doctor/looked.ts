@@ -2,6 +2,7 @@
 import type { Hop } from "./checks.ts";
 import type { Facts } from "./facts.ts";
 import { reports } from "./findings/nodes.ts";
+import { nearestLimit } from "./findings/quota.ts";
 import { connectedNodes } from "./findings/tunnel.ts";
 import { readyEndpoints, type Subject } from "./subject.ts";
 
@@ -24,7 +25,11 @@ export function lookedAt(hop: Hop, facts: Facts, subjects: readonly Subject[]): 
   const probe = edge?.probe;
   switch (hop) {
     case "edge":
-      return edge?.software === undefined ? NO_EDGE : well(`${edge.url} answers, ${edge.software}`);
+      return edge?.software === undefined
+        ? NO_EDGE
+        : well(
+            `${edge.url} answers, ${edge.software}${edge.quota?.used === undefined ? "" : `; today ${nearestLimit(edge.quota.used)}`}`,
+          );
     case "names": {
       const good = asks.filter(({ answer }) => answer !== undefined);
       const [first] = good;

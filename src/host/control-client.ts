@@ -1,6 +1,6 @@
-// The control API as the local edges use it: over fetch, as the admin. Every failure is thrown, in words.
+// The control API as the local edges use it, as the admin. Every failure is thrown, in words.
 import { ControlClient, orThrow } from "../shared/control/client.ts";
-import { sendByFetch } from "../shared/control/send.ts";
+import { sendByHttp } from "./send.ts";
 
 export interface TableListener {
   readonly hostname: string;
@@ -23,7 +23,7 @@ export interface Api {
 }
 
 export function createApi(edge: string, adminToken: string): Api {
-  const client = new ControlClient({ edge: new URL(edge), token: () => adminToken }, sendByFetch);
+  const client = new ControlClient({ edge: new URL(edge), token: () => adminToken }, sendByHttp);
   const tables = new Map<string, { readonly generation: number; readonly listeners: readonly TableListener[] }>();
 
   const createCluster = async (name: string) => orThrow(await client.createCluster({ name })).token;

@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { ControlClient, orThrow } from "../../src/shared/control/client.ts";
 import { PROBE_MS } from "../../src/shared/control/probe.ts";
-import { sendByFetch } from "../../src/shared/control/send.ts";
+import { sendByHttp } from "../../src/host/send.ts";
 import { Emulation } from "./emulation.ts";
 
 let emulation: Emulation;
@@ -12,7 +12,7 @@ beforeAll(async () => {
   emulation = await Emulation.start();
   const { url, tokenFile } = emulation.ready.api;
   const token = readFileSync(tokenFile, "utf8").trim();
-  client = new ControlClient({ edge: new URL(url), token: () => token }, sendByFetch);
+  client = new ControlClient({ edge: new URL(url), token: () => token }, sendByHttp);
 });
 afterAll(() => emulation.stop());
 
@@ -80,7 +80,7 @@ test("a token that is not the owner's is refused", async () => {
   const manifest = await (await fetch(url)).text();
   const agents = /token: "(pst_home_[^"]+)"/.exec(manifest)?.[1] ?? "";
   const edge = new URL(emulation.ready.api.url);
-  const ask = async (token: string) => await new ControlClient({ edge, token: () => token }, sendByFetch).probe("home");
+  const ask = async (token: string) => await new ControlClient({ edge, token: () => token }, sendByHttp).probe("home");
   expect(await ask(agents)).toMatchObject({ ok: false, status: 403, reason: "not-allowed" });
   expect(await ask(`pst_home_${"A".repeat(43)}`)).toMatchObject({ ok: false, status: 401 });
 });

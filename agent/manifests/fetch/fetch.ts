@@ -1,11 +1,14 @@
 // The init container's program: brings the files of the agent from the edge into a folder, and lets the pod go on only if each has
 // the SHA-256 that stands in the manifest. It stands in the manifest as text, without its types (`npm run manifests`), so it
 // imports nothing but Node.js. Arguments: the folder, then name=hash for each file.
+// It asks by node:http and node:https, because fetch() refuses ports that browsers refuse (6000, 10080 …), at which an edge may be.
 // What is in the folder already is not asked for: a pod whose node was started anew needs no edge for this. An edge that is away
 // is asked again for ten minutes, then Kubernetes starts this anew. What no waiting mends ends it at once. Its last line says why,
 // and becomes the container's termination message.
 import { createHash } from "node:crypto";
 import { readFileSync, renameSync, writeFileSync } from "node:fs";
+import { get as getPlain, type IncomingMessage } from "node:http";
+import { get as getTls } from "node:https";
 import { setTimeout as delay } from "node:timers/promises";
 
 const MOST_BYTES = 16 * 1024 * 1024;
@@ -51,7 +54,7 @@ function isThere(file: string, hash: string): boolean {
 }
 
 async function bring(name: string, hash: string): Promise<Uint8Array> {
-  const url = new URL(`/agent/${hash}.mjs`, POSTERN_EDGE).href;
+  const url = new URL(`/agent/${hash}.mjs`, POSTERN_EDGE);
   const end = Date.now() + PATIENCE_MS;
   for (let pause = PAUSE_MS; ; pause = Math.min(2 * pause, PAUSE_MOST_MS)) {
     let why: string;
@@ -60,11 +63,11 @@ async function bring(name: string, hash: string): Promise<Uint8Array> {
       const got = sha256(bytes);
       if (got === hash) return bytes;
       return fail(
-        `${url} sent bytes with the SHA-256 ${got}, which this manifest does not allow: they were changed on their way, and are not started. Find what changes them between this node and the edge. ${anew}`,
+        `${url.href} sent bytes with the SHA-256 ${got}, which this manifest does not allow: they were changed on their way, and are not started. Find what changes them between this node and the edge. ${anew}`,
       );
     } catch (error) {
-      const { message, cause } = error as Error & { cause?: { code?: string; message?: string } };
-      why = `${name} cannot be had from ${POSTERN_EDGE} (${cause?.code ?? cause?.message ?? message})`;
+      const { message, code } = error as NodeJS.ErrnoException;
+      why = `${name} cannot be had from ${POSTERN_EDGE} (${code ?? message})`;
     }
     if (Date.now() >= end) fail(`${why}. The edge must run, and this node must reach it`);
     say(`${why}: asking again in ${pause / 1000} s`);
@@ -73,35 +76,48 @@ async function bring(name: string, hash: string): Promise<Uint8Array> {
 }
 
 /** Throws where asking again may help. */
-async function ask(url: string): Promise<Uint8Array> {
+async function ask(url: URL): Promise<Uint8Array> {
   const given = new AbortController();
   const idle = setTimeout(() => given.abort(new Error(`no byte for ${IDLE_MS / 1000} s`)), IDLE_MS);
   const whole = setTimeout(() => given.abort(new Error(`not all of it within ${WHOLE_MS / 1000} s`)), WHOLE_MS);
+  let answer: IncomingMessage | undefined;
   try {
-    const answer = await fetch(url, { redirect: "manual", signal: given.signal });
-    const { status, headers } = answer;
+    answer = await answerTo(url, given.signal);
+    const { statusCode: status = 0, headers } = answer;
     if (status >= 300 && status < 400)
       fail(
-        `${url} leads on to ${headers.get("location")}, and that is not followed: POSTERN_EDGE must be the edge's admin host. ${anew}`,
+        `${url.href} leads on to ${headers.location}, and that is not followed: POSTERN_EDGE must be the edge's admin host. ${anew}`,
       );
     // Of the others that blame the asker two mean "later".
     const refused = status >= 400 && status < 500 && status !== 408 && status !== 429;
     if (status !== 200 && !refused) throw new Error(`HTTP ${status}`);
     const parts: Uint8Array[] = [];
     let size = 0;
-    for await (const part of answer.body ?? []) {
+    for await (const part of answer as AsyncIterable<Uint8Array>) {
       idle.refresh();
       size += part.length;
-      if (size > MOST_BYTES) fail(`${url} sends more than ${MOST_BYTES} bytes, which is no agent. ${anew}`);
+      if (size > MOST_BYTES) fail(`${url.href} sends more than ${MOST_BYTES} bytes, which is no agent. ${anew}`);
       parts.push(part);
     }
     const bytes = Buffer.concat(parts);
-    if (refused) fail(`${url} is not to be had (HTTP ${status}): ${reasonIn(bytes.toString())}. ${anew}`);
+    if (refused) fail(`${url.href} is not to be had (HTTP ${status}): ${reasonIn(bytes.toString())}. ${anew}`);
     return bytes;
+  } catch (error) {
+    // An answer that is given up in its middle only says that it was reset.
+    throw given.signal.aborted ? given.signal.reason : error;
   } finally {
     clearTimeout(idle);
     clearTimeout(whole);
+    // A body that nobody reads would keep this process alive.
+    answer?.destroy();
   }
+}
+
+/** The head of the answer. Redirects are not followed. */
+function answerTo(url: URL, signal: AbortSignal): Promise<IncomingMessage> {
+  const get = url.protocol === "https:" ? getTls : getPlain;
+  const headers = { "user-agent": "postern-agent", "accept-encoding": "identity" };
+  return new Promise((resolve, reject) => void get(url, { signal, headers }, resolve).on("error", reject));
 }
 
 /** What the edge says of it. */

@@ -1,14 +1,12 @@
-// The edge itself: whether it answers, to whom, of which version, and how near its limits are. Pure.
+// The edge itself: whether it answers, to whom, and of which version. Pure.
 import { compareText } from "../../../src/shared/sorted.ts";
 import type { EdgeFacts, Facts } from "../facts.ts";
 import { type Finding, finding } from "../finding.ts";
 import { isMinor } from "./asking.ts";
 
-const QUOTA_NEAR = 0.8;
-
 export function edgeFindings({ edge }: Facts): Finding[] {
   if (edge === undefined) return [];
-  return [...refusalFindings(edge), ...skew(edge), ...quota(edge)];
+  return [...refusalFindings(edge), ...skew(edge)];
 }
 
 function refusalFindings({ url, cluster, refusals }: EdgeFacts): Finding[] {
@@ -66,15 +64,4 @@ function skew({ url, command, software, nodes = [], probe }: EdgeFacts): Finding
       ),
     );
   return found;
-}
-
-function quota({ url, probe }: EdgeFacts): Finding[] {
-  const quotas = probe?.edge.quotas;
-  if (quotas === null || quotas === undefined || quotas.requestsMost === 0) return [];
-  const { requests, requestsMost } = quotas;
-  const share = requests / requestsMost;
-  if (share < QUOTA_NEAR) return [];
-  const seen = `${requests} of ${requestsMost} requests of the day (${Math.floor(share * 100)} %)`;
-  const mend = "a paid plan has no such limit: README.md, On Cloudflare's free plan";
-  return [finding("quota-near", share >= 1 ? "error" : "warning", `Edge ${url}`, seen, mend)];
 }

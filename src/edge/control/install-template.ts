@@ -464,6 +464,8 @@ spec:
               // agent/manifests/fetch/fetch.ts of Postern's repository, without its types and comments.
               import { createHash } from "node:crypto";
               import { readFileSync, renameSync, writeFileSync } from "node:fs";
+              import { get as getPlain } from "node:http";
+              import { get as getTls } from "node:https";
               import { setTimeout as delay } from "node:timers/promises";
               const MOST_BYTES = 16 * 1024 * 1024;
               const IDLE_MS = 20_000;
@@ -505,7 +507,7 @@ spec:
                   }
               }
               async function bring(name, hash) {
-                  const url = new URL(\`/agent/\${hash}.mjs\`, POSTERN_EDGE).href;
+                  const url = new URL(\`/agent/\${hash}.mjs\`, POSTERN_EDGE);
                   const end = Date.now() + PATIENCE_MS;
                   for(let pause = PAUSE_MS;; pause = Math.min(2 * pause, PAUSE_MOST_MS)){
                       let why;
@@ -513,10 +515,10 @@ spec:
                           const bytes = await ask(url);
                           const got = sha256(bytes);
                           if (got === hash) return bytes;
-                          return fail(\`\${url} sent bytes with the SHA-256 \${got}, which this manifest does not allow: they were changed on their way, and are not started. Find what changes them between this node and the edge. \${anew}\`);
+                          return fail(\`\${url.href} sent bytes with the SHA-256 \${got}, which this manifest does not allow: they were changed on their way, and are not started. Find what changes them between this node and the edge. \${anew}\`);
                       } catch (error) {
-                          const { message, cause } = error;
-                          why = \`\${name} cannot be had from \${POSTERN_EDGE} (\${cause?.code ?? cause?.message ?? message})\`;
+                          const { message, code } = error;
+                          why = \`\${name} cannot be had from \${POSTERN_EDGE} (\${code ?? message})\`;
                       }
                       if (Date.now() >= end) fail(\`\${why}. The edge must run, and this node must reach it\`);
                       say(\`\${why}: asking again in \${pause / 1000} s\`);
@@ -527,30 +529,42 @@ spec:
                   const given = new AbortController();
                   const idle = setTimeout(()=>given.abort(new Error(\`no byte for \${IDLE_MS / 1000} s\`)), IDLE_MS);
                   const whole = setTimeout(()=>given.abort(new Error(\`not all of it within \${WHOLE_MS / 1000} s\`)), WHOLE_MS);
+                  let answer;
                   try {
-                      const answer = await fetch(url, {
-                          redirect: "manual",
-                          signal: given.signal
-                      });
-                      const { status, headers } = answer;
-                      if (status >= 300 && status < 400) fail(\`\${url} leads on to \${headers.get("location")}, and that is not followed: POSTERN_EDGE must be the edge's admin host. \${anew}\`);
+                      answer = await answerTo(url, given.signal);
+                      const { statusCode: status = 0, headers } = answer;
+                      if (status >= 300 && status < 400) fail(\`\${url.href} leads on to \${headers.location}, and that is not followed: POSTERN_EDGE must be the edge's admin host. \${anew}\`);
                       const refused = status >= 400 && status < 500 && status !== 408 && status !== 429;
                       if (status !== 200 && !refused) throw new Error(\`HTTP \${status}\`);
                       const parts = [];
                       let size = 0;
-                      for await (const part of answer.body ?? []){
+                      for await (const part of answer){
                           idle.refresh();
                           size += part.length;
-                          if (size > MOST_BYTES) fail(\`\${url} sends more than \${MOST_BYTES} bytes, which is no agent. \${anew}\`);
+                          if (size > MOST_BYTES) fail(\`\${url.href} sends more than \${MOST_BYTES} bytes, which is no agent. \${anew}\`);
                           parts.push(part);
                       }
                       const bytes = Buffer.concat(parts);
-                      if (refused) fail(\`\${url} is not to be had (HTTP \${status}): \${reasonIn(bytes.toString())}. \${anew}\`);
+                      if (refused) fail(\`\${url.href} is not to be had (HTTP \${status}): \${reasonIn(bytes.toString())}. \${anew}\`);
                       return bytes;
+                  } catch (error) {
+                      throw given.signal.aborted ? given.signal.reason : error;
                   } finally{
                       clearTimeout(idle);
                       clearTimeout(whole);
+                      answer?.destroy();
                   }
+              }
+              function answerTo(url, signal) {
+                  const get = url.protocol === "https:" ? getTls : getPlain;
+                  const headers = {
+                      "user-agent": "postern-agent",
+                      "accept-encoding": "identity"
+                  };
+                  return new Promise((resolve, reject)=>void get(url, {
+                          signal,
+                          headers
+                      }, resolve).on("error", reject));
               }
               function reasonIn(text) {
                   try {

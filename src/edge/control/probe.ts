@@ -73,7 +73,6 @@ export function probeRoutes(app: Api): void {
           directory: copy(directory?.version, here.directory, now),
           table: copy(facts.generation, here.table, now),
           yourAddress: client === "" ? null : client,
-          quotas: null,
         },
         cluster: clusterFacts(c, facts, now),
         services: facts.services.map((each) => withOwners(each, directory?.entries ?? [], c.get("principal"))),

@@ -66,8 +66,6 @@ const edgeFactsSchema = z.object({
   table: copySchema,
   /** The asker's address as the edge sees it; null: unknown. */
   yourAddress: z.string().nullable(),
-  /** What the edge has counted of the day's quotas of the platform; null: it counts nothing, which is what every edge does today. */
-  quotas: z.object({ requests: z.int(), requestsMost: z.int(), since: epochMs }).nullable(),
 });
 
 /** A publish as the edge has it. */

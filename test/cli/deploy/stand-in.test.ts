@@ -2,7 +2,7 @@
 // `postern deploy` reads of it.
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { Cloudflare } from "../../../cli/deploy/cloudflare.ts";
-import { sendByFetch } from "../../../src/shared/control/send.ts";
+import { sendByHttp } from "../../../src/host/send.ts";
 import { ACCOUNT, CloudflareStandIn } from "./stand-in.ts";
 
 let api: CloudflareStandIn;
@@ -66,7 +66,7 @@ describe("the stand-in", () => {
 
 describe("what is read before a deployment", () => {
   const client = (token = "all") =>
-    new Cloudflare(sendByFetch, { CLOUDFLARE_API_BASE_URL: api.url, CLOUDFLARE_API_TOKEN: token });
+    new Cloudflare(sendByHttp, { CLOUDFLARE_API_BASE_URL: api.url, CLOUDFLARE_API_TOKEN: token });
 
   it("which version is served, and which secrets there are", async () => {
     expect(await client().account()).toBe(ACCOUNT);

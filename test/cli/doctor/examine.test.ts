@@ -2,6 +2,7 @@
 import { describe, expect, it } from "vitest";
 import { checkIds } from "../../../cli/doctor/checks.ts";
 import { examine } from "../../../cli/doctor/examine.ts";
+import type { Used } from "../../../cli/doctor/free-plan.ts";
 import { condition } from "../../../src/shared/model/conditions.ts";
 import {
   agentPod,
@@ -79,9 +80,10 @@ const policy = (spec: object) => ({
   metadata: { name: "closed", namespace: "default" },
   spec: { podSelector: { matchLabels: { app: "web" } }, policyTypes: ["Ingress"], ...spec },
 });
-const quotas = (requests: number): Change => ({
-  probe: { edge: { ...probe().edge, quotas: { requests, requestsMost: 100_000, since: 0 } } },
+const quota = (used: Partial<Used>, edge: Change["edge"] = {}): Change => ({
+  edge: { quota: { account: "a1", resetsAt: Date.UTC(2026, 10, 28), used: { ...nothingUsed, ...used } }, ...edge },
 });
+const nothingUsed: Used = { workerRequests: 0, objectRequests: 0, objectTime: 0, rowsRead: 0, rowsWritten: 0 };
 const timeouts = { 1: "timeout", 2: "timeout", 3: "timeout" };
 const daysFromNow = (days: number): number => NOW + days * 86_400_000;
 
@@ -133,7 +135,19 @@ const rows: Readonly<Record<string, Row>> = {
     sound: none,
     says: /its agent is 0.0.9, the edge is 0.1.0/,
   },
-  "quota-near": { severity: "warning", broken: quotas(85_000), sound: quotas(79_000), says: /85 %/ },
+  "quota-near": {
+    severity: "warning",
+    broken: quota({ objectTime: 11_059 }),
+    sound: quota({ workerRequests: 79_999, objectTime: 10_399, rowsRead: 3_999_999 }),
+    says: /^11,059 of 13,000 GB-s of Durable Object time \(85 %\); all count from zero again at 2026-11-28T00:00:00.000Z$/,
+  },
+  "quota-exhausted": {
+    broken: quota({ rowsWritten: 100_000 }),
+    // What the edge could not have answered on the free plan.
+    sound: quota({ workerRequests: 250_000, rowsWritten: 100_000 }),
+    says: /^100,000 of 100,000 rows written by Durable Objects \(100 %\)/,
+    mend: /paid plan/,
+  },
 
   // Names
   "dns-missing": {
@@ -723,10 +737,41 @@ describe.each(Object.entries(rows))(
 );
 
 /** Those that are only worth knowing, and what is of a file. */
-const elsewhere = ["node-excluded", "scaled-to-zero", "target-port-unlisted", "object-invalid"];
+const elsewhere = ["node-excluded", "scaled-to-zero", "target-port-unlisted", "object-invalid", "quota-unknown"];
 
 it("every check has its row, or is tested below", () => {
   expect([...Object.keys(rows), ...elsewhere].sort()).toEqual([...checkIds].sort());
+});
+
+describe("the day's limits of Cloudflare", () => {
+  it("are only mentioned where the provider says nothing of them", () => {
+    const refused = { why: "not authorized", lacksRight: true };
+    const found = diagnose({ edge: { quota: { account: "a1", resetsAt: 0, refused } } });
+    expect(wrongs(found)).toEqual([]);
+    expect(found.findings).toMatchObject([
+      { id: "quota-unknown", severity: "info", object: "Account a1", mend: expect.stringMatching(/Account Analytics/) },
+    ]);
+  });
+
+  it("are used up where clients get error 1027, whoever counts", () => {
+    const text = "<title>Error 1027: rate limited</title>";
+    const found = diagnose({ asks: [ask({ answer: { status: 429, text, ms: 1 } })] });
+    expect(wrongs(found)).toContain("error quota-exhausted");
+  });
+
+  it.each<[string, Change["edge"]]>([
+    ["Worker requests", { software: "postern-edge 0.1.0" }],
+    ["Durable Object requests", {}],
+  ])("%s: past one that the edge could not answer past, the plan is another", (what, edge) => {
+    const used = what === "Worker requests" ? { workerRequests: 100_000 } : { objectRequests: 100_000 };
+    const [found] = diagnose(quota({ ...used, rowsWritten: 90_000 }, edge)).findings;
+    expect(found).toMatchObject({ id: "quota-near", severity: "info", seen: expect.stringMatching(/plan is another/) });
+  });
+
+  it("the nearest is told where all is well", () => {
+    const { hops } = diagnose(quota({ workerRequests: 12_345, objectTime: 1 }));
+    expect(hops[0]?.said).toMatch(/; today 12,345 of 100,000 Worker requests \(12 %\)$/);
+  });
 });
 
 it("of a sound cluster every hop is well", () => {

@@ -220,7 +220,6 @@ export function probe(more: Partial<ProbeAnswer> = {}): ProbeAnswer {
       directory: { current: 1, here: 1, checkedAgoMs: 10 },
       table: { current: 3, here: 3, checkedAgoMs: 10 },
       yourAddress: "203.0.113.7",
-      quotas: null,
     },
     cluster: {
       name: "home",

@@ -317,7 +317,7 @@ describe("what the edge knows", () => {
 
   it("of its own copies: what the isolate has, beside what the objects have", async () => {
     const fresh = (await probe()).edge;
-    expect(fresh).toMatchObject({ adminHost: "admin.test", domain: "edge.test", tls: true, quotas: null });
+    expect(fresh).toMatchObject({ adminHost: "admin.test", domain: "edge.test", tls: true });
     expect(fresh.table).toEqual({ current: 0, here: null, checkedAgoMs: null });
     const { table } = await published("home", token, "1.1", snapshotOf(service("web")));
     nodes.push(await connectNode({ cluster: "home", token, name: "node-a" }, (stream) => stream.answer("hello")));
