@@ -1,5 +1,5 @@
 // `postern doctor`: what is wrong with a Service, or with all of them, hop by hop.
-import type { Command } from "commander";
+import { type Command, Option } from "commander";
 import manifest from "../../package.json" with { type: "json" };
 import { gathered } from "../arguments.ts";
 import { bundleOf } from "../doctor/bundle.ts";
@@ -9,6 +9,7 @@ import { askOutside } from "../doctor/outside.ts";
 import { reportText } from "../doctor/print.ts";
 import { quotaFacts } from "../quota.ts";
 import { selectionOf } from "../doctor/select.ts";
+import { traced } from "../doctor/traced.ts";
 import { endWith } from "../doctor/unwell.ts";
 import { exitCodes, Failed } from "../failed.ts";
 import { Kubectl } from "../kubectl.ts";
@@ -21,6 +22,7 @@ interface Options {
   readonly skip: readonly string[];
   readonly bundle?: string;
   readonly kubeContext?: string;
+  readonly from: "both" | "outside";
 }
 
 /** Each answer of the edge, and of its provider; a probe of its nodes takes 2.5 s at most. */
@@ -37,6 +39,11 @@ export function addDoctor(program: Command, effects: Effects): void {
     .option("--cluster <name>", "the edge's name of the cluster (default: the context's)")
     .option("--only <ids>", "these findings alone, separated by commas (repeatable)", gathered, [])
     .option("--skip <ids>", "not these findings (repeatable)", gathered, [])
+    .addOption(
+      new Option("--from <side>", "outside: ask as a client and the edge alone, not Kubernetes, and trace one request")
+        .choices(["both", "outside"])
+        .default("both"),
+    )
     .option("--bundle <file>", "write everything that was asked, secrets left out, to a .tar.gz for whoever helps")
     .option("--kube-context <name>", "kubectl's context (default: its current one)")
     .addHelpText(
@@ -47,6 +54,7 @@ Exit codes: 0 nothing is wrong, 6 something is.
 Examples:
   $ postern doctor
   $ postern doctor default/web
+  $ postern doctor default/web --from outside
   $ postern doctor default/web -o json
   $ postern doctor default/web --skip node-not-ready,version-skew
   $ postern doctor --bundle postern.tar.gz`,
@@ -59,16 +67,25 @@ Examples:
       const sources: Sources = {
         kubectl,
         outside: askOutside,
+        traced,
         pause: effects.pause,
         wallClock: Date.now,
         ...(await edgeOf(session, effects, options.cluster)),
       };
-      const waiting = setTimeout(() => effects.tell("Asking Kubernetes, the edge and every node …"), QUIET_MS);
-      const facts = await collect(sources, only).finally(() => clearTimeout(waiting));
+      const isOutside = options.from === "outside";
+      if (isOutside && sources.edge === undefined)
+        throw new Failed("--from outside: asks through an edge, and none is known", {
+          next: "postern login https://EDGE",
+          code: exitCodes.usage,
+        });
+      const whom = isOutside ? "the edge, and every node through it" : "Kubernetes, the edge and every node";
+      const waiting = setTimeout(() => effects.tell(`Asking ${whom} …`), QUIET_MS);
+      const facts = await collect(sources, only, isOutside).finally(() => clearTimeout(waiting));
       const report = examine(facts, selection);
       const { format } = session;
       if (options.bundle !== undefined) {
-        effects.writeBytes(options.bundle, await bundleOf(facts, report, await agentLogs(kubectl)));
+        const logs = isOutside ? "" : await agentLogs(kubectl);
+        effects.writeBytes(options.bundle, await bundleOf(facts, report, logs));
         effects.tell(`Everything that was asked is in ${options.bundle}.`);
       }
       effects.print(

@@ -149,6 +149,14 @@ export const checks = {
     settles: true,
   },
 
+  "request-differs": {
+    hop: "names",
+    title: "A traced request got another answer than the endpoint gave, or none of an endpoint",
+    asked: "one request for / from this machine, and what the edge's access log says of it at each hop (--from outside)",
+    means: "The hop that is named is the first, seen from the endpoint, that did not hand on what it was given.",
+    settles: true,
+  },
+
   // The Service itself
   "type-not-exposed": {
     hop: "service",

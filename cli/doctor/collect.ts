@@ -17,6 +17,7 @@ import {
 import { type Lists, listsOf } from "./kube-objects.ts";
 import { type ListenerAsk, listenersOf } from "./listeners.ts";
 import { selects } from "./nearest.ts";
+import type { Traced } from "./trace.ts";
 
 export interface Sources {
   readonly kubectl: Kubectl;
@@ -31,6 +32,7 @@ export interface Sources {
     readonly quota: () => Promise<QuotaFacts | undefined>;
   };
   readonly outside: (where: ListenerAsk) => Promise<Ask>;
+  readonly traced: (where: ListenerAsk, control: ControlClient, cluster: string) => Promise<Traced>;
   readonly pause: (ms: number) => Promise<void>;
   /** Epoch ms. */
   readonly wallClock: () => number;
@@ -46,15 +48,20 @@ const ASKS_MAX = 12;
 const ASKS_AT_ONCE = 6;
 const BUSY_MS = 1_200;
 
-/** `only`: "namespace/name"; absent: all. */
-export async function collect(sources: Sources, only: string | undefined): Promise<Facts> {
-  const [kube, { edge, asks }] = await Promise.all([kubeFacts(sources.kubectl, only), edgeSide(sources, only)]);
+/** `only`: "namespace/name"; absent: all. `isOutside`: Kubernetes is not asked, and one request is traced. */
+export async function collect(sources: Sources, only: string | undefined, isOutside = false): Promise<Facts> {
+  const [kube, { edge, asks, trace }] = await Promise.all([
+    isOutside ? nothingRead : kubeFacts(sources.kubectl, only),
+    edgeSide(sources, only, isOutside),
+  ]);
   return {
     now: sources.wallClock(),
     ...(only === undefined ? {} : { only }),
     kube,
     ...(edge === undefined ? {} : { edge }),
     asks,
+    ...(isOutside ? { isOutside } : {}),
+    ...(trace === undefined ? {} : { trace }),
   };
 }
 
@@ -136,6 +143,7 @@ async function podsElsewhere(
 interface EdgeSide {
   readonly edge: EdgeFacts | undefined;
   readonly asks: readonly Ask[];
+  readonly trace?: Traced | undefined;
 }
 
 /** An agent answers few questions in a second: who comes beside another asks once more. */
@@ -155,15 +163,24 @@ async function probeOf(
 }
 
 /** The listeners are asked as soon as the table is there; the probe takes its time meanwhile. */
-async function edgeSide({ edge, outside, pause }: Sources, only: string | undefined): Promise<EdgeSide> {
+async function edgeSide(
+  { edge, outside, traced, pause }: Sources,
+  only: string | undefined,
+  isTraced: boolean,
+): Promise<EdgeSide> {
   if (edge === undefined) return { edge: undefined, asks: [] };
   const { client, url, cluster, command } = edge;
   const tabled = client.table(cluster);
   const asked = tabled.then(async (table) => {
     const where = table.ok && table.value !== undefined ? listenersOf(table.value, only).slice(0, ASKS_MAX) : [];
-    return await Promise.all([askAll(outside, where), directoryOf(client, where)]);
+    const [first] = isTraced ? where : [];
+    return await Promise.all([
+      askAll(outside, where),
+      directoryOf(client, where),
+      first === undefined ? undefined : traced(first, client, cluster),
+    ]);
   });
-  const [version, table, conditions, nodes, probe, quota, [asks, directory]] = await Promise.all([
+  const [version, table, conditions, nodes, probe, quota, [asks, directory, trace]] = await Promise.all([
     client.version(),
     tabled,
     client.conditions(cluster),
@@ -185,7 +202,7 @@ async function edgeSide({ edge, outside, pause }: Sources, only: string | undefi
     ...(probe.ok ? { probe: probe.value } : {}),
     ...(quota === undefined ? {} : { quota }),
   };
-  return { edge: facts, asks };
+  return { edge: facts, asks, trace };
 }
 
 const refusalOf = (answer: Answer<unknown>): Refusal[] =>

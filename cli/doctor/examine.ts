@@ -17,8 +17,10 @@ import { selectorFindings } from "./findings/selector.ts";
 import { serviceFindings } from "./findings/service.ts";
 import { tableFindings } from "./findings/table.ts";
 import { tunnelFindings } from "./findings/tunnel.ts";
+import { traceFindings } from "./findings/trace.ts";
 import { lookedAt } from "./looked.ts";
 import { type Subject, subjectsOf } from "./subject.ts";
+import { type TraceReport, traceReport } from "./trace.ts";
 
 export interface HopState {
   readonly hop: Hop;
@@ -34,6 +36,7 @@ export interface Report {
   readonly hops: readonly HopState[];
   /** By severity, then along a request's way. */
   readonly findings: readonly Finding[];
+  readonly trace?: TraceReport;
 }
 
 /** By which findings are selected. */
@@ -65,6 +68,7 @@ export function examine(facts: Facts, { only, skip }: Selection = { only: [], sk
     ...publishFindings(facts),
     ...tunnelFindings(facts),
     ...nodeFindings(facts),
+    ...traceFindings(facts),
     ...subjects.flatMap((subject) => serviceReport(subject, facts)),
   ];
   const findings = withoutSymptoms(all).filter(
@@ -77,6 +81,7 @@ export function examine(facts: Facts, { only, skip }: Selection = { only: [], sk
     services: subjects.map(({ key }) => key),
     hops: hopNames.flatMap((hop) => hopState(hop, facts, subjects, sorted)),
     findings: sorted,
+    ...(facts.trace === undefined ? {} : { trace: traceReport(facts.trace) }),
   };
 }
 
@@ -92,7 +97,8 @@ function serviceReport(subject: Subject, facts: Facts): Finding[] {
 /** What the edge answers in a server's place, and what is guessed from that, is only told where something else says why. */
 function withoutSymptoms(findings: readonly Finding[]): Finding[] {
   const isSymptom = ({ id, severity }: Finding): boolean =>
-    id === "answer-failed" || (id === "protocol-differs" && severity === "warning");
+    id === "answer-failed" ||
+    id === "request-differs" || (id === "protocol-differs" && severity === "warning");
   const causes = findings.filter((each) => each.severity === "error" && !isSymptom(each));
   return findings.map((each) => {
     const isExplained = causes.some(({ object }) => object === each.object || object.startsWith("Node "));

@@ -4,6 +4,7 @@ import type { z } from "zod";
 import type { KubeEndpointSlice, KubeNode, KubeService } from "../../agent/source/resources.ts";
 import type { ClusterNode, conditionsSchema, DirectoryEntry, tableSchema } from "../../src/shared/control/answers.ts";
 import type { ProbeAnswer } from "../../src/shared/control/probe.ts";
+import type { Traced } from "./trace.ts";
 import type { Used } from "./free-plan.ts";
 
 export interface Container {
@@ -224,4 +225,8 @@ export interface Facts {
   /** Absent: no edge was asked. */
   readonly edge?: EdgeFacts;
   readonly asks: readonly Ask[];
+  /** Kubernetes was not asked, on purpose: only what a client and the edge see. */
+  readonly isOutside?: boolean;
+  /** One request through the edge, hop by hop. */
+  readonly trace?: Traced;
 }

@@ -16,13 +16,15 @@ const unknown = (said: string): Looked => ({ state: "unknown", said });
 const count = (number: number, what: string): string => `${number} ${what}${number === 1 ? "" : "s"}`;
 const NO_EDGE = unknown("no edge was asked");
 const NO_PROBE = unknown("the edge made no probe");
+const OUTSIDE = unknown("Kubernetes was not asked: --from outside");
 const NO_SERVICE = unknown("for this, name a Service: postern doctor NAMESPACE/NAME");
 
 /** Undefined for what has no line of its own. */
 export function lookedAt(hop: Hop, facts: Facts, subjects: readonly Subject[]): Looked | undefined {
-  const { edge, kube, asks, only } = facts;
+  const { edge, kube, asks, only, isOutside = false } = facts;
   const answered = reports(edge);
   const probe = edge?.probe;
+  if (isOutside && (hop === "service" || hop === "node" || hop === "pod")) return OUTSIDE;
   switch (hop) {
     case "edge":
       return edge?.software === undefined

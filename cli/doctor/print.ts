@@ -1,6 +1,7 @@
 // How a report reads: the request's way, hop by hop, and then each finding. Pure.
 import { type Check, checks, hops } from "./checks.ts";
 import type { HopState, Report } from "./examine.ts";
+import type { TraceReport } from "./trace.ts";
 import type { Finding, Severity } from "./finding.ts";
 import { printable } from "../output.ts";
 
@@ -9,7 +10,7 @@ const words = { well: "well", wrong: "WRONG", unknown: "unknown" } as const;
 const colours = { well: 32, wrong: 31, unknown: 90, error: 31, warning: 33, info: 36 } as const;
 
 /** `colour` false: words say what colours would. */
-export function reportText({ hops: states, findings, services }: Report, colour: boolean): string {
+export function reportText({ hops: states, findings, services, trace }: Report, colour: boolean): string {
   const paint = (text: string, as: keyof typeof colours): string =>
     colour ? `\u001b[${colours[as]}m${text}\u001b[0m` : text;
   const head =
@@ -24,7 +25,18 @@ export function reportText({ hops: states, findings, services }: Report, colour:
   const body = states.map(line).join("");
   const all = findings.map((each) => findingText(each, paint)).join("\n");
   const end = findings.some(({ severity }) => severity !== "info") ? "" : "\nNothing is wrong.\n";
-  return `${head}${body}${all === "" ? "" : `\n${all}`}${end}`;
+  return `${head}${body}${trace === undefined ? "" : `\n${traceText(trace)}`}${all === "" ? "" : `\n${all}`}${end}`;
+}
+
+/** A line a hop, with its own time. */
+function traceText({ id, url, hops: seen, differs }: TraceReport): string {
+  const total = seen.reduce((sum, { ms = 0 }) => sum + ms, 0);
+  const lines = seen.map(({ hop, ms, said }) => {
+    const took = ms === undefined ? "" : `${ms} ms`;
+    return `  ${hop.padEnd(10)} ${took.padStart(8)}  ${printable(said)}\n`;
+  });
+  const end = differs === undefined ? "every hop handed on what it was given" : `first hop that differs: ${differs}`;
+  return `GET ${url} in ${total} ms, trace ${id}:\n${lines.join("")}  ${printable(end)}\n`;
 }
 
 function findingText(found: Finding, paint: (text: string, as: Severity) => string): string {

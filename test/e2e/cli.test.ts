@@ -37,6 +37,13 @@ async function postern(
   return { code, out: out.toString(), err: err.toString() };
 }
 
+/** Of a doctor who has found something. */
+async function json6(line: string): Promise<{ readonly findings: readonly { readonly id: string }[] }> {
+  const { code, out } = await postern(`${line} -o json`);
+  expect(code).toBe(6);
+  return JSON.parse(out) as Awaited<ReturnType<typeof json6>>;
+}
+
 async function json<T>(line: string): Promise<T> {
   const { code, out, err } = await postern(`${line} -o json`);
   expect([code, err]).toEqual([0, ""]);
@@ -363,6 +370,19 @@ describe("logs", () => {
     expect([wrong.code, wrong.err]).toEqual([2, expect.stringContaining("--status: must be a status such as 404")]);
     expect((await postern("logs nowhere")).code).toBe(3);
   });
+});
+
+it("doctor --from outside: one request, traced to the endpoint and back, and Kubernetes is not asked", async () => {
+  rmSync(join(folder, "asked"), { force: true });
+  const { code, out } = await postern("doctor default/web --cluster home --from outside");
+  expect(out).toMatch(/^GET http:\S+ in \d+ ms, trace [0-9a-f]{32}:\n {2}/m);
+  expect(out).toMatch(/^ {2}edge +\d+ ms {2}answered 200$/m);
+  expect(out).toMatch(/^ {2}node +\d+ ms {2}node-[ab] by tunnel: 200$/m);
+  expect(out).toMatch(/^ {2}endpoint +\d+ ms {2}127\.\S+:\d+ answered 200/m);
+  expect(out).toContain("every hop handed on what it was given\n");
+  expect([code, existsSync(join(folder, "asked"))]).toEqual([0, false]);
+  const unknown = await json6("doctor default/none --cluster home --from outside");
+  expect(unknown.findings.map(({ id }) => id)).toEqual(["service-missing"]);
 });
 
 it("version: of all parts, for whoever has a token", async () => {

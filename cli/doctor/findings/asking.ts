@@ -2,7 +2,7 @@
 import type { Facts } from "../facts.ts";
 import { type Finding, finding } from "../finding.ts";
 
-export function askingFindings({ kube, edge, only }: Facts): Finding[] {
+export function askingFindings({ kube, edge, only, isOutside = false }: Facts): Finding[] {
   const found = kube.unread.map(({ what, why }) =>
     finding(
       "rights-missing",
@@ -14,7 +14,7 @@ export function askingFindings({ kube, edge, only }: Facts): Finding[] {
         : "kubectl cluster-info",
     ),
   );
-  const canSee = !kube.unread.some(({ what }) => what === "services" || what === "everything");
+  const canSee = !isOutside && !kube.unread.some(({ what }) => what === "services" || what === "everything");
   if (
     only !== undefined &&
     canSee &&
@@ -33,6 +33,16 @@ export function askingFindings({ kube, edge, only }: Facts): Finding[] {
       ),
     );
   }
+  if (only !== undefined && isOutside && edge?.table?.routes.every(({ service }) => service !== only) === true)
+    found.push(
+      finding(
+        "service-missing",
+        "error",
+        `Service ${only}`,
+        "the edge's table has no listener of it",
+        `postern doctor ${only}   # asks Kubernetes as well`,
+      ),
+    );
   // The probe is the owner's and the admin's: an agent's token reads the rest.
   for (const { asked, why, status } of edge?.refusals ?? [])
     if (status !== undefined && isMinor(asked, status))

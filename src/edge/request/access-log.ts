@@ -34,6 +34,11 @@ interface Batch {
   readonly startedAt: number;
 }
 
+/** Keeps a promise going when its request is over. */
+interface Context {
+  readonly waitUntil: (promise: Promise<unknown>) => void;
+}
+
 interface Objects {
   readonly CLUSTER: { readonly getByName: (name: string) => Pick<ClusterRpc, "log"> };
 }
@@ -47,7 +52,7 @@ export class AccessLog {
     this.#effects = effects;
   }
 
-  add(answered: Answered, { CLUSTER }: Objects, ctx: Pick<ExecutionContext, "waitUntil">): void {
+  add(answered: Answered, { CLUSTER }: Objects, ctx: Context): void {
     const now = this.#effects.now();
     const cluster = answered.candidate.table.name;
     const record = recordOf(answered, now);
