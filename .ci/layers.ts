@@ -42,7 +42,7 @@ const layers: Record<string, Layer> = {
   "src/edge/http/": { values: ["src/shared/"] },
   // What it decides by, and how that is changed.
   "src/edge/cluster/": {
-    values: ["src/shared/", routing, "src/edge/storage/", rpc, http],
+    values: ["src/shared/", routing, "src/edge/storage/", rpc, http, effects],
     types: [env],
   },
   "src/edge/directory/": { values: ["src/shared/", routing, "src/edge/storage/", rpc], types: [env] },

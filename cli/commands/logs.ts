@@ -16,7 +16,9 @@ const filters = ["service", "hostname", "status", "method", "client", "trace"] a
 export function addLogs(program: Command, effects: Effects): void {
   program
     .command("logs [cluster]")
-    .description("the requests of a cluster's Services as they are answered, until Ctrl-C; nothing is kept before or after")
+    .description(
+      "the requests of a cluster's Services as they are answered, until Ctrl-C; nothing is kept before or after",
+    )
     .option("--service <namespace/name>", "of this Service")
     .option("--hostname <name>", "to this host name")
     .option("--status <status>", "with this status (404), or of this class (5xx)")

@@ -152,7 +152,8 @@ export const checks = {
   "request-differs": {
     hop: "names",
     title: "A traced request got another answer than the endpoint gave, or none of an endpoint",
-    asked: "one request for / from this machine, and what the edge's access log says of it at each hop (--from outside)",
+    asked:
+      "one request for / from this machine, and what the edge's access log says of it at each hop (--from outside)",
     means: "The hop that is named is the first, seen from the endpoint, that did not hand on what it was given.",
     settles: true,
   },

@@ -10,14 +10,15 @@ import {
   type EdgeFacts,
   type Facts,
   type KubeFacts,
+  type ListenerAsk,
   nothingRead,
   type QuotaFacts,
   type Refusal,
+  type Traced,
 } from "./facts.ts";
 import { type Lists, listsOf } from "./kube-objects.ts";
-import { type ListenerAsk, listenersOf } from "./listeners.ts";
+import { listenersOf } from "./listeners.ts";
 import { selects } from "./nearest.ts";
-import type { Traced } from "./trace.ts";
 
 export interface Sources {
   readonly kubectl: Kubectl;

@@ -97,8 +97,7 @@ function serviceReport(subject: Subject, facts: Facts): Finding[] {
 /** What the edge answers in a server's place, and what is guessed from that, is only told where something else says why. */
 function withoutSymptoms(findings: readonly Finding[]): Finding[] {
   const isSymptom = ({ id, severity }: Finding): boolean =>
-    id === "answer-failed" ||
-    id === "request-differs" || (id === "protocol-differs" && severity === "warning");
+    id === "answer-failed" || id === "request-differs" || (id === "protocol-differs" && severity === "warning");
   const causes = findings.filter((each) => each.severity === "error" && !isSymptom(each));
   return findings.map((each) => {
     const isExplained = causes.some(({ object }) => object === each.object || object.startsWith("Node "));

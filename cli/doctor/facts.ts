@@ -3,8 +3,8 @@
 import type { z } from "zod";
 import type { KubeEndpointSlice, KubeNode, KubeService } from "../../agent/source/resources.ts";
 import type { ClusterNode, conditionsSchema, DirectoryEntry, tableSchema } from "../../src/shared/control/answers.ts";
+import type { LogRecord } from "../../src/shared/control/access-log.ts";
 import type { ProbeAnswer } from "../../src/shared/control/probe.ts";
-import type { Traced } from "./trace.ts";
 import type { Used } from "./free-plan.ts";
 
 export interface Container {
@@ -214,6 +214,35 @@ export interface Ask {
   };
   /** Whether a Postern edge answers there. Absent: unknown. */
   readonly isPostern?: boolean;
+}
+
+export type ListenerAsk = Pick<Ask, "service" | "hostname" | "port" | "tls">;
+
+/** A request of this machine's as its own side saw it. Times are of the step alone, ms; absent: it came to none. */
+export interface ClientSide {
+  readonly lookupMs?: number;
+  readonly connectMs?: number;
+  readonly handshakeMs?: number;
+  /** From the request's last byte until the answer's head. */
+  readonly answerMs?: number;
+  readonly address?: string;
+  readonly status?: number;
+  /** x-postern-reason. */
+  readonly reason?: string;
+  /** Why there is no answer. */
+  readonly failed?: string;
+}
+
+/** The same request, and what the edge's access log says of it. */
+export interface Traced {
+  readonly where: ListenerAsk;
+  /** Its trace id. */
+  readonly id: string;
+  readonly client: ClientSide;
+  /** Absent: the edge's log has no such request. */
+  readonly record?: LogRecord;
+  /** Why the log could not be read. */
+  readonly unread?: string;
 }
 
 export interface Facts {

@@ -1,7 +1,5 @@
 // Which host names and ports the edge's table has for the Services that are examined. Pure.
-import type { Ask, Facts } from "./facts.ts";
-
-export type ListenerAsk = Pick<Ask, "service" | "hostname" | "port" | "tls">;
+import type { Facts, ListenerAsk } from "./facts.ts";
 
 /** Of every Service the first one, then the second, …: where not all can be asked, each is. */
 export function listenersOf(

@@ -1,25 +1,20 @@
 // Asks a host name as a client of this machine does: DNS, TLS, one GET. An effect, and an honest one: each step ends by itself within
 // its time, and what went wrong is what is returned.
-import { lookup } from "node:dns/promises";
 import { type IncomingMessage, request as requestHttp } from "node:http";
 import { request as requestHttps } from "node:https";
 import { connect, type PeerCertificate } from "node:tls";
-import type { Ask } from "./facts.ts";
-import type { ListenerAsk } from "./listeners.ts";
+import type { Ask, ListenerAsk } from "./facts.ts";
+import { lookUp } from "./lookup.ts";
 
 type Where = ListenerAsk;
 
-const LOOKUP_MS = 1_500;
 const ANSWER_MS = 3_000;
 const TEXT_MAX = 1_000;
 
 export async function askOutside(where: Where): Promise<Ask> {
   let addresses: readonly string[];
   try {
-    addresses = await within(
-      LOOKUP_MS,
-      lookup(where.hostname, { all: true }).then((all) => all.map(({ address }) => address)),
-    );
+    addresses = await lookUp(where.hostname);
   } catch (error) {
     return { ...where, addresses: [], failed: reason(error) };
   }
@@ -118,18 +113,6 @@ function certificateOf({ hostname, port }: Where, address: string): Promise<Ask[
     socket.once("timeout", () => socket.destroy(new Error("timeout")));
     socket.once("error", () => resolve(undefined));
   });
-}
-
-async function within<T>(ms: number, work: Promise<T>): Promise<T> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`no answer within ${ms / 1000} s`)), ms);
-  });
-  try {
-    return await Promise.race([work, late]);
-  } finally {
-    clearTimeout(timer);
-  }
 }
 
 /** "connect ECONNREFUSED 10.0.0.1:80" */

@@ -1,34 +1,6 @@
 // One request traced: what each hop answered and how long it took, from the client's end; and the first hop, seen from the endpoint,
 // whose answer is another than what the hop behind it gave. Pure.
-import type { LogRecord } from "../../src/shared/control/access-log.ts";
-import type { ListenerAsk } from "./listeners.ts";
-
-/** What the client's side saw. Times are of the step alone, ms; absent: it came to none. */
-export interface ClientSide {
-  readonly lookupMs?: number;
-  readonly connectMs?: number;
-  readonly handshakeMs?: number;
-  /** From the request's last byte until the answer's head. */
-  readonly answerMs?: number;
-  readonly address?: string;
-  readonly status?: number;
-  /** x-postern-reason. */
-  readonly reason?: string;
-  /** Why there is no answer. */
-  readonly failed?: string;
-}
-
-/** A request of this machine's, and what the edge's access log says of it. */
-export interface Traced {
-  readonly where: ListenerAsk;
-  /** Its trace id. */
-  readonly id: string;
-  readonly client: ClientSide;
-  /** Absent: the edge's log has no such request. */
-  readonly record?: LogRecord;
-  /** Why the log could not be read. */
-  readonly unread?: string;
-}
+import type { ClientSide, ListenerAsk, Traced } from "./facts.ts";
 
 export interface TraceHop {
   readonly hop: "name" | "connection" | "tls" | "way" | "edge" | "node" | "endpoint";
@@ -100,7 +72,8 @@ const answerText = ({ status, reason }: { status?: number | undefined; reason?: 
 
 function differing({ client, record, unread }: Traced): string | undefined {
   if (record === undefined) {
-    if (client.status === undefined || unread !== undefined) return undefined;
+    if (client.failed !== undefined) return `way: the client got no answer: ${client.failed}`;
+    if (unread !== undefined) return undefined;
     return `edge: the client got ${answerText(client)}, and the edge has seen no such request`;
   }
   const { reason, status, tries } = record;
@@ -111,5 +84,7 @@ function differing({ client, record, unread }: Traced): string | undefined {
   }
   if (client.status !== undefined && client.status !== status)
     return `way: the edge answered ${status}, and the client got ${answerText(client)}`;
-  return client.failed === undefined ? undefined : `way: the edge answered ${status}, and the client got none: ${client.failed}`;
+  return client.failed === undefined
+    ? undefined
+    : `way: the edge answered ${status}, and the client got none: ${client.failed}`;
 }

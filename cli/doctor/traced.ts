@@ -5,8 +5,8 @@ import { request as requestHttp } from "node:http";
 import { request as requestHttps } from "node:https";
 import type { ControlClient } from "../../src/shared/control/client.ts";
 import type { LogRecord } from "../../src/shared/control/access-log.ts";
-import type { ListenerAsk } from "./listeners.ts";
-import type { ClientSide, Traced } from "./trace.ts";
+import { lookUp } from "./lookup.ts";
+import type { ClientSide, ListenerAsk, Traced } from "./facts.ts";
 
 const ANSWER_MS = 3_000;
 /** The edge hands its log over so soon after an answer, with some to spare, ms. */
@@ -47,10 +47,7 @@ const later = (ms: number): Promise<undefined> =>
   new Promise((resolve) => void setTimeout(() => resolve(undefined), ms).unref());
 
 /** Certificates are judged apart. */
-function asked({ hostname, port, tls }: ListenerAsk, id: string): Promise<ClientSide> {
-  const span = randomBytes(8).toString("hex");
-  const headers = { traceparent: `00-${id}-${span}-01`, "user-agent": "postern-doctor" };
-  const options = { hostname, port, path: "/", agent: false, headers, timeout: ANSWER_MS } as const;
+async function asked({ hostname, port, tls }: ListenerAsk, id: string): Promise<ClientSide> {
   let last = performance.now();
   const lap = (): number => {
     const now = performance.now();
@@ -59,15 +56,22 @@ function asked({ hostname, port, tls }: ListenerAsk, id: string): Promise<Client
     return took;
   };
   const seen: { -readonly [Name in keyof ClientSide]: ClientSide[Name] } = {};
-  return new Promise((resolve) => {
+  try {
+    const [address = ""] = await lookUp(hostname);
+    seen.lookupMs = lap();
+    seen.address = address;
+  } catch (error) {
+    return { failed: `${hostname}: ${(error as Error).message}` };
+  }
+  const host = port === (tls ? 443 : 80) ? hostname : `${hostname}:${port}`;
+  const span = randomBytes(8).toString("hex");
+  const headers = { host, traceparent: `00-${id}-${span}-01`, "user-agent": "postern-doctor" };
+  const options = { host: seen.address, port, path: "/", agent: false, headers, timeout: ANSWER_MS } as const;
+  return await new Promise((resolve) => {
     const asking = tls
       ? requestHttps({ ...options, servername: hostname, rejectUnauthorized: false })
       : requestHttp(options);
     asking.once("socket", (socket) => {
-      socket.once("lookup", (_error, address) => {
-        seen.lookupMs = lap();
-        seen.address = address;
-      });
       socket.once("connect", () => (seen.connectMs = lap()));
       socket.once("secureConnect", () => (seen.handshakeMs = lap()));
     });

@@ -83,11 +83,7 @@ describe("postern logs", () => {
   it("asks with the filters, prints a head once, and goes on after a break", async () => {
     const { out, told, asked, pauses } = await logs(
       ["--service", "default/web", "--status", "2xx", "--method", "get"],
-      [
-        [{ kind: "alive" }, request("/1"), { kind: "left-out", count: 7 }],
-        503,
-        [{ kind: "alive" }, request("/2")],
-      ],
+      [[{ kind: "alive" }, request("/1"), { kind: "left-out", count: 7 }], 503, [{ kind: "alive" }, request("/2")]],
     );
     expect(asked).toEqual(Array(3).fill("/api/v1/clusters/home/logs?service=default%2Fweb&status=2xx&method=GET"));
     expect(out.split("\n").map((line) => cells(line)[4] ?? "")).toEqual([

@@ -24,11 +24,11 @@ const get = (url: URL, withinMs = 10_000) => sendByHttp({ method: "GET", url, he
 
 it("sends method, headers and body, and brings status, headers and text", async () => {
   const url = await serve((request, response) => {
-    void buffer(request).then((body) => {
-      const { method, headers } = request;
-      response.writeHead(201, { "retry-after": "7", "set-cookie": ["a=1", "b=2"] });
-      response.end(`${method} ${headers.authorization} ${headers["content-length"]} ${body.toString()} ü`);
-    });
+    const { method, headers } = request;
+    response.writeHead(201, { "retry-after": "7", "set-cookie": ["a=1", "b=2"] });
+    void buffer(request).then((body) =>
+      response.end(`${method} ${headers.authorization} ${headers["content-length"]} ${body.toString()} ü`),
+    );
   });
   const headers = { authorization: "Bearer secret" };
   const answer = await sendByHttp({ method: "POST", url, headers, body: "{}" });

@@ -2,7 +2,6 @@
 // disconnected, and asks again. What a reader does not take in time is counted and left out, so it holds a bounded number of lines;
 // one that takes nothing for IDLE_MS is let go.
 import { isWanted, type LogFilter, type LogLine, type LogRecord } from "../../shared/control/access-log.ts";
-import type { Effects } from "../forward/transport.ts";
 
 /** Readers of one cluster at the same time. */
 const WATCHERS_MAX = 8;
@@ -74,15 +73,21 @@ class Watcher {
   }
 }
 
+/** As src/edge/effects.ts has them. */
+interface Effects {
+  readonly now: () => number;
+  readonly later: (ms: number, call: () => void) => unknown;
+}
+
 export class LogWatchers {
-  readonly #effects: Pick<Effects, "now" | "later">;
+  readonly #effects: Effects;
   readonly #onWatched: (until: number) => void;
   readonly #watchers = new Set<Watcher>();
   #until = 0;
-  #stop: (() => void) | undefined;
+  #isBeating = false;
 
   /** `onWatched` is called when somebody begins to read, and at every beat while somebody does. */
-  constructor(effects: Pick<Effects, "now" | "later">, onWatched: (until: number) => void) {
+  constructor(effects: Effects, onWatched: (until: number) => void) {
     this.#effects = effects;
     this.#onWatched = onWatched;
   }
@@ -99,7 +104,8 @@ export class LogWatchers {
     this.#watchers.add(watcher);
     watcher.write({ kind: "alive" });
     this.#extend();
-    this.#stop ??= this.#effects.later(BEAT_MS, () => this.#beat());
+    if (!this.#isBeating) this.#effects.later(BEAT_MS, () => this.#beat());
+    this.#isBeating = true;
     return watcher.stream;
   }
 
@@ -117,7 +123,7 @@ export class LogWatchers {
   }
 
   #beat(): void {
-    this.#stop = undefined;
+    this.#isBeating = false;
     const now = this.#effects.now();
     for (const watcher of this.#watchers) {
       if (watcher.isIdle(now)) {
@@ -127,7 +133,8 @@ export class LogWatchers {
     }
     if (this.#watchers.size === 0) return;
     this.#extend();
-    this.#stop = this.#effects.later(BEAT_MS, () => this.#beat());
+    this.#isBeating = true;
+    this.#effects.later(BEAT_MS, () => this.#beat());
   }
 
   #extend(): void {

@@ -62,14 +62,23 @@ export class AccessLog {
       else batch.leftOut++;
       return;
     }
-    this.#batches.set(cluster, { records: [...(batch?.records ?? []), record], leftOut: batch?.leftOut ?? 0, startedAt: now });
-    ctx.waitUntil(
-      new Promise<void>((resolve) => void this.#effects.later(GATHER_MS, resolve)).then(async () => {
-        const gathered = this.#batches.get(cluster);
-        this.#batches.delete(cluster);
-        if (gathered !== undefined) await CLUSTER.getByName(cluster).log(gathered.records, gathered.leftOut);
-      }).catch((error: unknown) => console.error(`lines of the access log of ${cluster} are lost`, error)),
-    );
+    this.#batches.set(cluster, {
+      records: [...(batch?.records ?? []), record],
+      leftOut: batch?.leftOut ?? 0,
+      startedAt: now,
+    });
+    ctx.waitUntil(this.#handOver(cluster, CLUSTER));
+  }
+
+  async #handOver(cluster: string, namespace: Objects["CLUSTER"]): Promise<void> {
+    await new Promise<void>((resolve) => void this.#effects.later(GATHER_MS, resolve));
+    const { records = [], leftOut = 0 } = this.#batches.get(cluster) ?? {};
+    this.#batches.delete(cluster);
+    try {
+      if (records.length > 0) await namespace.getByName(cluster).log(records, leftOut);
+    } catch (error) {
+      console.error(`lines of the access log of ${cluster} are lost`, error);
+    }
   }
 }
 

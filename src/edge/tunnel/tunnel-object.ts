@@ -80,12 +80,7 @@ export class TunnelObject extends DurableObject<Env> implements TunnelRpc {
   }
 
   /** A fault of ours ends this request, and nothing else. */
-  async #forward(
-    request: Request,
-    found: Match,
-    from: Forwarded,
-    trace: Trace | undefined,
-  ): Promise<Response> {
+  async #forward(request: Request, found: Match, from: Forwarded, trace: Trace | undefined): Promise<Response> {
     try {
       return await this.#forwarder.forward(request, found, from, trace);
     } catch (error) {

@@ -102,6 +102,7 @@ const isOfStatus = (status: number, wanted: string): boolean =>
 
 /** The trace id of a traceparent header: version 00 to fe, 32 digits that are not all 0; null for any other text. */
 export function traceIdOf(traceparent: string | null): string | null {
-  const id = traceparent === null ? undefined : /^(?!ff)[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-/.exec(traceparent)?.[1];
+  const id =
+    traceparent === null ? undefined : /^(?!ff)[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-/.exec(traceparent)?.[1];
   return id === undefined || /^0+$/.test(id) ? null : id;
 }

@@ -97,7 +97,9 @@ export interface ControlTarget {
   readonly withinMs?: number;
 }
 
-type More = Partial<Pick<Outgoing, "headers" | "body" | "stream">> & { readonly query?: Readonly<Record<string, string>> };
+type More = Partial<Pick<Outgoing, "headers" | "body" | "stream">> & {
+  readonly query?: Readonly<Record<string, string>>;
+};
 
 /** Of an answer without a body. */
 const nothingSchema = z.unknown();

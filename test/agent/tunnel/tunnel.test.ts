@@ -372,6 +372,46 @@ describe("endpoints", () => {
   });
 });
 
+describe("a traced request", () => {
+  const by = (port: number) => ({
+    endpoint: `127.0.0.1:${port}`,
+    sentAfterMs: expect.any(Number),
+    answeredAfterMs: expect.any(Number),
+  });
+
+  test("is told which endpoint answered, and when it had been sent there; one that is not is not", async () => {
+    const { port } = await serveHttp(async (_request, response) => {
+      await new Promise((resolve) => setTimeout(resolve, 30));
+      response.end("alive");
+    });
+    backends.update(plan([await freePort(), port]));
+    dialEdge();
+    const connection = await edge.connection();
+    for (let i = 0; i < 2; i++) {
+      const { head } = await connection.exchange({ traced: true });
+      expect(head?.by).toEqual(by(port));
+      // A timer may end a millisecond early.
+      expect(head?.by?.answeredAfterMs).toBeGreaterThanOrEqual(29);
+    }
+    expect((await connection.exchange({})).head).not.toHaveProperty("by");
+  });
+
+  test.each([101, 403])("a WebSocket's answer of %i is, as well", async (status) => {
+    const { port, server } = await serveHttp((_request, response) => response.end());
+    const sockets = new WebSocketServer({ noServer: true });
+    server.on("upgrade", (request, socket, head) => {
+      if (status === 101) return sockets.handleUpgrade(request, socket, head, () => {});
+      return socket.end("HTTP/1.1 403 No\r\ncontent-length: 0\r\n\r\n");
+    });
+    backends.update(plan([port]));
+    dialEdge();
+    const connection = await edge.connection();
+    const stream = connection.stream(connection.open({ websocket: true, traced: true }));
+    await connection.until(() => stream.head !== undefined);
+    expect(stream.head).toMatchObject({ status, by: by(port) });
+  });
+});
+
 describe("WebSocket", () => {
   async function withSocketServer(options: { subprotocol?: string; refuse?: number }): Promise<WebSocketServer> {
     const { port, server } = await serveHttp((_request, response) => response.end());

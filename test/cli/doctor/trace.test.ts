@@ -2,7 +2,8 @@
 import { describe, expect, it } from "vitest";
 import { examine } from "../../../cli/doctor/examine.ts";
 import { reportText } from "../../../cli/doctor/print.ts";
-import { type Traced, traceReport } from "../../../cli/doctor/trace.ts";
+import type { Traced } from "../../../cli/doctor/facts.ts";
+import { traceReport } from "../../../cli/doctor/trace.ts";
 import type { LogRecord } from "../../../src/shared/control/access-log.ts";
 import { factsOf } from "./world.ts";
 
@@ -52,7 +53,10 @@ describe("each hop", () => {
   });
 
   it("that was left for another is there as well", () => {
-    const tries = [{ node: "n2", afterMs: 0, ms: 5, outcome: "no-endpoints" }, { ...answered, afterMs: 5 }];
+    const tries = [
+      { node: "n2", afterMs: 0, ms: 5, outcome: "no-endpoints" },
+      { ...answered, afterMs: 5 },
+    ];
     const { hops, differs } = traceReport(traced({ record: { ...record, ms: 67, tries } }));
     expect(hops.slice(4).map(({ hop, ms, said }) => `${hop} ${ms} ${said}`)).toEqual([
       "edge 2 answered 200",
@@ -67,7 +71,11 @@ describe("each hop", () => {
 describe("the first hop that differs", () => {
   const refused = { ...record, status: 502, reason: "endpoint-broke" };
   it.each<[string, Change, string | undefined]>([
-    ["the server's own error is nobody's", { record: { ...record, status: 500 }, client: { ...client, status: 500 } }, undefined],
+    [
+      "the server's own error is nobody's",
+      { record: { ...record, status: 500 }, client: { ...client, status: 500 } },
+      undefined,
+    ],
     [
       "a node",
       {
@@ -84,7 +92,11 @@ describe("the first hop that differs", () => {
       },
       "edge: it answered 403 source-refused, and asked no node",
     ],
-    ["something on the way", { client: { ...client, status: 404 } }, "way: the edge answered 200, and the client got 404"],
+    [
+      "something on the way",
+      { client: { ...client, status: 404 } },
+      "way: the edge answered 200, and the client got 404",
+    ],
     [
       "something on the way, that lost the answer",
       { client: { lookupMs: 1, failed: "socket hang up" } },
@@ -92,7 +104,11 @@ describe("the first hop that differs", () => {
     ],
     ["another server", { record: null }, "edge: the client got 200, and the edge has seen no such request"],
     ["unknown without a log", { record: null, unread: "HTTP 403" }, undefined],
-    ["said elsewhere where nobody answered", { record: null, client: { failed: "ECONNREFUSED" } }, undefined],
+    [
+      "the way, where nobody answered",
+      { record: null, client: { failed: "ECONNREFUSED" } },
+      "way: the client got no answer: ECONNREFUSED",
+    ],
   ])("%s", (_, more, differs) => {
     expect(traceReport(traced(more)).differs).toBe(differs);
   });

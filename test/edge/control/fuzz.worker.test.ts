@@ -62,6 +62,13 @@ function shaped(schema: Schema, document: Document): fc.Arbitrary<unknown> {
   return strings;
 }
 
+/** The access log has no end: that it began is all there is to read. */
+async function textOf(response: Response): Promise<string> {
+  if (response.headers.get("content-type") !== "application/x-ndjson") return await response.text();
+  await response.body?.cancel();
+  return "";
+}
+
 describe("the OpenAPI document", () => {
   it("describes every path", async () => {
     const { openapi, paths } = await read();
@@ -89,6 +96,7 @@ describe("the OpenAPI document", () => {
         "GET /clusters/{cluster}/conditions",
         "GET /clusters/{cluster}/tunnel/{shard}",
         "POST /clusters/{cluster}/probe",
+        "GET /clusters/{cluster}/logs",
         "GET /hostnames/{hostname}",
         "PUT /hostnames/{hostname}",
         "GET /version",
@@ -131,7 +139,7 @@ describe("the OpenAPI document", () => {
           ...(body !== undefined && { json: body }),
           ...(token !== undefined && { token }),
         });
-        const text = await response.text();
+        const text = await textOf(response);
         expect(declared).toContain(response.status);
         expect(response.headers.get("cache-control")).toBe("no-store");
         if (response.status < 400) return;
@@ -243,7 +251,7 @@ describe("the OpenAPI document", () => {
         });
         response.webSocket?.accept();
         response.webSocket?.close(1000);
-        const answer = await response.text();
+        const answer = await textOf(response);
         expect(response.status).not.toBe(500);
         expect(performance.now() - begun).toBeLessThan(5_000);
         if (response.status >= 400 && answer !== "")

@@ -189,9 +189,7 @@ it("a request by direct is a line as well, with the nodes that were asked", asyn
   await ask("web");
   const { status, transport, tries } = await reader.request();
   expect([status, transport]).toEqual([201, "direct"]);
-  expect(tries).toEqual([
-    { node: "node-a", afterMs: expect.any(Number), ms: expect.any(Number), outcome: "201" },
-  ]);
+  expect(tries).toEqual([{ node: "node-a", afterMs: expect.any(Number), ms: expect.any(Number), outcome: "201" }]);
 });
 
 describe("filters", () => {

@@ -71,7 +71,8 @@ function log() {
   const objects = {
     CLUSTER: {
       getByName: () => ({
-        log: (records: readonly LogRecord[], leftOut: number) => Promise.resolve(void handed.push({ records, leftOut })),
+        log: (records: readonly LogRecord[], leftOut: number) =>
+          Promise.resolve(void handed.push({ records, leftOut })),
       }),
     },
   };

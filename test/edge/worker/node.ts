@@ -4,7 +4,13 @@ import { env, exports } from "cloudflare:workers";
 import type { TunnelNode } from "../../../src/shared/control/answers.ts";
 import { decode, Type } from "../../../src/shared/wire/frames.ts";
 import { PROTOCOL_VERSIONS } from "../../../src/shared/wire/limits.ts";
-import { CAN_PROBE, type ProbeQuestion, type RequestHead, type Reset, type ResponseHead } from "../../../src/shared/wire/messages.ts";
+import {
+  CAN_PROBE,
+  type ProbeQuestion,
+  type RequestHead,
+  type Reset,
+  type ResponseHead,
+} from "../../../src/shared/wire/messages.ts";
 import { Session, type SessionEvent } from "../../../src/shared/wire/session.ts";
 import { byAdminPort } from "./edge.ts";
 
