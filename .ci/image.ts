@@ -2,8 +2,8 @@
 // Prints progress on stderr and the archive's path as the last line, on stdout. What is built stays in a cache outside the work
 // tree, under a key of all that goes into it: a second run only prints. Needs Debian's buildah, and mmdebstrap for the base
 // image unless --base names one that can be pulled; where they are missing it says how to install them. For another processor than
-// this machine's nothing of the image is run: Node.js comes from npm's package for that processor, and Debian's packages are unpacked
-// only.
+// this machine's nothing of the image is run: Node.js comes from npm's package for that processor, and Debian's packages, those of the
+// kernel target's tools among them, are unpacked only.
 import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import {
@@ -29,9 +29,10 @@ import { bundleAgent } from "../src/host/workerd/agent-assets.ts";
 const help = `npm run image -- [--target agent|kernel] [--platform linux/amd64|linux/arm64] [--base <image>]
 
   --target    agent: for the base manifest (default); kernel: with nft, iptables and ipvs, for the overlays
-  --platform  The nodes' processor; default: this machine's. Of another one, kernel needs --base and a machine that can run its
-              programs (Debian's qemu-user-static), because apt installs the tools inside the image
-  --base      A Debian 12 image that can be pulled; default: one made here from Debian's packages
+  --platform  The nodes' processor; default: this machine's
+  --base      A Debian 12 image that can be pulled; default: one made here from Debian's packages. With --target kernel and the
+              --platform of another processor, this machine must be able to run its programs (Debian's qemu-user-static), because
+              apt installs the tools inside the image
 `;
 const root = new URL("..", import.meta.url).pathname;
 const cache = join(process.env["XDG_CACHE_HOME"] ?? join(homedir(), ".cache"), "postern-image");
@@ -64,17 +65,15 @@ const platform =
     `--platform must be ${platformNames.join(" or ")}, which is what Node.js and Debian are had for here\n\n${help}`,
   );
 const isForeign = platform.node !== process.arch;
-if (isForeign && target === "kernel" && base === undefined)
-  fail(`--target kernel for ${platform.name} needs --base here, or a machine of that kind\n\n${help}`);
-
-const localBase = `localhost/debian:12-slim${isForeign ? `-${platform.arch}` : ""}`;
+const dockerfile = readFileSync(join(root, "agent/Dockerfile"), "utf8");
+const [, tools = fail("agent/Dockerfile has no ARG TOOLS")] = /^ARG TOOLS="(.+)"$/m.exec(dockerfile) ?? [];
+/** The base has the kernel target's tools, since nothing can be installed in the image. */
+const isUnpacked = isForeign && target === "kernel" && base === undefined;
+const localBase = `localhost/debian:12-slim${isForeign ? `-${platform.arch}` : ""}${isUnpacked ? `-${sha256(tools).slice(0, 8)}` : ""}`;
 const name = `localhost/postern-agent${target === "kernel" ? "-kernel" : ""}:${manifest.version}`;
 const bundles = await bundleAgent(root);
-const key = createHash("sha256")
-  .update(readFileSync(join(root, "agent/Dockerfile")))
-  .update(JSON.stringify([name, base, process.version, platform.arch, bundles]))
-  .digest("hex")
-  .slice(0, 16);
+const parts = JSON.stringify([name, base, process.version, platform.arch, isUnpacked, bundles]);
+const key = sha256(dockerfile + parts).slice(0, 16);
 const archive = join(cache, `postern-agent-${target}-${platform.arch}-${key}.tar`);
 
 if (existsSync(archive)) {
@@ -89,7 +88,7 @@ if (existsSync(archive)) {
   say(`building ${name} for ${platform.name}`);
   buildImage(join(root, "agent/Dockerfile"), context, name, [
     "--target",
-    target,
+    isUnpacked ? "kernel-unpacked" : target,
     "--build-arg",
     `BASE=${base ?? localBase}`,
   ]);
@@ -133,13 +132,21 @@ function makeBase(): void {
   need("mmdebstrap");
   say(`making ${localBase} from Debian's packages (once, some 20 s)`);
   const context = newContext();
-  // Unpacked only, where nothing of it can be run: then Node.js finds what it loads, and there is no more to it.
-  const packages = isForeign ? `--include=base-files,ca-certificates,${LIBRARIES}` : "--include=ca-certificates";
+  // Unpacked only, where nothing of it can be run: then Node.js, and each tool, finds what it loads, and there is no more to it.
+  const own = isUnpacked ? `,${tools.replaceAll(" ", ",")}` : "";
+  const packages = isForeign ? `--include=base-files,ca-certificates,${LIBRARIES}${own}` : "--include=ca-certificates";
   const variant = [`--variant=${isForeign ? "extract" : "minbase"}`, `--architectures=${platform.arch}`];
-  run("mmdebstrap", ["--quiet", ...variant, packages, "bookworm", join(context, "base.tar")]);
+  const links = isUnpacked ? linksOfIptables() : [];
+  run("mmdebstrap", ["--quiet", ...variant, packages, ...links, "bookworm", join(context, "base.tar")]);
   writeFileSync(join(context, "Dockerfile"), "FROM scratch\nADD base.tar /\n");
   buildImage(join(context, "Dockerfile"), context, localBase);
   rmSync(context, { recursive: true });
+}
+
+/** What the package's script would make when it is installed: the plain names are those of the nftables flavour. */
+function linksOfIptables(): string[] {
+  const names = ["iptables", "ip6tables"].flatMap((plain) => ["", "-save", "-restore"].map((what) => [plain, what]));
+  return names.map(([plain, what]) => `--extract-hook=ln -s ${plain}-nft${what} "$1/usr/sbin/${plain}${what}"`);
 }
 
 /** Of this run alone: another one may be building the same. */
@@ -164,6 +171,10 @@ function buildImage(file: string, context: string, tag: string, more: readonly s
     file,
     context,
   ]);
+}
+
+function sha256(text: string): string {
+  return createHash("sha256").update(text).digest("hex");
 }
 
 function need(program: string): void {

@@ -77,7 +77,7 @@ const layers: Record<string, Layer> = {
       routing,
     ],
   },
-  "cli/config/": { values: ["src/shared/", "cli/failed.ts"] },
+  "cli/config/": { values: ["src/shared/", "cli/failed.ts", "cli/own-file.ts"] },
   "cli/deploy/": {
     values: ["src/shared/", "cli/failed.ts", "src/host/state/", "src/host/workerd/built-worker.ts"],
     types: ["cli/session.ts"],

@@ -37,6 +37,8 @@ export interface AgentOptions {
   /** With --proxy all. */
   readonly proxy: ProxySettings | undefined;
   readonly software: string;
+  /** See bundle.ts. */
+  readonly bundle: string | undefined;
   readonly log: Logger;
   readonly health: Health;
   /** The agent must not work in this cluster as it is. It then does nothing until it is stopped. */
@@ -44,7 +46,7 @@ export interface AgentOptions {
 }
 
 /** Throws where it has no executor for the mode of `proxy`. */
-export function startAgent({ options, proxy, software, log, health, onRefusal }: AgentOptions): RunningAgent {
+export function startAgent({ options, proxy, software, bundle, log, health, onRefusal }: AgentOptions): RunningAgent {
   const { node, address } = options;
   const rules = rulesOf(options, proxy?.kernel.mode);
   const logOnce = new LogOnce((text) => log.warn(text));
@@ -61,7 +63,7 @@ export function startAgent({ options, proxy, software, log, health, onRefusal }:
   const edge: EdgeSide | undefined =
     edgeOptions &&
     startEdgeSide({
-      ...{ edge: edgeOptions, options, software, rules, backends, health, log, logOnce, api },
+      ...{ edge: edgeOptions, options, software, bundle, rules, backends, health, log, logOnce, api },
       answerProbe: (question) => prober.answer(question),
       served: () => programmer.served,
       refused: (observed) => programmer.refused(observed),

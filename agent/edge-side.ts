@@ -19,6 +19,7 @@ export interface EdgeSideOptions {
   readonly edge: EdgeOptions;
   readonly options: Pick<Options, "node" | "instance" | "kubeconfig">;
   readonly software: string;
+  readonly bundle: string | undefined;
   readonly rules: Rules;
   readonly backends: Backends;
   readonly answerProbe: AnswerProbe;
@@ -48,7 +49,7 @@ export interface EdgeSide {
 }
 
 export function startEdgeSide(given: EdgeSideOptions): EdgeSide {
-  const { options, software, backends, health, log, logOnce, api } = given;
+  const { options, software, bundle, backends, health, log, logOnce, api } = given;
   const { node, instance, kubeconfig } = options;
   const { edge, cluster, tokenFile } = given.edge;
   const target = { edge, cluster, node, token: () => readToken(tokenFile), log };
@@ -73,7 +74,7 @@ export function startEdgeSide(given: EdgeSideOptions): EdgeSide {
     },
   });
   const tunnel = createTunnel({
-    ...{ ...target, instance, software, backends, answerProbe: given.answerProbe },
+    ...{ ...target, instance, software, bundle, backends, answerProbe: given.answerProbe },
     onState: (state) => {
       announcer.tunnelChanged(state);
       health.set(state);

@@ -3,6 +3,7 @@
 import pino from "pino";
 import manifest from "../package.json" with { type: "json" };
 import { type RunningAgent, startAgent } from "./agent.ts";
+import { bundleHash } from "./bundle.ts";
 import { cleanup } from "./cleanup.ts";
 import { chooseMode } from "./dataplane/kernel/mode.ts";
 import { run } from "./dataplane/kernel/run.ts";
@@ -94,7 +95,15 @@ function refuse(why: string): never {
 
 function started(): RunningAgent {
   try {
-    return startAgent({ options, proxy, software, log, health, onRefusal: refuse });
+    return startAgent({
+      options,
+      proxy,
+      software,
+      bundle: bundleHash(import.meta.filename),
+      log,
+      health,
+      onRefusal: refuse,
+    });
   } catch (error) {
     // Such as a mode that cannot be.
     return refuse((error as Error).message);

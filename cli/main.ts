@@ -1,6 +1,6 @@
 // `postern`: owns the process, its terminal and its exit code. See program.ts for what it can do.
 import { execFile } from "node:child_process";
-import { readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { text } from "node:stream/consumers";
 import { setTimeout as pause } from "node:timers/promises";
 import { CommanderError } from "commander";
@@ -9,6 +9,7 @@ import { sendByHttp } from "../src/host/send.ts";
 import { configFile, readConfig, writeConfig } from "./config/store.ts";
 import { exitCodes, Failed } from "./failed.ts";
 import { printable } from "./output.ts";
+import { keepSecret, replaceOwn } from "./own-file.ts";
 import { programOf } from "./program.ts";
 import type { Effects } from "./session.ts";
 
@@ -43,7 +44,7 @@ const effects: Effects = {
     if (program === "dev") await (await import("../src/demo/start.ts")).start(args, invoked);
     else await (await import("../src/host/serve.ts")).serve(args, invoked);
   },
-  writeBytes,
+  writeBytes: replaceOwn,
   // https://no-color.org
   colour: process.stdout.isTTY && (process.env["NO_COLOR"] ?? "") === "",
   pause: (ms) => pause(ms),
@@ -80,37 +81,6 @@ function read(file: string): string {
     return readFileSync(file, "utf8");
   } catch (error) {
     throw new Failed(`${file} cannot be read: ${(error as Error).message}`, { code: exitCodes.usage });
-  }
-}
-
-function writeBytes(file: string, bytes: Uint8Array): void {
-  const next = `${file}.${process.pid}.new`;
-  try {
-    writeFileSync(next, bytes, { mode: 0o600, flag: "wx" });
-    renameSync(next, file);
-  } catch (error) {
-    rmSync(next, { force: true });
-    throw new Failed(`${file} cannot be written: ${(error as Error).message}`, { code: exitCodes.usage });
-  }
-}
-
-async function keepSecret<T extends { readonly token: string }>(file: string, make: () => Promise<T>): Promise<T> {
-  const next = `${file}.${process.pid}.new`;
-  const write = (written: string, flag: "wx" | "w"): void => {
-    try {
-      writeFileSync(next, written, { mode: 0o600, flag });
-      if (written !== "") renameSync(next, file);
-    } catch (error) {
-      throw new Failed(`${file} cannot be written: ${(error as Error).message}`, { code: exitCodes.usage });
-    }
-  };
-  try {
-    write("", "wx");
-    const made = await make();
-    write(`${made.token}\n`, "w");
-    return made;
-  } finally {
-    rmSync(next, { force: true });
   }
 }
 

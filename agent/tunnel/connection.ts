@@ -63,6 +63,7 @@ export interface ConnectionIdentity {
   readonly instance: string;
   readonly started: number;
   readonly software: string;
+  readonly bundle?: string;
 }
 
 /** How many bytes the session is asked for at a time; the message may be one frame longer. */

@@ -23,6 +23,8 @@ export interface TunnelOptions {
   /** Identity of this process; the pod's UID where there is one. */
   readonly instance: string;
   readonly software: string;
+  /** SHA-256 of the program that runs; undefined: it is no bundle. */
+  readonly bundle?: string | undefined;
   readonly backends: Backends;
   /** A report as JSON; undefined: this node answers no probe now. */
   readonly answerProbe: (question: ProbeQuestion) => Promise<Uint8Array> | undefined;
@@ -174,7 +176,8 @@ class Shard {
 
   #dial(): void {
     this.#waits = false;
-    const { edge, cluster, node, instance, software, log } = this.#options;
+    const { edge, cluster, node, instance, software, bundle, log } = this.#options;
+    const identity = { node, instance, software, started: this.#started, ...(bundle !== undefined && { bundle }) };
     let token = "";
     let status: number | undefined;
     let permanent = false;
@@ -199,7 +202,7 @@ class Shard {
       if (connectedAt > 0 || status !== undefined) return log.debug({ err: error, shard: this.#index }, "tunnel error");
       log.warn({ shard: this.#index, why: error.message }, `the edge cannot be reached at ${edge.origin}; trying on`);
     });
-    this.connection = new Connection(socket, { node, instance, software, started: this.#started }, this.#budget, {
+    this.connection = new Connection(socket, identity, this.#budget, {
       onReady: (hello) => {
         connectedAt = Date.now();
         this.ready = true;

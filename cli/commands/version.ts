@@ -2,7 +2,7 @@
 import type { Command } from "commander";
 import manifest from "../../package.json" with { type: "json" };
 import { type Effects, Session } from "../session.ts";
-import { versionsOf } from "../versions.ts";
+import { short, versionsOf } from "../versions.ts";
 
 export const software = `postern ${manifest.version}`;
 
@@ -16,7 +16,7 @@ export function addVersion(program: Command, effects: Effects): void {
       const session = new Session(effects, command);
       if (isAlone) return session.say({ command: software }, software);
       const client = session.client();
-      const { software: edge } = await session.ask(client.version());
+      const edge = await session.ask(client.version());
       const { cluster } = session.target;
       const names =
         cluster === undefined ? (await session.ask(client.clusters())).clusters.map(({ name }) => name) : [cluster];
@@ -26,12 +26,16 @@ export function addVersion(program: Command, effects: Effects): void {
       const versions = versionsOf(software, edge, nodes);
       const rows = [
         ...[
-          ["command", "", software],
-          ["edge", session.target.edge, edge],
+          ["command", "", software, ""],
+          ["edge", session.target.edge, versions.edge, hands(versions.edgeBundle)],
         ],
-        ...versions.agents.map(({ cluster: of, node, software: its }) => ["agent", `${of}/${node}`, its]),
+        ...versions.agents.map(({ cluster: of, node, software: its, bundle = "" }) => [
+          ...["agent", `${of}/${node}`, its, short(bundle)],
+        ]),
       ];
-      session.show(versions, () => ({ columns: ["PART", "WHERE", "VERSION"], rows }));
+      session.show(versions, () => ({ columns: ["PART", "WHERE", "VERSION", "AGENT'S BUNDLE"], rows }));
       for (const sentence of versions.skew) effects.tell(sentence);
     });
 }
+
+const hands = (bundle: string | undefined): string => (bundle === undefined ? "" : `${short(bundle)} handed out`);

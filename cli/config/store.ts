@@ -1,10 +1,10 @@
-// Reads and writes the file of contexts. It holds tokens: only its owner may read it, and it is replaced as a whole, so that a
-// command that is ended in the middle leaves the old one.
-import { chmodSync, mkdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
+// Reads and writes the file of contexts. It holds tokens, so only its owner may read it.
+import { mkdirSync, readFileSync, statSync } from "node:fs";
 import { homedir } from "node:os";
 import { dirname, join } from "node:path";
 import { parse, stringify } from "yaml";
-import { Failed } from "../failed.ts";
+import { exitCodes, Failed } from "../failed.ts";
+import { cannotBeWritten, replaceOwn } from "../own-file.ts";
 import { type Config, configSchema, emptyConfig } from "./config.ts";
 
 /** Nobody has that many edges. */
@@ -41,15 +41,10 @@ export function readConfig(file: string): Config {
 }
 
 export function writeConfig(file: string, config: Config): void {
-  const next = `${file}.${process.pid}.new`;
   try {
     mkdirSync(dirname(file), { recursive: true, mode: 0o700 });
-    writeFileSync(next, stringify(config), { mode: 0o600 });
-    // The mode above counts for a new file alone.
-    chmodSync(next, 0o600);
-    renameSync(next, file);
   } catch (error) {
-    rmSync(next, { force: true });
-    throw new Failed(`${file} cannot be written: ${(error as Error).message}`);
+    throw cannotBeWritten(file, error);
   }
+  replaceOwn(file, stringify(config), exitCodes.failed);
 }

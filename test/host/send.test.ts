@@ -23,13 +23,13 @@ async function serve(answer: RequestListener, port = 0): Promise<URL> {
 const get = (url: URL, withinMs = 10_000) => sendByHttp({ method: "GET", url, headers: {}, body: null, withinMs });
 
 it("sends method, headers and body, and brings status, headers and text", async () => {
-  const url = await serve((request, response) => {
+  const answerWith = async (...[request, response]: Parameters<RequestListener>): Promise<void> => {
+    const body = await buffer(request);
     const { method, headers } = request;
     response.writeHead(201, { "retry-after": "7", "set-cookie": ["a=1", "b=2"] });
-    void buffer(request).then((body) =>
-      response.end(`${method} ${headers.authorization} ${headers["content-length"]} ${body.toString()} ü`),
-    );
-  });
+    response.end(`${method} ${headers.authorization} ${headers["content-length"]} ${body.toString()} ü`);
+  };
+  const url = await serve((request, response) => void answerWith(request, response));
   const headers = { authorization: "Bearer secret" };
   const answer = await sendByHttp({ method: "POST", url, headers, body: "{}" });
   expect(answer).toMatchObject({ status: 201, text: "POST Bearer secret 2 {} ü" });

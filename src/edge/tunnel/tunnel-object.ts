@@ -200,6 +200,7 @@ export class TunnelObject extends DurableObject<Env> implements TunnelRpc {
           draining: link.session.goneAway,
           inFlight: link.session.open,
           version: link.session.peer?.software ?? "",
+          ...(link.session.peer?.bundle !== undefined && { bundle: link.session.peer.bundle }),
         })),
         available: verdict.available,
         reason: verdict.available ? "" : verdict.reason,

@@ -52,8 +52,12 @@ export const installCodeSchema = z.object({
   uses: z.int(),
 });
 
-/** "postern-edge 0.1.0" */
-export const versionSchema = z.object({ software: z.string() });
+export const versionSchema = z.object({
+  /** "postern-edge 0.1.0" */
+  software: z.string(),
+  /** The agent that this edge hands out: its version, and its SHA-256, as in the install manifests. Absent: this edge is older, or has none. */
+  agent: z.object({ version: z.string(), sha256: z.string() }).optional(),
+});
 
 export const epochSchema = z.object({ epoch: z.int().min(0) });
 
@@ -109,6 +113,8 @@ export const tunnelNodeSchema = z.object({
       draining: z.boolean(),
       inFlight: z.int(),
       version: z.string(),
+      /** SHA-256 of the agent that runs, to compare with the edge's own. Absent: it runs from sources, or is older than this. */
+      bundle: z.string().optional(),
     }),
   ),
   available: z.boolean(),

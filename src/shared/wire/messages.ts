@@ -15,6 +15,8 @@ export const helloSchema = z.object({
   node: z.string().min(1).max(253).optional(),
   instance: z.string().min(1).max(128).optional(),
   started: z.int().min(0).optional(),
+  /** SHA-256 of its program, in hex, for people to compare; absent: it runs from sources, or is older. */
+  bundle: z.string().max(64).optional(),
   /** From the edge: which shard this is, and of how many; the agent dials them all. */
   shard: z.int().min(0).max(63).optional(),
   shards: z.int().min(1).max(64).optional(),

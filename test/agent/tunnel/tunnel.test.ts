@@ -48,6 +48,7 @@ function dialEdge(token: () => string = () => "pst_home_secret"): readonly Tunne
     node: "n1",
     instance: "pod-1",
     software: "postern-agent test",
+    bundle: "b".repeat(64),
     backends,
     answerProbe: (question) => answerProbe(question),
     log,
@@ -572,7 +573,7 @@ describe("the connection itself", () => {
     backends.update(plan([]));
     dialEdge();
     const { hello } = await edge.connection(2);
-    expect(hello).toMatchObject({ node: "n1", instance: "pod-1" });
+    expect(hello).toMatchObject({ node: "n1", instance: "pod-1", bundle: "b".repeat(64) });
     expect(edge.dials.map((dial) => dial.url).sort()).toEqual(
       [0, 1, 2].map((n) => `/api/v1/clusters/home/tunnel/${n}`),
     );

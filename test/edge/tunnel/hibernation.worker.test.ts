@@ -4,7 +4,7 @@ import { abortAllDurableObjects, evictDurableObject } from "cloudflare:test";
 import { env, exports } from "cloudflare:workers";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { byListener, call, createCluster, forgetAll, published, service, snapshotOf } from "../worker/edge.ts";
-import { type Backend, connectNode, type NodeOptions, type TestNode } from "../worker/node.ts";
+import { type Backend, connectNode, type NodeOptions, type TestNode, TEST_BUNDLE } from "../worker/node.ts";
 
 const HOST = "web-default-home.edge.test";
 const shard = () => env.TUNNEL.get(env.TUNNEL.idFromName("home/0"));
@@ -40,6 +40,7 @@ test("evicted when idle: the socket stays, the table is fetched again, requests 
     expect(await (await get()).text()).toMatch(/^hello/);
   }
   expect(node.closed).toBeUndefined();
+  expect((await shard().nodes())[0]?.connections).toMatchObject([{ version: "test", bundle: TEST_BUNDLE }]);
   const ids = node.streams.map((stream) => stream.id);
   expect(ids).toEqual([...new Set(ids)].sort((a, b) => a - b));
   expect(node.events.filter((event) => event.type === "resumed")).toHaveLength(3);

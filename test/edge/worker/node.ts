@@ -112,6 +112,9 @@ export class Stream {
 
 export type Backend = (stream: Stream) => void;
 
+/** What every node says that it runs. */
+export const TEST_BUNDLE = "b".repeat(64);
+
 /** A backend that leaves everything to the test. */
 export const silent: Backend = () => {};
 
@@ -160,6 +163,7 @@ export class TestNode {
         versions: [...PROTOCOL_VERSIONS],
         capabilities: options.probed === undefined ? [] : [CAN_PROBE],
         software: "test",
+        bundle: TEST_BUNDLE,
         node: options.name,
         instance: options.instance ?? `${options.name}-1`,
         started: options.started ?? 1,
