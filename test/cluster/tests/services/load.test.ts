@@ -82,7 +82,7 @@ describe.each(transports)("%s loses nothing", (transport) => {
 
   it("while the agents are upgraded to what a newer edge hands out, what is under way included", async () => {
     const before = handedOut().main;
-    const undo = handOutAnother(`\n// a newer agent, by ${transport}\n`);
+    const undo = handOutAnother((main) => `${main}\n// a newer agent, by ${transport}\n`);
     await during(transport, "agents' rolling update", async () => {
       const slow = [
         "curl",
