@@ -347,8 +347,16 @@ export const checks = {
   "kube-proxy-down": {
     hop: "node",
     title: "kube-proxy does not run on a node",
-    asked: "kube-proxy's health port and pod, by node",
+    asked: "kube-proxy's pods in kube-system, by node",
     means: "NodePorts and ClusterIPs of that node do not follow the pods any more. Tunnel requests still reach them.",
+  },
+
+  "kube-proxy-version": {
+    hop: "node",
+    title: "kube-proxy's version does not go with the API server's",
+    asked: "the image of kube-proxy's pods in kube-system, or k3s' version on the Node; and the API server's /version",
+    means:
+      "Kubernetes supports a kube-proxy that is at most three minor versions older than the API server, and none that is newer. Another one may misread Services.",
   },
 
   // NodePort

@@ -5,7 +5,7 @@ import type { Answer, ControlClient } from "../../src/shared/control/client.ts";
 import { compareText } from "../../src/shared/sorted.ts";
 import { inParallel } from "../../src/shared/in-parallel.ts";
 import type { Kubectl, Listed } from "../kubectl.ts";
-import { type Ask, type EdgeFacts, type Facts, type KubeFacts, nothingRead, type Refusal } from "./facts.ts";
+import { type Ask, type EdgeFacts, type Facts, type KubeFacts, nothingRead, type Pod, type Refusal } from "./facts.ts";
 import { type Lists, listsOf } from "./kube-objects.ts";
 import { type ListenerAsk, listenersOf } from "./listeners.ts";
 import { selects } from "./nearest.ts";
@@ -48,13 +48,14 @@ export async function collect(sources: Sources, only: string | undefined): Promi
   };
 }
 
-/** Three calls: the Service's namespace (or all), the agents' own, and kube-proxy. */
+/** Four calls: the Service's namespace (or all), the agents' own, where kube-proxy would be, and the API server's version. */
 export async function kubeFacts(kubectl: Kubectl, only: string | undefined): Promise<KubeFacts> {
   const where = only === undefined ? ["-A"] : ["-n", only.split("/")[0] ?? ""];
-  const [own, system, proxies] = await Promise.all([
+  const [own, system, kubeSystem, serverVersion] = await Promise.all([
     kubectl.list([...namespaced, "nodes", "namespaces"], where),
     kubectl.list(["pods", "daemonsets", "configmaps"], ["-n", SYSTEM]),
-    kubectl.list(["pods"], ["-A", "-l", "k8s-app=kube-proxy"]),
+    kubectl.list(["pods"], ["-n", "kube-system"]),
+    kubectl.serverVersion(),
   ]);
   const lists: Lists = listsOf(own.items);
   const agents = listsOf(system.items);
@@ -76,10 +77,15 @@ export async function kubeFacts(kubectl: Kubectl, only: string | undefined): Pro
         agents.workloads.some((each) => each.kind === "DaemonSet" && isAgent(each)) || system.refused.length > 0,
       ...(defaultClass === undefined ? {} : { defaultClass }),
     },
-    kubeProxyPods: listsOf(proxies.items).pods,
+    ...(serverVersion === undefined ? {} : { serverVersion }),
+    kubeProxyPods: listsOf(kubeSystem.items).pods.filter(isKubeProxy),
     unread: unreadOf([own, system]),
   };
 }
+
+/** kubeadm's are a DaemonSet's, and have the first label; others are static pods with the second. */
+const isKubeProxy = ({ labels }: Pod): boolean =>
+  labels["k8s-app"] === "kube-proxy" || labels["component"] === "kube-proxy";
 
 /** The one setting of the agents that decides whose a Service without a class is. */
 function defaultClassOf(items: readonly unknown[]): boolean | undefined {
