@@ -3,6 +3,7 @@
 import { z } from "zod";
 import type { Answer, ControlClient } from "../../src/shared/control/client.ts";
 import { compareText } from "../../src/shared/sorted.ts";
+import { PROGRAMMED } from "../../src/shared/model/conditions.ts";
 import { inParallel } from "../../src/shared/in-parallel.ts";
 import type { Kubectl, Listed } from "../kubectl.ts";
 import { type Ask, type EdgeFacts, type Facts, type KubeFacts, nothingRead, type Pod, type Refusal } from "./facts.ts";
@@ -67,10 +68,15 @@ export async function kubeFacts(kubectl: Kubectl, only: string | undefined): Pro
     readonly labels: Readonly<Record<string, string>>;
   }): boolean => name === "postern-agent" || labels["app.kubernetes.io/name"] === "postern-agent";
   const defaultClass = defaultClassOf(system.items);
+  const [services, elsewhere] = await Promise.all([
+    withWriters(kubectl, lists.services, where),
+    podsElsewhere(kubectl, lists, only),
+  ]);
   return {
     ...nothingRead,
     ...lists,
-    elsewhere: await podsElsewhere(kubectl, lists, only),
+    services,
+    elsewhere,
     agent: {
       pods: agents.pods.filter((pod) => isAgent(pod) && !pod.deleting),
       installed:
@@ -81,6 +87,24 @@ export async function kubeFacts(kubectl: Kubectl, only: string | undefined): Pro
     kubeProxyPods: listsOf(kubeSystem.items).pods.filter(isKubeProxy),
     unread: unreadOf([own, system]),
   };
+}
+
+/** kubectl shows who wrote an object only where it is told to. That matters for Services without a class that somebody else has taken. */
+async function withWriters(
+  kubectl: Kubectl,
+  services: Lists["services"],
+  where: readonly string[],
+): Promise<Lists["services"]> {
+  const isTaken = services.some(
+    ({ spec, status }) =>
+      spec.type === "LoadBalancer" &&
+      spec.loadBalancerClass === undefined &&
+      status.loadBalancer.ingress.length > 0 &&
+      !status.conditions.some(({ type }) => type === PROGRAMMED),
+  );
+  if (!isTaken) return services;
+  const { items } = await kubectl.list(["services"], [...where, "--show-managed-fields"]);
+  return items.length === 0 ? services : listsOf(items).services;
 }
 
 /** kubeadm's are a DaemonSet's, and have the first label; others are static pods with the second. */

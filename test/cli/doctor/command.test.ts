@@ -102,6 +102,19 @@ describe("postern doctor", () => {
     expect(json(out).findings).toEqual([]);
   });
 
+  it("asks who wrote a Service's status where somebody else gave it an address, and names him", async () => {
+    const managedFields = [{ manager: "metallb", fieldsV1: { "f:status": { "f:loadBalancer": {} } } }];
+    const taken = service({ loadBalancerClass: undefined }, {}, { loadBalancer: { ingress: [{ ip: "192.0.2.7" }] } });
+    const edge = (path: string): [number, unknown] =>
+      path.endsWith("/conditions") ? [200, { services: {} }] : soundEdge(path);
+    const { calls, out } = await postern(["doctor", "web"], {
+      edge,
+      objects: soundBut({ ...taken, metadata: { ...(taken["metadata"] as Json), managedFields } }),
+    });
+    expect(calls.at(-1)).toBe("get services -n default --show-managed-fields -o json --request-timeout=5s");
+    expect(out).toMatch(/no class, and metallb gave it its address/);
+  });
+
   it("prints a line for every hop, with words where there is no colour", async () => {
     const { out } = await postern(["doctor", "web"]);
     expect(out).toMatch(
