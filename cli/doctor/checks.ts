@@ -109,7 +109,7 @@ export const checks = {
     hop: "names",
     title: "The certificate is not valid for the host name",
     asked: "a TLS handshake from this machine, verified against its certificate authorities",
-    means: "Browsers refuse to show the site.",
+    means: "Browsers refuse to show the site. At the edge's own address this command and the agents refuse to connect.",
   },
   "certificate-expiring": {
     hop: "names",
