@@ -44,6 +44,12 @@ export class Kubectl {
     throw new Failed(`kubectl get ${what.join(" ")} shows something else: ${issue?.path.join(".")}: ${issue?.message}`);
   }
 
+  /** The API server's, such as "v1.34.2"; undefined where it does not say. */
+  async serverVersion(): Promise<string | undefined> {
+    const asked = this.call(["get", "--raw", "/version", `--request-timeout=${LIST_SECONDS}s`]);
+    return versionSchema.safeParse(parseJson(await asked.catch(() => ""))).data?.gitVersion;
+  }
+
   /**
    * Objects of several kinds. Never throws for what the cluster says: kinds that this user may not list, or that there are none of, are
    * left out and named. `where`: "-A", or "-n" and a namespace; a namespace that is not there has nothing in it.
@@ -72,6 +78,7 @@ export class Kubectl {
   }
 }
 
+const versionSchema = z.object({ gitVersion: z.string() });
 const listSchema = z.object({ items: z.array(z.unknown()) });
 
 const lastLines = (text: string): string => text.trim().split("\n").slice(-3).join(" ");

@@ -127,7 +127,7 @@ export const checks = {
     hop: "names",
     title: "The certificate is not valid for the host name",
     asked: "a TLS handshake from this machine, verified against its certificate authorities",
-    means: "Browsers refuse to show the site.",
+    means: "Browsers refuse to show the site. At the edge's own address this command and the agents refuse to connect.",
   },
   "certificate-expiring": {
     hop: "names",
@@ -374,8 +374,16 @@ export const checks = {
   "kube-proxy-down": {
     hop: "node",
     title: "kube-proxy does not run on a node",
-    asked: "kube-proxy's health port and pod, by node",
+    asked: "kube-proxy's pods in kube-system, by node",
     means: "NodePorts and ClusterIPs of that node do not follow the pods any more. Tunnel requests still reach them.",
+  },
+
+  "kube-proxy-version": {
+    hop: "node",
+    title: "kube-proxy's version does not go with the API server's",
+    asked: "the image of kube-proxy's pods in kube-system, or k3s' version on the Node; and the API server's /version",
+    means:
+      "Kubernetes supports a kube-proxy that is at most three minor versions older than the API server, and none that is newer. Another one may misread Services.",
   },
 
   // NodePort

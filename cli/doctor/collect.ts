@@ -3,6 +3,7 @@
 import { z } from "zod";
 import type { Answer, ControlClient } from "../../src/shared/control/client.ts";
 import { compareText } from "../../src/shared/sorted.ts";
+import { PROGRAMMED } from "../../src/shared/model/conditions.ts";
 import { inParallel } from "../../src/shared/in-parallel.ts";
 import type { Kubectl, Listed } from "../kubectl.ts";
 import {
@@ -12,6 +13,7 @@ import {
   type KubeFacts,
   type ListenerAsk,
   nothingRead,
+  type Pod,
   type QuotaFacts,
   type Refusal,
   type Traced,
@@ -66,13 +68,14 @@ export async function collect(sources: Sources, only: string | undefined, isOuts
   };
 }
 
-/** Three calls: the Service's namespace (or all), the agents' own, and kube-proxy. */
+/** Four calls: the Service's namespace (or all), the agents' own, where kube-proxy would be, and the API server's version. */
 export async function kubeFacts(kubectl: Kubectl, only: string | undefined): Promise<KubeFacts> {
   const where = only === undefined ? ["-A"] : ["-n", only.split("/")[0] ?? ""];
-  const [own, system, proxies] = await Promise.all([
+  const [own, system, kubeSystem, serverVersion] = await Promise.all([
     kubectl.list([...namespaced, "nodes", "namespaces"], where),
     kubectl.list(["pods", "daemonsets", "configmaps"], ["-n", SYSTEM]),
-    kubectl.list(["pods"], ["-A", "-l", "k8s-app=kube-proxy"]),
+    kubectl.list(["pods"], ["-n", "kube-system"]),
+    kubectl.serverVersion(),
   ]);
   const lists: Lists = listsOf(own.items);
   const agents = listsOf(system.items);
@@ -84,20 +87,48 @@ export async function kubeFacts(kubectl: Kubectl, only: string | undefined): Pro
     readonly labels: Readonly<Record<string, string>>;
   }): boolean => name === "postern-agent" || labels["app.kubernetes.io/name"] === "postern-agent";
   const defaultClass = defaultClassOf(system.items);
+  const [services, elsewhere] = await Promise.all([
+    withWriters(kubectl, lists.services, where),
+    podsElsewhere(kubectl, lists, only),
+  ]);
   return {
     ...nothingRead,
     ...lists,
-    elsewhere: await podsElsewhere(kubectl, lists, only),
+    services,
+    elsewhere,
     agent: {
       pods: agents.pods.filter((pod) => isAgent(pod) && !pod.deleting),
       installed:
         agents.workloads.some((each) => each.kind === "DaemonSet" && isAgent(each)) || system.refused.length > 0,
       ...(defaultClass === undefined ? {} : { defaultClass }),
     },
-    kubeProxyPods: listsOf(proxies.items).pods,
+    ...(serverVersion === undefined ? {} : { serverVersion }),
+    kubeProxyPods: listsOf(kubeSystem.items).pods.filter(isKubeProxy),
     unread: unreadOf([own, system]),
   };
 }
+
+/** kubectl shows who wrote an object only where it is told to. That matters for Services without a class that somebody else has taken. */
+async function withWriters(
+  kubectl: Kubectl,
+  services: Lists["services"],
+  where: readonly string[],
+): Promise<Lists["services"]> {
+  const isTaken = services.some(
+    ({ spec, status }) =>
+      spec.type === "LoadBalancer" &&
+      spec.loadBalancerClass === undefined &&
+      status.loadBalancer.ingress.length > 0 &&
+      !status.conditions.some(({ type }) => type === PROGRAMMED),
+  );
+  if (!isTaken) return services;
+  const { items } = await kubectl.list(["services"], [...where, "--show-managed-fields"]);
+  return items.length === 0 ? services : listsOf(items).services;
+}
+
+/** kubeadm's are a DaemonSet's, and have the first label; others are static pods with the second. */
+const isKubeProxy = ({ labels }: Pod): boolean =>
+  labels["k8s-app"] === "kube-proxy" || labels["component"] === "kube-proxy";
 
 /** The one setting of the agents that decides whose a Service without a class is. */
 function defaultClassOf(items: readonly unknown[]): boolean | undefined {

@@ -8,6 +8,7 @@ import { dialFindings } from "./findings/dial.ts";
 import { edgeFindings } from "./findings/edge.ts";
 import { familyFindings } from "./findings/family.ts";
 import { nameFindings } from "./findings/names.ts";
+import { kubeProxyFindings } from "./findings/kube-proxy.ts";
 import { localPolicyFindings, nodeFindings } from "./findings/nodes.ts";
 import { podFindings } from "./findings/pods.ts";
 import { portFindings } from "./findings/ports.ts";
@@ -69,6 +70,7 @@ export function examine(facts: Facts, { only, skip }: Selection = { only: [], sk
     ...tunnelFindings(facts),
     ...nodeFindings(facts),
     ...traceFindings(facts),
+    ...kubeProxyFindings(facts),
     ...subjects.flatMap((subject) => serviceReport(subject, facts)),
   ];
   const findings = withoutSymptoms(all).filter(

@@ -103,6 +103,8 @@ export interface NodeState {
   /** Why not. */
   readonly message: string;
   readonly cordoned: boolean;
+  /** The kubelet's version, such as "v1.34.2+k3s1"; "" where it never said. */
+  readonly kubelet: string;
 }
 
 /** What kubectl showed. Lists are empty where nothing could be read: then `unread` says so. */
@@ -126,6 +128,8 @@ export interface KubeFacts {
     /** Undefined: unknown. */
     readonly defaultClass?: boolean;
   };
+  /** The API server's version, such as "v1.34.2"; absent: unknown. */
+  readonly serverVersion?: string;
   /** Where it runs as pods, as kubeadm has it; elsewhere empty. */
   readonly kubeProxyPods: readonly Pod[];
   /** True: these are a file's objects alone, so what is not here may be elsewhere. */

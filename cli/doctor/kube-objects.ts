@@ -139,7 +139,9 @@ const nodeStateSchema = z.object({
   kind: z.literal("Node"),
   metadata,
   spec: z.object({ unschedulable: z.boolean().default(false) }).default({ unschedulable: false }),
-  status: z.object({ conditions }).default({ conditions: [] }),
+  status: z
+    .object({ conditions, nodeInfo: z.object({ kubeletVersion: text.default("") }).default({ kubeletVersion: "" }) })
+    .default({ conditions: [], nodeInfo: { kubeletVersion: "" } }),
 });
 
 export type Lists = Pick<
@@ -211,6 +213,7 @@ function nodeState({ metadata: { name }, spec, status }: z.output<typeof nodeSta
     ready: ready === undefined ? undefined : ready.status === "True",
     message: ready?.message ?? "",
     cordoned: spec.unschedulable,
+    kubelet: status.nodeInfo.kubeletVersion,
   };
 }
 

@@ -28,6 +28,11 @@ export const backoff: Backoff = { firstMs: 250, maxMs: 30_000 };
  * heard before the API server went should hear the rest soon after it is back.
  */
 const UNREACHABLE_MAX_MS = 5_000;
+/**
+ * How many of those failures count. One that starts refuses for a moment (403 until it has read the roles, 503): that must not be
+ * waited out for as long as the time in which it was away.
+ */
+const UNREACHABLE_FAILURES_MAX = 5;
 /** One lost connection is daily life (an API server restarts); said only where it goes on. */
 const SAID_FROM = 3;
 
@@ -71,7 +76,8 @@ function afterRefusal(
 ): Step {
   if (answer.kind === "unreachable") {
     const sooner = { ...times, maxMs: Math.min(times.maxMs, UNREACHABLE_MAX_MS) };
-    return failed(same, failures, describe(answer), SAID_FROM, random, sooner);
+    const step = failed(same, failures, describe(answer), SAID_FROM, random, sooner);
+    return { ...step, failures: Math.min(step.failures, Math.max(failures, UNREACHABLE_FAILURES_MAX)) };
   }
   // 410, in HTTP or within the stream: the version is no longer known. Not a failure, but not to be hurried either.
   if (answer.status === 410 || answer.reason === "Expired" || answer.reason === "Gone") {

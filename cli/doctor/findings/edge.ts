@@ -12,8 +12,15 @@ export function edgeFindings({ edge }: Facts): Finding[] {
 function refusalFindings({ url, cluster, refusals }: EdgeFacts): Finding[] {
   const object = `Edge ${url}`;
   const silent = refusals.find(({ status }) => status === undefined);
-  if (silent !== undefined)
+  if (silent !== undefined) {
+    const { host, hostname, port } = new URL(url);
+    // Whatever is wrong with it, Node.js' sentence has the word.
+    if (/\bcertificate\b/.test(silent.why)) {
+      const show = `openssl s_client -connect ${port === "" ? `${host}:443` : host} -servername ${hostname} </dev/null`;
+      return [finding("certificate-invalid", "error", object, silent.why, show)];
+    }
     return [finding("edge-unreachable", "error", object, silent.why, `curl -i ${new URL("healthz", url).href}`)];
+  }
   const [refused] = refusals.filter(({ asked, status }) => !isMinor(asked, status ?? 0));
   if (refused === undefined) return [];
   const { asked, status, why } = refused;

@@ -1,4 +1,4 @@
-// Nodes: whether they may take requests, what Kubernetes says of them, their clocks, tables of connections, kube-proxy. Pure.
+// Nodes: whether they may take requests, what Kubernetes says of them, their clocks, tables of connections. Pure.
 import type { ProbedConnection } from "../../../src/shared/control/probe.ts";
 import type { EdgeFacts, Facts } from "../facts.ts";
 import { type Finding, finding, several } from "../finding.ts";
@@ -19,7 +19,6 @@ export const nodeFindings = (facts: Facts): Finding[] => [
     ...conntrack(node, report.conntrack),
     ...rules(node, report),
   ]),
-  ...kubeProxy(facts),
 ];
 
 type Answered = Extract<ProbedConnection["probe"], { ok: true }> & { readonly node: string };
@@ -96,22 +95,6 @@ function rules(node: string, { kernel, planApplied, uptimeMs }: Answered["report
   if (!planApplied && uptimeMs > 30_000 && kernel.state === "off")
     found.push(finding("rules-differ", "warning", `Node ${node}`, "the agent has not applied its latest plan", logs));
   return found;
-}
-
-function kubeProxy({ kube }: Facts): Finding[] {
-  const running = new Set(kube.kubeProxyPods.filter(({ ready }) => ready).map(({ node }) => node));
-  const down = kube.kubeProxyPods.filter(
-    ({ ready, node, deleting }) => !ready && !deleting && node !== "" && !running.has(node),
-  );
-  return down.map(({ node, name, namespace, phase }) =>
-    finding(
-      "kube-proxy-down",
-      "warning",
-      `Node ${node}`,
-      `${name} is ${phase} and not Ready`,
-      `kubectl -n ${namespace} logs ${name}`,
-    ),
-  );
 }
 
 /** Of a Service with externalTrafficPolicy: Local. */

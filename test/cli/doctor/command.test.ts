@@ -66,7 +66,9 @@ async function postern(
         metadata: { name: "postern-agent", namespace: "postern-system" },
         spec: { template: { spec: { containers: [] } } },
       };
-      const items = given.includes("k8s-app=kube-proxy")
+      if (given.includes("/version"))
+        return Promise.resolve({ code: 0, stdout: '{"gitVersion":"v1.34.2"}', stderr: "" });
+      const items = given.includes("kube-system")
         ? []
         : isSystem
           ? [daemonSet, ...nodeNames.map((name) => agentPod(name))]
@@ -85,10 +87,10 @@ const json = (out: string) => JSON.parse(out) as { findings: { id: string; sever
 const broken = { objects: soundBut(service({ selector: { app: "wbe" } })) };
 
 describe("postern doctor", () => {
-  it("asks for one namespace where a Service is named, in three calls of kubectl at most and the logs of none", async () => {
+  it("asks for one namespace where a Service is named, in four calls of kubectl at most and the logs of none", async () => {
     const { calls, failed } = await postern(["doctor", "default/web"]);
     expect(failed).toBeUndefined();
-    expect(calls).toHaveLength(3);
+    expect(calls).toHaveLength(4);
     expect(calls[0]).toMatch(
       /^get services,endpointslices,pods,.*,nodes,namespaces -n default -o json --request-timeout=5s$/,
     );
@@ -98,6 +100,19 @@ describe("postern doctor", () => {
     const { calls, out } = await postern(["doctor", "-o", "json"]);
     expect(calls[0]).toMatch(/ -A -o json/);
     expect(json(out).findings).toEqual([]);
+  });
+
+  it("asks who wrote a Service's status where somebody else gave it an address, and names him", async () => {
+    const managedFields = [{ manager: "metallb", fieldsV1: { "f:status": { "f:loadBalancer": {} } } }];
+    const taken = service({ loadBalancerClass: undefined }, {}, { loadBalancer: { ingress: [{ ip: "192.0.2.7" }] } });
+    const edge = (path: string): [number, unknown] =>
+      path.endsWith("/conditions") ? [200, { services: {} }] : soundEdge(path);
+    const { calls, out } = await postern(["doctor", "web"], {
+      edge,
+      objects: soundBut({ ...taken, metadata: { ...(taken["metadata"] as Json), managedFields } }),
+    });
+    expect(calls.at(-1)).toBe("get services -n default --show-managed-fields -o json --request-timeout=5s");
+    expect(out).toMatch(/no class, and metallb gave it its address/);
   });
 
   it("prints a line for every hop, with words where there is no colour", async () => {

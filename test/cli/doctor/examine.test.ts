@@ -15,6 +15,7 @@ import {
   event,
   factsOf,
   type Json,
+  kubeProxyPod,
   node,
   nodeNames,
   NOW,
@@ -547,6 +548,27 @@ const rows: Readonly<Record<string, Row>> = {
     },
     says: /kube-proxy-b is Running and not Ready/,
   },
+  "kube-proxy-version": {
+    severity: "warning",
+    object: "Node n2",
+    broken: {
+      kubeProxies: [
+        kubeProxyPod(1, "registry.test:5000/kube-proxy:v1.34.9"),
+        kubeProxyPod(2, "registry.test:5000/kube-proxy:v1.35.0@sha256:abc"),
+      ],
+    },
+    sound: {
+      kubeProxies: [
+        kubeProxyPod(1, "registry.test:5000/kube-proxy:v1.31.0"),
+        kubeProxyPod(2, "registry.test:5000/kube-proxy:latest"),
+        kubeProxyPod(3, "registry.test:5000/kube-proxy:v1.20.0", {
+          metadata: { deletionTimestamp: "2026-11-27T11:00:00Z" },
+        }),
+      ],
+    },
+    says: /^kube-proxy-2 is v1\.35\.0, newer than the API server, v1\.34\.2$/,
+    mend: /^kubectl -n default set image daemonset\/kube-proxy kube-proxy=registry\.test:5000\/kube-proxy:v1\.34\.2 /,
+  },
   "nodeport-silent": {
     severity: "warning",
     object: "Node n2",
@@ -846,6 +868,38 @@ describe("nothing is wrong with", () => {
     const found = diagnose(change);
     expect(wrongs(found)).toEqual([]);
     expect(found.findings.map(({ id }) => id)).toEqual(said === undefined ? [] : [said]);
+  });
+});
+
+describe("kube-proxy's version beside an API server of v1.34.2", () => {
+  const k3s = (version: string): Change => ({ objects: soundBut(node("n2", { kubelet: version })) });
+  const inPlace = {
+    probe: { connections: [connection("n1"), answering("n2", { proxy: "nftables" }), connection("n3")] },
+  };
+
+  it.each<[what: string, change: Change, seen: readonly string[]]>([
+    ["pods three minors older", { kubeProxies: [kubeProxyPod(1, "kube-proxy:v1.31.14")] }, []],
+    [
+      "pods four minors older",
+      { kubeProxies: [kubeProxyPod(1, "kube-proxy:v1.30.14-eks-1")] },
+      ["kube-proxy-1 is v1.30.14, 4 minor versions older than the API server, v1.34.2"],
+    ],
+    ["k3s of another patch", k3s("v1.34.9+k3s1"), []],
+    [
+      "k3s that is newer than its server",
+      k3s("v1.35.0+k3s1"),
+      ["k3s with its kube-proxy is v1.35.0+k3s1, newer than the API server, v1.34.2"],
+    ],
+    ["k3s where the agent is in kube-proxy's place", { ...k3s("v1.35.0+k3s1"), ...inPlace }, []],
+    ["a kubelet, which tells nothing of a kube-proxy of its own", k3s("v1.35.0"), []],
+    [
+      "an API server that does not say its version",
+      { kubeProxies: [kubeProxyPod(1, "kube-proxy:v1.20.0")], kube: { serverVersion: "" } },
+      [],
+    ],
+  ])("%s", (_, change, seen) => {
+    const found = diagnose(change).findings.filter(({ id }) => id === "kube-proxy-version");
+    expect(found.map((each) => each.seen)).toEqual(seen);
   });
 });
 

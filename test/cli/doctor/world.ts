@@ -98,7 +98,7 @@ export const deployment = (spec: Json = {}, status: Json = { replicas: 3 }, labe
 
 export const node = (
   name: string,
-  more: { readonly labels?: Json; readonly spec?: Json; readonly ready?: boolean } = {},
+  more: { readonly labels?: Json; readonly spec?: Json; readonly ready?: boolean; readonly kubelet?: string } = {},
 ): Json => ({
   apiVersion: "v1",
   kind: "Node",
@@ -107,6 +107,7 @@ export const node = (
   status: {
     addresses: [{ type: "InternalIP", address: `10.90.0.1${name.slice(1)}` }],
     conditions: [{ type: "Ready", status: (more.ready ?? true) ? "True" : "False", message: "kubelet says so" }],
+    nodeInfo: { kubeletVersion: more.kubelet ?? "v1.34.2" },
   },
 });
 
@@ -128,6 +129,15 @@ export const agentPod = (name: string, ready = true): Json => ({
     labels: { "app.kubernetes.io/name": "postern-agent" },
   }),
 });
+
+/** `image`: of its container kube-proxy. */
+export const kubeProxyPod = (number: number, image: string, more: Pick<PodOptions, "metadata" | "ready"> = {}): Json =>
+  pod(number, {
+    ...more,
+    name: `kube-proxy-${number}`,
+    labels: { "k8s-app": "kube-proxy" },
+    container: { name: "kube-proxy", image },
+  });
 
 export const soundObjects = (): Json[] => [
   service(),
@@ -304,6 +314,7 @@ export function factsOf({
       ...nothingRead,
       ...listsOf(objects ?? soundObjects()),
       agent: { pods: listsOf(agents ?? nodeNames.map((name) => agentPod(name))).pods, installed: true },
+      serverVersion: "v1.34.2",
       kubeProxyPods: listsOf(kubeProxies).pods,
       ...kube,
     },

@@ -67,7 +67,9 @@ export async function ensureControlPlane(binaries: string): Promise<void> {
     ...["--audit-log-maxsize", "50", "--audit-log-maxbackup", "1"],
   ]);
   const ready = [`${binaries}/kubectl`, "--kubeconfig", kubeconfig("admin"), "get", "--raw", "/readyz"];
-  await until(`API server ready; see ${logOf("kube-apiserver")}`, () => succeeds([...inside(control.netns), ...ready]));
+  const isReady = (): Promise<boolean> => succeeds([...inside(control.netns), ...ready]);
+  // Some seconds, but a minute and more on a machine that is busy with others.
+  await until(`API server ready; see ${logOf("kube-apiserver")}`, isReady, 180);
   const clients = (name: string): string[] =>
     ["--kubeconfig", "--authentication-kubeconfig", "--authorization-kubeconfig"].flatMap((flag) => [
       flag,

@@ -33,7 +33,7 @@ export async function ensureNode(
     succeeds([...ctr(node), "version"]),
   );
   for (const { name, archive } of images) if (!(await hasImage(node, name))) await importImage(node, archive);
-  for (const name of sameAsAgnhost) await run([...ctr(node), "images", "tag", "--force", agnhostImage, name]);
+  for (const name of sameAsAgnhost) await tagImage(node, agnhostImage, name);
   ensureProcess(`kubelet-${node.name}`, [...inside(node.netns), ...kubeletCommand(node, binaries)]);
   if (proxy !== "kube-proxy") return;
   ensureProcess(`kube-proxy-${node.name}`, [
@@ -61,6 +61,11 @@ export const kubeletCommand = (node: NodePlace, binaries: string): readonly stri
 /** An OCI archive, under the name that it carries. */
 export async function importImage(node: NodePlace, archive: string): Promise<void> {
   await run([...ctr(node), "images", "import", archive]);
+}
+
+/** Gives an image of the node another name. */
+export async function tagImage(node: NodePlace, image: string, name: string): Promise<void> {
+  await run([...ctr(node), "images", "tag", "--force", image, name]);
 }
 
 async function hasImage(node: NodePlace, name: string): Promise<boolean> {

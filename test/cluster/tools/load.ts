@@ -20,7 +20,11 @@ export type LoadReport = z.infer<typeof reportSchema>;
 
 export interface LoadOptions {
   readonly host: string;
+  /** Default: the edge's. */
+  readonly address?: string;
   readonly port?: number;
+  /** Network namespace of the client; default: the control plane's. */
+  readonly netns?: string;
   /** Requests a second. */
   readonly rate?: number;
   readonly method?: "GET" | "POST";
@@ -36,19 +40,10 @@ const program = new URL("load-client.ts", import.meta.url).pathname;
 
 /** Begins once the first request was answered. */
 export async function underLoad(options: LoadOptions, change: () => Promise<unknown>): Promise<LoadReport> {
-  const { host, port = 80, rate = 100, method = "GET" } = options;
+  const { host, address = control.address, port = 80, netns = control.netns, rate = 100, method = "GET" } = options;
   const client = spawn(
     "nsenter",
-    [
-      ...inside(control.netns).slice(1),
-      process.execPath,
-      program,
-      control.address,
-      String(port),
-      host,
-      String(rate),
-      method,
-    ],
+    [...inside(netns).slice(1), process.execPath, program, address, String(port), host, String(rate), method],
     { stdio: ["pipe", "pipe", "inherit"] },
   );
   try {

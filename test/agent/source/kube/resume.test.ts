@@ -27,6 +27,15 @@ describe("the pause after failures", () => {
   ])("of an API server that answers and cannot, after %i before: up to %i ms", (n, ms) =>
     expect(longest(refused(503), n)).toBe(ms),
   );
+  it("of an API server that starts, after a minute without it: up to 8 s, where it refuses before it has read the roles", () => {
+    let failures = 0;
+    for (let tries = 0; tries < 30; tries++) ({ failures } = afterWatch(unreachable, failures, almostOne));
+    expect(longest(refused(403), failures)).toBe(8_000);
+    expect(longest(refused(503), failures)).toBe(8_000);
+    // What it refuses once it answers counts as before.
+    const after = afterWatch(refused(503), failures, almostOne).failures;
+    expect(longest(refused(503), after)).toBe(16_000);
+  });
   it("is what the API server asks for, and jitter on top", () => {
     expect(longest(refused(429, 60_000), 0)).toBe(60_250);
     expect(afterWatch(refused(429, 60_000), 0, () => 0).afterMs).toBe(60_000);

@@ -1,13 +1,11 @@
-// Runs `postern doctor` as its user does, where the edge's clients are: in the control plane's namespace, with the cluster's resolver.
-import { execFile } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+// Runs `postern doctor` as its user does, where the edge's clients are, with the cluster's resolver.
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { z } from "zod";
-import { edgePlace } from "../../harness/edge.ts";
-import { control, edge, inside, kubeconfig, work } from "../../harness/places.ts";
-
-const root = new URL("../../../..", import.meta.url).pathname;
+import { parseJson } from "../../../../src/shared/net/reply.ts";
+import { control } from "../../harness/places.ts";
+import { postern } from "../../tools/postern.ts";
 
 const reportSchema = z.object({
   services: z.array(z.string()),
@@ -33,10 +31,6 @@ export interface AskOptions {
   readonly more?: readonly string[];
 }
 
-/** One for all: kubectl keeps there what kinds the API server has, as it does for a person. */
-const home = mkdtempSync(join(tmpdir(), "doctor-home-"));
-process.once("exit", () => rmSync(home, { recursive: true, force: true }));
-
 /** A mount namespace of its own: nobody else sees the resolver. */
 const SCRIPT = 'mount --bind "$0" /etc/resolv.conf && exec "$@"';
 
@@ -46,35 +40,14 @@ export async function askDoctor(service: string | undefined, options: AskOptions
   const folder = mkdtempSync(join(tmpdir(), "doctor-"));
   const resolv = join(folder, "resolv.conf");
   writeFileSync(resolv, `nameserver ${resolver}\noptions timeout:1 attempts:1\n`);
-  const postern = [process.execPath, `${root}cli/main.ts`, "doctor", ...(service === undefined ? [] : [service])];
-  const [program = "", ...args] = [
-    ...[...inside(control.netns), "unshare", "--mount", "sh", "-c", SCRIPT, resolv],
-    ...[...postern, "-o", "json", ...more],
-  ];
-  const env = {
-    PATH: `${work}:${process.env["PATH"]}`,
-    HOME: home,
-    KUBECONFIG: kubeconfig(user),
-    POSTERN_EDGE: edgePlace.url,
-    POSTERN_TOKEN: readFileSync(`${edge.folder}/state/admin-token`, "utf8").trim(),
-    POSTERN_CLUSTER: edge.cluster,
-    ...environment,
-  };
-  const from = performance.now();
+  const args = ["doctor", ...(service === undefined ? [] : [service]), "-o", "json", ...more];
+  const within = ["unshare", "--mount", "sh", "-c", SCRIPT, resolv];
   try {
-    return await new Promise((resolve, reject) => {
-      execFile(program, args, { env, maxBuffer: 64 << 20, timeout: 60_000 }, (error, stdout, stderr) => {
-        const code = error === null ? 0 : Number(error.code ?? 1);
-        try {
-          const report = reportSchema.parse(JSON.parse(stdout));
-          resolve({ report, code, stderr, seconds: (performance.now() - from) / 1000 });
-        } catch (cause) {
-          reject(
-            new Error(`postern doctor ${service}: exit code ${code}: ${stdout.slice(0, 500)} ${stderr}`, { cause }),
-          );
-        }
-      });
-    });
+    const { code, stdout, stderr, seconds } = await postern(args, { environment, user, within });
+    const report = reportSchema.safeParse(parseJson(stdout)).data;
+    if (report === undefined)
+      throw new Error(`postern doctor ${service}: exit code ${code}: ${stdout.slice(0, 500)} ${stderr}`);
+    return { report, code, stderr, seconds };
   } finally {
     rmSync(folder, { recursive: true });
   }

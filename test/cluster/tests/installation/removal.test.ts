@@ -6,6 +6,7 @@ import { agentPods, inSystem } from "../../tools/agents.ts";
 import { run, succeeds } from "../../harness/command.ts";
 import { kubectl } from "../../harness/places.ts";
 import { until } from "../../harness/processes.ts";
+import { installed, marked } from "../../tools/leftovers.ts";
 import { TestNamespace, webService } from "../../tools/web.ts";
 
 const script = new URL("../../../../agent/manifests/uninstall.sh", import.meta.url).pathname;
@@ -38,19 +39,9 @@ afterAll(async () => {
 const install = (): Promise<void> => ensureAgent(() => {});
 const uninstall = (): Promise<string> => run(["sh", script], { env: { KUBECTL: kubectl } });
 
-/** Names of Services that carry anything that Kubernetes does not put there by itself. */
-async function marked(): Promise<string[]> {
-  const columns = "{.metadata.name}|{.metadata.finalizers}{.status.conditions}{.status.loadBalancer.ingress}";
-  const lines = await test.kubectl("get", "services", "-o", `jsonpath={range .items[*]}${columns}{"\\n"}{end}`);
-  return lines.split("\n").flatMap((line) => /^(.+)\|./.exec(line)?.[1] ?? []);
-}
-
 async function nothingIsLeft(): Promise<void> {
-  expect(await marked()).toEqual([]);
-  const kinds = ["namespaces", "priorityclasses", "clusterroles", "clusterrolebindings"];
-  const policies = ["validatingadmissionpolicies", "validatingadmissionpolicybindings"];
-  const ours = ["-l", "app.kubernetes.io/name=postern-agent", "-o", "name"];
-  expect(await run([kubectl, "get", [...kinds, ...policies].join(), ...ours])).toBe("");
+  expect(await marked(test)).toEqual([]);
+  expect(await installed()).toBe("");
   await test.kubectl("delete", "services", "--all", "--timeout=20s");
 }
 
@@ -78,14 +69,14 @@ it.each<[what: string, ...args: string[]]>([
   ["DaemonSet", "--namespace=postern-system", "daemonset/postern-agent"],
 ])("a plain `kubectl delete` of the %s: the leading agent frees all Services by itself", async (_what, ...args) => {
   await run([kubectl, "delete", ...args, "--timeout=90s"]);
-  await until("no Service is marked", async () => (await marked()).length === 0);
+  await until("no Service is marked", async () => (await marked(test)).length === 0);
   await uninstall();
   await nothingIsLeft();
 });
 
 it("Services that are deleted while no agent runs are freed by the script", async () => {
   await withoutAgents();
-  expect(await marked()).toEqual(names);
+  expect(await marked(test)).toEqual(names);
   await test.kubectl("delete", "service/a", "service/b", "--wait=false");
   expect(await succeeds([kubectl, "-n", test.name, "wait", "--for=delete", "service/a", "--timeout=3s"])).toBe(false);
   await uninstall();
