@@ -17,7 +17,7 @@ import { annotation, CLASS, DOMAIN } from "../src/shared/model/annotations.ts";
 import { conditionReasons, conditionType, isTrouble, PORTS_ERROR } from "../src/shared/model/conditions.ts";
 
 const WIDTH = 110;
-const block = (text: string): string => `\`\`\`\n${text.trim()}\n\`\`\`\n`;
+const block = (text: string): string => `\`\`\`text\n${text.trim()}\n\`\`\`\n`;
 
 /** Each that does something by itself, and what --help prints for it. */
 function commands(command: Command, path: readonly string[] = []): { path: readonly string[]; text: string }[] {
@@ -71,7 +71,7 @@ Findings of \`postern doctor\` have [a page of their own](doctor.md), and the co
 
 ## Names in YAML
 
-\`spec.loadBalancerClass: ${CLASS}\` makes a Service Postern's. The annotations, which the [README](../README.md#in-the-yaml) explains:
+\`spec.loadBalancerClass: ${CLASS}\` makes a Service Postern's. The annotations, which [What a Service says in YAML](services.md) explains:
 
 ${Object.values(annotation)
   .map((name) => `- \`${name}\`\n`)
