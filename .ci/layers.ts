@@ -128,7 +128,7 @@ const layers: Record<string, Layer> = {
     types: ["agent/endpoints/", "agent/source/", "agent/dataplane/executor.ts", "agent/plan-applier.ts"],
   },
   "agent/net/": { values: [] },
-  "agent/health/": { values: ["src/shared/", "agent/plan/", "agent/net/"] },
+  "agent/health/": { values: ["src/shared/", "agent/plan/", "agent/net/"], types: ["agent/dataplane/executor.ts"] },
 };
 
 /** Where programs start. Everything else must be reached from here. */

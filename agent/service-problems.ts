@@ -5,12 +5,10 @@
 import { type Condition, condition, conditionReasons } from "../src/shared/model/conditions.ts";
 import type { ServiceEvent } from "./controller/event.ts";
 import { type Bucket, spend } from "./controller/event-recorder.ts";
-import type { Applied } from "./dataplane/executor.ts";
+import type { NodeProblem } from "./dataplane/executor.ts";
 import type { ProxyMetrics } from "./health/proxy-metrics.ts";
 import { keyOf } from "./plan/keys.ts";
 import type { KubeService } from "./source/resources.ts";
-
-type Problem = Applied["problems"][number];
 
 export interface ServiceProblemsOptions {
   /** The name of this agent's Node. */
@@ -31,7 +29,7 @@ const SERIES_MAX = 100;
 export class ServiceProblems {
   readonly #options: ServiceProblemsOptions;
   #services: readonly KubeService[] = [];
-  #problems: readonly Problem[] = [];
+  #problems: readonly NodeProblem[] = [];
   /** When each was said, by Service and content. Those that are no problem any more are forgotten. */
   #said = new Map<string, number>();
   #bucket: Bucket | undefined;
@@ -45,7 +43,7 @@ export class ServiceProblems {
   }
 
   /** All that is wrong now. */
-  set(problems: readonly Problem[]): void {
+  set(problems: readonly NodeProblem[]): void {
     this.#problems = problems;
     this.#count();
     this.#record();

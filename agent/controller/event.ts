@@ -10,19 +10,47 @@ export interface ServiceEvent {
   readonly message: string;
 }
 
-const normal = (reason: string, message: string): ServiceEvent => ({ type: "Normal", reason, message });
-const warning = (reason: string, message: string): ServiceEvent => ({ type: "Warning", reason, message });
+/** Reasons of the leading agent's Events that are not a condition's name, with when each is written: docs/reference.md is made of it. */
+export const statusEvents = {
+  EnsuringLoadBalancer: { type: "Normal", when: "the Service becomes Postern's: it gets the finalizer" },
+  EnsuredLoadBalancer: { type: "Normal", when: "the edge serves it, for the first time or again" },
+  UpdatedLoadBalancer: { type: "Normal", when: "it is served at other names or ports than before" },
+  DeletingLoadBalancer: { type: "Normal", when: "it is deleted, or Postern's no more, and the edge serves it no more" },
+  DeletedLoadBalancer: { type: "Normal", when: "what Postern wrote on it is taken off, the finalizer too" },
+  SyncLoadBalancerFailed: {
+    type: "Warning",
+    when: "the edge does not serve it, and the message says why; or the API server refused its finalizer or first status",
+  },
+  UpdateLoadBalancerFailed: {
+    type: "Warning",
+    when: "the API server refused its status: the leading agent's log says why",
+  },
+  DeleteLoadBalancerFailed: {
+    type: "Warning",
+    when: "the API server refused to take the finalizer off: the leading agent's log says why",
+  },
+  UnAvailableLoadBalancer: {
+    type: "Warning",
+    when: "no node may take its requests; the Event `NoEligibleNodes` beside it says which node is excluded by what",
+  },
+} as const satisfies Record<string, Pick<ServiceEvent, "type"> & { readonly when: string }>;
 
-const ensuring = normal("EnsuringLoadBalancer", "Ensuring load balancer");
-const updated = normal("UpdatedLoadBalancer", "Updated load balancer with new hosts");
-const deleting = normal("DeletingLoadBalancer", "Deleting load balancer");
-const deleted = normal("DeletedLoadBalancer", "Deleted load balancer");
-const unavailable = warning("UnAvailableLoadBalancer", "There are no available nodes for LoadBalancer");
+const event = (reason: keyof typeof statusEvents, message: string): ServiceEvent => ({
+  type: statusEvents[reason].type,
+  reason,
+  message,
+});
+
+const ensuring = event("EnsuringLoadBalancer", "Ensuring load balancer");
+const updated = event("UpdatedLoadBalancer", "Updated load balancer with new hosts");
+const deleting = event("DeletingLoadBalancer", "Deleting load balancer");
+const deleted = event("DeletedLoadBalancer", "Deleted load balancer");
+const unavailable = event("UnAvailableLoadBalancer", "There are no available nodes for LoadBalancer");
 /** For a patch that the API server refused. The agent's log says why. */
 export const refusals = {
-  mark: warning("SyncLoadBalancerFailed", "The status could not be written: see the log of the leading agent"),
-  write: warning("UpdateLoadBalancerFailed", "The status could not be written: see the log of the leading agent"),
-  release: warning("DeleteLoadBalancerFailed", "The finalizer could not be removed: see the log of the leading agent"),
+  mark: event("SyncLoadBalancerFailed", "The status could not be written: see the log of the leading agent"),
+  write: event("UpdateLoadBalancerFailed", "The status could not be written: see the log of the leading agent"),
+  release: event("DeleteLoadBalancerFailed", "The finalizer could not be removed: see the log of the leading agent"),
 } as const;
 
 /** `service` is the Service before the patch. */
@@ -38,11 +66,11 @@ export function eventsFor(service: KubeService, patch: StatusPatch): readonly Se
     const good = programmed.status === "True";
     events.push(
       good
-        ? normal(
+        ? event(
             "EnsuredLoadBalancer",
             service.spec.type === "LoadBalancer" ? "Ensured load balancer" : programmed.message,
           )
-        : warning("SyncLoadBalancerFailed", programmed.message),
+        : event("SyncLoadBalancerFailed", programmed.message),
     );
   } else if (JSON.stringify(patch.ingress) !== JSON.stringify(service.status.loadBalancer.ingress))
     events.push(updated);
@@ -50,7 +78,7 @@ export function eventsFor(service: KubeService, patch: StatusPatch): readonly Se
     const { type, message } = condition;
     if (type === PROGRAMMED || !isTrouble(condition) || !isNews(condition)) continue;
     if (type === conditionType("NoEligibleNodes")) events.push(unavailable);
-    events.push(warning(type.slice(type.indexOf("/") + 1), message));
+    events.push({ type: "Warning", reason: type.slice(type.indexOf("/") + 1), message });
   }
   return events;
 }

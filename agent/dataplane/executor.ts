@@ -10,6 +10,32 @@ export interface Applied {
   readonly written?: readonly Written[];
 }
 
+/**
+ * What a kernel's executor, or a port of the node, may keep from a single Service. Each becomes a Warning Event on that Service, under this
+ * reason; docs/reference.md is made of the texts.
+ */
+export const nodeProblems = {
+  RulesRefused: "the kernel of a node refuses the Service's rules, so that this node does not forward it",
+  FrontendConflict: "another Service has the same address and port already, and keeps it",
+  AffinityNotSupported: "the kernel of a node cannot remember clients, so that ClientIP affinity is not kept there",
+  EndpointAlgorithmNotSupported:
+    "a node cannot order endpoints in the way that the Service asks for, and says how it does instead",
+  FailedToStartServiceHealthcheck:
+    "the Service's healthCheckNodePort cannot be opened on a node, mostly because another process has it",
+} as const;
+
+/** A problem of one Service on this node, which becomes an Event. */
+export interface NodeProblem {
+  readonly service: string;
+  readonly reason: keyof typeof nodeProblems;
+  readonly message: string;
+}
+
+/** What came of it in the kernel. */
+export interface KernelApplied extends Applied {
+  readonly problems: readonly NodeProblem[];
+}
+
 export interface Written {
   readonly family: Family;
   /** iptables: rules of ours by table, all that there are and those of them that were written now. */
@@ -32,6 +58,7 @@ export interface Executor {
  * `apply` rejects where nothing of the plan could be applied; the next apply is then a full one.
  */
 export interface KernelExecutor extends Executor {
+  apply(plan: ForwardingPlan): Promise<KernelApplied>;
   /** Takes away what any process ever made under this mode's names, kube-proxy included. Works without an apply before it. */
   cleanup(): Promise<void>;
   /** False: somebody changed our rules. The next apply is then a full one. */

@@ -1,33 +1,12 @@
-// The metrics of the agent, as Prometheus reads them. Whoever knows a figure sets it; this file only names them.
-import { collectDefaultMetrics, Counter, Gauge, Registry } from "prom-client";
+// The metrics of the agent. Whoever knows a figure sets it; this file only names them.
+import { MetricSet } from "./metric-set.ts";
 
-export class Metrics {
-  readonly #registry = new Registry();
+export class Metrics extends MetricSet {
   /** By kind: Service, EndpointSlice, Node. */
-  readonly observed = this.#gauge("postern_observed_objects", "Kubernetes objects observed", ["kind"]);
+  readonly observed = this.gauge("postern_observed_objects", "Kubernetes objects observed", ["kind"]);
   /** By what they are about: source, executor, endpoints. */
-  readonly problems = this.#gauge("postern_problems", "What the agent finds wrong now", ["about"]);
-  readonly publishes = new Counter({
-    name: "postern_snapshots_accepted_total",
-    help: "Snapshots that the edge accepted",
-    registers: [this.#registry],
-  });
+  readonly problems = this.gauge("postern_problems", "What the agent finds wrong now", ["about"]);
+  readonly publishes = this.counter("postern_snapshots_accepted_total", "Snapshots that the edge accepted");
   /** By fact: synced, programmed, connected, ready. */
-  readonly state = this.#gauge("postern_state", "1 where it is so", ["fact"]);
-
-  constructor() {
-    collectDefaultMetrics({ register: this.#registry });
-  }
-
-  get contentType(): string {
-    return this.#registry.contentType;
-  }
-
-  text(): Promise<string> {
-    return this.#registry.metrics();
-  }
-
-  #gauge(name: string, help: string, labelNames: string[]): Gauge {
-    return new Gauge({ name, help, labelNames, registers: [this.#registry] });
-  }
+  readonly state = this.gauge("postern_state", "1 where it is so", ["fact"]);
 }

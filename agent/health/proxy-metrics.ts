@@ -3,7 +3,7 @@
 // nothing of ours would set them: kubeproxy_iptables_ct_state_invalid_dropped_packets_total and
 // kubeproxy_iptables_localhost_nodeports_accepted_packets_total (nfacct counters in the rules), and kubeproxy_nftables_localhost_nodeport_*
 // (of a proxy in userspace that kube-proxy has as an alpha feature).
-import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from "prom-client";
+import { MetricSet } from "./metric-set.ts";
 
 /** 1 ms, doubled 14 times. */
 const SYNC_BUCKETS = Array.from({ length: 15 }, (_, index) => 0.001 * 2 ** index);
@@ -11,8 +11,7 @@ const steps = (first: number, last: number, by: number) =>
   Array.from({ length: (last - first) / by + 1 }, (_, index) => first + index * by);
 const PROGRAMMING_BUCKETS = [0.25, 0.5, ...steps(1, 59, 1), ...steps(60, 115, 5), ...steps(120, 300, 30)];
 
-export class ProxyMetrics {
-  readonly #registry = new Registry();
+export class ProxyMetrics extends MetricSet {
   readonly sync = this.#histogram("sync_proxy_rules_duration_seconds", "Time of a sync of the rules");
   readonly syncFull = this.#histogram("sync_full_proxy_rules_duration_seconds", "Time of a sync of all rules");
   readonly syncPartial = this.#histogram("sync_partial_proxy_rules_duration_seconds", "Time of a sync of changes");
@@ -78,45 +77,27 @@ export class ProxyMetrics {
   );
 
   /** Ours: kube-proxy loses all Services with one that the kernel refuses, and has nothing to count. */
-  readonly problems = new Gauge({
-    ...this.#named(
-      "services_with_problems",
-      "Services of which this node cannot do a part, by reason",
-      "postern_proxy",
-    ),
-    labelNames: ["reason"],
-  });
+  readonly problems = this.gauge(
+    "postern_proxy_services_with_problems",
+    "Services of which this node cannot do a part, by reason",
+    ["reason"],
+  );
   /** Of the first hundred. */
-  readonly serviceProblems = new Gauge({
-    ...this.#named("service_problem", "1 where this node cannot do a part of the Service", "postern_proxy"),
-    labelNames: ["namespace", "service", "reason"],
-  });
+  readonly serviceProblems = this.gauge(
+    "postern_proxy_service_problem",
+    "1 where this node cannot do a part of the Service",
+    ["namespace", "service", "reason"],
+  );
 
-  constructor() {
-    collectDefaultMetrics({ register: this.#registry });
+  #histogram(name: string, help: string, buckets = SYNC_BUCKETS) {
+    return this.histogram(`kubeproxy_${name}`, help, ["ip_family"], buckets);
   }
 
-  get contentType(): string {
-    return this.#registry.contentType;
+  #gauge(name: string, help: string, labels: readonly string[]) {
+    return this.gauge(`kubeproxy_${name}`, help, labels);
   }
 
-  text(): Promise<string> {
-    return this.#registry.metrics();
-  }
-
-  #named(name: string, help: string, prefix = "kubeproxy") {
-    return { name: `${prefix}_${name}`, help, registers: [this.#registry] };
-  }
-
-  #histogram(name: string, help: string, buckets = SYNC_BUCKETS): Histogram {
-    return new Histogram({ ...this.#named(name, help), labelNames: ["ip_family"], buckets });
-  }
-
-  #gauge(name: string, help: string, labelNames: string[]): Gauge {
-    return new Gauge({ ...this.#named(name, help), labelNames });
-  }
-
-  #counter(name: string, help: string, labelNames: string[]): Counter {
-    return new Counter({ ...this.#named(name, help), labelNames });
+  #counter(name: string, help: string, labels: readonly string[]) {
+    return this.counter(`kubeproxy_${name}`, help, labels);
   }
 }

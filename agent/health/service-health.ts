@@ -2,17 +2,12 @@
 // has, and sends only to those that have some. One HTTP server for each Service and address; it answers whatever path is asked.
 // A port that is taken concerns its Service alone. Nothing survives a restart.
 import { createServer, type Server } from "node:http";
+import type { NodeProblem } from "../dataplane/executor.ts";
 import { type HeldPort, holdPort } from "./held-port.ts";
 import { SERVER } from "./proxy-health.ts";
 
 /** "namespace/name" → where it is asked for, and what is true of it. */
 export type ServiceChecks = ReadonlyMap<string, { readonly nodePort: number; readonly localEndpoints: number }>;
-
-export interface ServiceHealthProblem {
-  readonly service: string;
-  readonly reason: string;
-  readonly message: string;
-}
 
 interface Open {
   readonly nodePort: number;
@@ -33,7 +28,7 @@ export class ServiceHealth {
    * From now on `checks` are answered, at these addresses ("all": at every one; "0.0.0.0" and "::": at every one of a family), and
    * no others. Resolves when each port was tried once; one that is taken is tried on, and named until this is called while it is ours.
    */
-  async serve(checks: ServiceChecks, addresses: "all" | readonly string[]): Promise<readonly ServiceHealthProblem[]> {
+  async serve(checks: ServiceChecks, addresses: "all" | readonly string[]): Promise<readonly NodeProblem[]> {
     const hosts = addresses === "all" ? [""] : addresses;
     for (const [key, open] of this.#open) {
       if (checks.get(key)?.nodePort !== open.nodePort) this.#close(key, open, () => true);

@@ -2,7 +2,7 @@
 import { once } from "node:events";
 import { createServer } from "node:net";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import type { Applied, Executor, KernelExecutor } from "../../agent/dataplane/executor.ts";
+import type { Executor, KernelExecutor, NodeProblem } from "../../agent/dataplane/executor.ts";
 import { KernelProxy } from "../../agent/kernel-proxy.ts";
 import { proxySettings } from "../../agent/kube-proxy/settings.ts";
 import { LogOnce } from "../../agent/log-once.ts";
@@ -28,7 +28,7 @@ let programmer: NodeProgrammer;
 let ports: ReturnType<KernelProxy["listen"]>;
 let healthCheckNodePort: number;
 let failures: readonly string[];
-let problems: Applied["problems"];
+let problems: readonly NodeProblem[];
 let events: string[];
 let now: number;
 

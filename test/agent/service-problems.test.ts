@@ -1,13 +1,16 @@
 // What of Services this node cannot do: whom it is told, how often, and within which limits.
 import { beforeEach, describe, expect, it } from "vitest";
+import type { NodeProblem } from "../../agent/dataplane/executor.ts";
 import { ProxyMetrics } from "../../agent/health/proxy-metrics.ts";
 import { ServiceProblems } from "../../agent/service-problems.ts";
 import { observe } from "./plan/observe.ts";
 import { service } from "./source/objects.ts";
 
-const refused = (name: string, message = "no such rule", reason = "RulesRefused") => ({
-  ...{ service: `default/${name}`, reason, message },
-});
+const refused = (
+  name: string,
+  message = "no such rule",
+  reason: NodeProblem["reason"] = "RulesRefused",
+): NodeProblem => ({ service: `default/${name}`, reason, message });
 
 let now: number;
 let events: string[];

@@ -1,7 +1,7 @@
 // The executor of --proxy all with mode iptables: one set of tables an address family, in kube-proxy's shape. README.md says why.
 import type { EndpointAlgorithm } from "../../../src/shared/model/snapshot.ts";
 import type { KernelNode, PlanService } from "../../plan/plan.ts";
-import type { Applied, KernelExecutor, Written } from "../executor.ts";
+import type { KernelExecutor, NodeProblem, Written } from "../executor.ts";
 import type { Run } from "../kernel/run.ts";
 import type { KernelSettings } from "../kernel/settings.ts";
 import { factsOf } from "./facts.ts";
@@ -55,7 +55,7 @@ export function iptablesExecutor(settings: KernelSettings, { run, localAddresses
   };
 }
 
-function algorithmProblem({ key, algorithm }: PlanService): Applied["problems"][number][] {
+function algorithmProblem({ key, algorithm }: PlanService): NodeProblem[] {
   if (iptablesAlgorithms.includes(algorithm)) return [];
   const others = otherModes.filter(({ algorithms }) => algorithms.includes(algorithm)).map(({ mode }) => mode);
   const message =

@@ -4,7 +4,7 @@
 // Promises: an unchanged plan starts no process. A Service whose rules are refused keeps those it had, and keeps no other Service
 // from being served. Rules of others are neither moved nor removed.
 import type { PlanService } from "../../plan/plan.ts";
-import type { Applied, Written } from "../executor.ts";
+import type { NodeProblem, Written } from "../executor.ts";
 import type { Ran } from "../kernel/run.ts";
 import { cleanupInput, madeHere } from "./cleanup.ts";
 import type { Facts } from "./facts.ts";
@@ -16,7 +16,6 @@ import { changedServices, type Difference, difference, inSections, isEmpty, rest
 import type { TableInput } from "./restore.ts";
 import { isForbidden, oneLine, type Tools } from "./tools.ts";
 
-type Problem = Applied["problems"][number];
 export type NodeFacts = Omit<Facts, "recent">;
 
 /**
@@ -56,7 +55,7 @@ export class FamilyTables {
     services: readonly PlanService[],
     given: NodeFacts,
   ): Promise<
-    { readonly problems: readonly Problem[]; readonly written?: Written | undefined } | { readonly failed: string }
+    { readonly problems: readonly NodeProblem[]; readonly written?: Written | undefined } | { readonly failed: string }
   > {
     this.#forgetChanged(services);
     [this.#rules, this.#refusals] = [undefined, { changes: 0, everything: 0 }];
@@ -306,15 +305,21 @@ export class FamilyTables {
     return this.#tools.restore(input);
   };
 
-  #problems(services: readonly PlanService[], facts: NodeFacts): readonly Problem[] {
-    const refused = [...this.#refused].map(([service, { why }]) => ({
-      ...{ service, reason: "RulesRefused" },
-      message: `iptables refused the rules of ${facts.family} of this Service, which keeps the rules that it had, if any: ${why}`,
-    }));
+  #problems(services: readonly PlanService[], facts: NodeFacts): readonly NodeProblem[] {
+    const refused = [...this.#refused].map(
+      ([service, { why }]): NodeProblem => ({
+        service,
+        reason: "RulesRefused",
+        message: `iptables refused the rules of ${facts.family} of this Service, which keeps the rules that it had, if any: ${why}`,
+      }),
+    );
     const forgetful = this.#recent ? [] : services.filter((service) => hasAffinity(service, facts));
     const message =
       "sessionAffinity ClientIP is not kept, since the kernel has no xt_recent. Load it on the node: modprobe xt_recent";
-    return [...refused, ...forgetful.map(({ key }) => ({ service: key, reason: "AffinityNotSupported", message }))];
+    const forgotten = forgetful.map(
+      ({ key }): NodeProblem => ({ service: key, reason: "AffinityNotSupported", message }),
+    );
+    return [...refused, ...forgotten];
   }
 }
 

@@ -1,7 +1,7 @@
 // The executor of --proxy all with mode ipvs: kube-proxy's device, sets and chains, and a virtual server for each frontend. README.md
 // says why. What it made outlives the process.
 import type { KernelNode } from "../../plan/plan.ts";
-import type { Applied, KernelExecutor } from "../executor.ts";
+import type { KernelApplied, KernelExecutor, NodeProblem } from "../executor.ts";
 import type { Run } from "../kernel/run.ts";
 import type { KernelSettings } from "../kernel/settings.ts";
 import { cleanup } from "./cleanup.ts";
@@ -18,8 +18,6 @@ export interface IpvsEffects {
   /** Milliseconds. */
   readonly now?: () => number;
 }
-
-type Problem = Applied["problems"][number];
 
 /** So often destinations that drain are asked for their connections, ms. */
 const DRAIN_CHECK = 60_000;
@@ -46,7 +44,7 @@ class IpvsExecutor implements KernelExecutor {
     this.#kernel = new KernelState(settings, effects.run);
   }
 
-  async apply({ services, kernel }: Parameters<KernelExecutor["apply"]>[0]): Promise<Applied> {
+  async apply({ services, kernel }: Parameters<KernelExecutor["apply"]>[0]): Promise<KernelApplied> {
     const node = kernel ?? { addresses: [], podCIDRs: [], serviceCIDRs: [] };
     this.#node = node;
     this.#services = new Map(services.filter((each) => each.kernel !== undefined).map((each) => [each.key, each]));
@@ -130,32 +128,37 @@ class IpvsExecutor implements KernelExecutor {
     return nodeScheduler(this.#settings);
   }
 
-  #problems(facts: readonly Facts[]): readonly Problem[] {
-    const refused = this.#kernel.refusals(this.#wanted).map(({ service, message }) => ({
-      ...{ service, reason: "RulesRefused" },
-      message: `ipvs mode could not make a part of what ${service === ALL_SERVICES ? "all Services need" : "this Service needs"}, the rest is served: ${message}`,
-    }));
-    const conflicts = this.#wanted.conflicts.map(({ loser, winner, key }) => ({
-      ...{ service: loser, reason: "FrontendConflict" },
-      message: `${key} is served for ${winner} already: give one of them another address or port`,
-    }));
+  #problems(facts: readonly Facts[]): readonly NodeProblem[] {
+    const refused = this.#kernel.refusals(this.#wanted).map(
+      ({ service, message }): NodeProblem => ({
+        service,
+        reason: "RulesRefused",
+        message: `ipvs mode could not make a part of what ${service === ALL_SERVICES ? "all Services need" : "this Service needs"}, the rest is served: ${message}`,
+      }),
+    );
+    const conflicts = this.#wanted.conflicts.map(
+      ({ loser, winner, key }): NodeProblem => ({
+        service: loser,
+        reason: "FrontendConflict",
+        message: `${key} is served for ${winner} already: give one of them another address or port`,
+      }),
+    );
     return [...this.#missing(facts), ...refused, ...conflicts];
   }
 
   /** Services that get another scheduler than the one that they ask for, since the kernel has not that one. */
-  #missing(facts: readonly Facts[]): readonly Problem[] {
+  #missing(facts: readonly Facts[]): readonly NodeProblem[] {
     const missing = facts[0]?.missing ?? [];
     if (missing.length === 0) return [];
-    const dealt = (name: string) =>
-      `this node's kernel has no scheduler ${name}, so that endpoints are dealt by ${LAST_RESORT}. Load it on the node, as root: modprobe ip_vs_${name}`;
+    const dealt = (service: string, name: string): NodeProblem => ({
+      service,
+      reason: "EndpointAlgorithmNotSupported",
+      message: `this node's kernel has no scheduler ${name}, so that endpoints are dealt by ${LAST_RESORT}. Load it on the node, as root: modprobe ip_vs_${name}`,
+    });
     const own = [...this.#services.values()].flatMap((service) => {
       const name = schedulerOf(service.algorithm, { scheduler: this.#scheduler, missing: [] }).name;
-      return service.algorithm !== "random" && missing.includes(name)
-        ? [{ service: service.key, reason: "EndpointAlgorithmNotSupported", message: dealt(name) }]
-        : [];
+      return service.algorithm !== "random" && missing.includes(name) ? [dealt(service.key, name)] : [];
     });
-    return missing.includes(this.#scheduler)
-      ? [{ service: ALL_SERVICES, reason: "EndpointAlgorithmNotSupported", message: dealt(this.#scheduler) }, ...own]
-      : own;
+    return missing.includes(this.#scheduler) ? [dealt(ALL_SERVICES, this.#scheduler), ...own] : own;
   }
 }

@@ -4,7 +4,7 @@
 import { ofFamily } from "../../../src/shared/net/ranges.ts";
 import type { Family } from "../../plan/endpoints.ts";
 import type { ForwardingPlan, KernelPort } from "../../plan/plan.ts";
-import type { Applied, Executor, KernelExecutor } from "../executor.ts";
+import type { Executor, KernelApplied, KernelExecutor } from "../executor.ts";
 import { type Cleaned, cleanFlows, udpPorts } from "./conntrack.ts";
 import { cleanupLeftovers, type KernelEffects, leftovers } from "./create.ts";
 import { nodePortAddresses, type NodePortAddresses } from "./node-port-addresses.ts";
@@ -41,7 +41,7 @@ export class KernelDataplane implements Executor {
   }
 
   /** Rejects where the executor does: nothing of the plan may have been applied. */
-  async apply(plan: ForwardingPlan): Promise<Applied> {
+  async apply(plan: ForwardingPlan): Promise<KernelApplied> {
     if (this.#retired) return { problems: [] };
     const { executor } = this.#options;
     await this.#prepare(plan);

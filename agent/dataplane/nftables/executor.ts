@@ -2,7 +2,7 @@
 // but its own stamp, of one element. Owns the tables "ip postern" and "ip6 postern" and touches no other. They outlive the process.
 import type { Family } from "../../plan/endpoints.ts";
 import type { ForwardingPlan, PlanService } from "../../plan/plan.ts";
-import type { Applied, KernelExecutor } from "../executor.ts";
+import type { KernelApplied, KernelExecutor, NodeProblem } from "../executor.ts";
 import type { Run } from "../kernel/run.ts";
 import type { KernelSettings } from "../kernel/settings.ts";
 import { TABLE } from "./layout.ts";
@@ -13,8 +13,6 @@ export function nftablesExecutor(settings: KernelSettings, effects: NftablesEffe
   return new NftablesExecutor(settings, effects);
 }
 
-type Problem = Applied["problems"][number];
-
 class NftablesExecutor implements KernelExecutor {
   readonly #run: Run;
   readonly #families: readonly NftTable[];
@@ -24,7 +22,7 @@ class NftablesExecutor implements KernelExecutor {
     this.#families = settings.families.map((family: Family) => new NftTable(family, settings, effects));
   }
 
-  async apply({ services, kernel }: ForwardingPlan): Promise<Applied> {
+  async apply({ services, kernel }: ForwardingPlan): Promise<KernelApplied> {
     if (kernel === undefined) return { problems: [] };
     const forwarded = services.filter((each) => each.kernel !== undefined);
     // A family that fails leaves the other alone.
@@ -57,7 +55,7 @@ class NftablesExecutor implements KernelExecutor {
   }
 }
 
-function unsupported(services: readonly PlanService[]): readonly Problem[] {
+function unsupported(services: readonly PlanService[]): readonly NodeProblem[] {
   const possible: readonly string[] = nftablesAlgorithms;
   return services
     .filter(({ algorithm }) => !possible.includes(algorithm))

@@ -6,14 +6,13 @@
 import type { Family } from "../../plan/endpoints.ts";
 import type { KernelNode, PlanService } from "../../plan/plan.ts";
 import { hash32 } from "../../../src/shared/balance/hash.ts";
-import type { Applied, Written } from "../executor.ts";
+import type { NodeProblem, Written } from "../executor.ts";
 import type { Ran, Run } from "../kernel/run.ts";
 import type { KernelSettings } from "../kernel/settings.ts";
 import { HOOKED, STAMP, TABLE } from "./layout.ts";
 import { type Script, skeleton, stamp } from "./script.ts";
 import { Table } from "./table.ts";
 
-type Problem = Applied["problems"][number];
 /** Sorted as in a plan. */
 type Services = readonly PlanService[];
 
@@ -55,7 +54,7 @@ export class NftTable {
   async apply(
     services: Services,
     node: KernelNode,
-  ): Promise<{ readonly problems: readonly Problem[]; readonly written: Written }> {
+  ): Promise<{ readonly problems: readonly NodeProblem[]; readonly written: Written }> {
     this.#failedCleanups = 0;
     for (const [key, { service }] of this.#refused) if (!services.includes(service)) this.#refused.delete(key);
     const failure = await this.#write(services, node);
@@ -235,17 +234,21 @@ export class NftTable {
     return this.#refused.size === 0 ? services : services.filter(({ key }) => !this.#refused.has(key));
   }
 
-  #problems(): readonly Problem[] {
-    const refused = [...this.#refused].map(([service, { why }]) => ({
-      service,
-      reason: "RulesRefused",
-      message: `nftables (${this.#family}) refused the rules of this Service: ${why}. It is not forwarded on this node until it changes; all others are`,
-    }));
-    const conflicts = (this.#table?.conflicts ?? []).map(({ loser, winner, key }) => ({
-      service: loser.split(" ")[0] ?? "",
-      reason: "FrontendConflict",
-      message: `${key.replaceAll(" . ", " ")} is served for ${winner} already: give one of them another address or port`,
-    }));
+  #problems(): readonly NodeProblem[] {
+    const refused = [...this.#refused].map(
+      ([service, { why }]): NodeProblem => ({
+        service,
+        reason: "RulesRefused",
+        message: `nftables (${this.#family}) refused the rules of this Service: ${why}. It is not forwarded on this node until it changes; all others are`,
+      }),
+    );
+    const conflicts = (this.#table?.conflicts ?? []).map(
+      ({ loser, winner, key }): NodeProblem => ({
+        service: loser.split(" ")[0] ?? "",
+        reason: "FrontendConflict",
+        message: `${key.replaceAll(" . ", " ")} is served for ${winner} already: give one of them another address or port`,
+      }),
+    );
     return [...refused, ...conflicts];
   }
 

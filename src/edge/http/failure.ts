@@ -5,7 +5,7 @@ import { FORWARDED } from "./forwarded.ts";
 
 export type FailureReason = keyof typeof failures;
 
-interface Failure {
+export interface Failure {
   readonly status: 400 | 403 | 404 | 408 | 413 | 414 | 417 | 431 | 501 | 502 | 503 | 504 | 505 | 508;
   readonly title: string;
   /** Words for the visitor. */
@@ -16,7 +16,8 @@ interface Failure {
   readonly retryAfter?: number;
 }
 
-const failures = {
+/** docs/reference.md is made of it. */
+export const failures = {
   "bad-request": {
     status: 400,
     title: "Bad request",
