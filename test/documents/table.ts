@@ -71,6 +71,10 @@ export const table: Readonly<Record<string, Entry>> = {
     leftOut: "it makes a Debian system of packages from the Internet; test/ci/platform.test.ts has what it decides",
   },
   "npm run image -- --target kernel": { testedBy: "test/cluster/harness/cluster.ts" },
+  "npm run image -- --target kernel --platform linux/arm64": {
+    leftOut: "it makes a Debian system of packages from the Internet; test/ci/platform.test.ts has what it decides",
+  },
+  "postern logs home": { testedBy: "test/e2e/cli.test.ts" },
   "sudo ctr -n k8s.io images import postern-agent.tar": { leftOut: kubelet },
   "sudo k3s ctr images import postern-agent.tar": { leftOut: "there is no k3s" },
   "kind load image-archive postern-agent.tar": { leftOut: "there is no kind" },
