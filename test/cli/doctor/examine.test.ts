@@ -758,8 +758,11 @@ describe.each(Object.entries(rows))(
   },
 );
 
-/** Those that are only worth knowing, and what is of a file. */
-const elsewhere = ["node-excluded", "scaled-to-zero", "target-port-unlisted", "object-invalid", "quota-unknown"];
+/** Those that are only worth knowing, what is of a file, and what a traced request shows (trace.test.ts). */
+const elsewhere = [
+  ...["node-excluded", "scaled-to-zero", "target-port-unlisted", "object-invalid", "quota-unknown"],
+  "request-differs",
+];
 
 it("every check has its row, or is tested below", () => {
   expect([...Object.keys(rows), ...elsewhere].sort()).toEqual([...checkIds].sort());
