@@ -1,17 +1,14 @@
 // Runs the command `postern` as the admin does who has a login at the edge and a kubectl for the cluster: in the control plane's
 // namespace. Each call is a process of its own.
 import { execFile } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { mkdirSync, readFileSync } from "node:fs";
 import { edgePlace } from "../harness/edge.ts";
 import { control, edge, inside, kubeconfig, work } from "../harness/places.ts";
 
 const root = new URL("../../..", import.meta.url).pathname;
 
-/** One for all: kubectl keeps there what kinds the API server has, as it does for a person. */
-const home = mkdtempSync(join(tmpdir(), "postern-home-"));
-process.once("exit", () => rmSync(home, { recursive: true, force: true }));
+/** One for all: kubectl keeps there what kinds the API server has, as it does for a person. It goes with the cluster. */
+const home = `${work}/home`;
 
 export interface Said {
   readonly code: number;
@@ -45,6 +42,7 @@ export function postern(
     POSTERN_CLUSTER: edge.cluster,
     ...environment,
   };
+  mkdirSync(home, { recursive: true });
   const from = performance.now();
   return new Promise((resolve) => {
     execFile(program, rest, { env, maxBuffer: 64 << 20, timeout }, (error, stdout, stderr) => {
