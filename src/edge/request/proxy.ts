@@ -37,10 +37,6 @@ interface Arrival {
   readonly at: number;
   /** Its body, once it has been read so that it can be sent again. */
   bytes?: ArrayBuffer;
-  /** For the access log: the cluster that had it last, and, while somebody reads that cluster's log, which nodes were asked. */
-  last?: Candidate;
-  tries?: LogTry[];
-  transport?: LogRecord["transport"];
 }
 
 export async function proxy(
@@ -50,37 +46,25 @@ export async function proxy(
   env: Env,
   ctx: ExecutionContext,
 ): Promise<Response> {
-  const arrival: Arrival = { request, from, door, env, ctx, at: effects.now() };
-  const response = outward(await answer(arrival));
-  const { last, tries, transport = "tunnel" } = arrival;
-  if (last !== undefined && (tries !== undefined || last.table.watchedUntil > arrival.at)) {
-    const target = targetOf(request, env.FORWARDER_SECRET);
-    const [candidate, arrivedAt] = [last, arrival.at];
-    accessLog.add({ request, from, target, candidate, arrivedAt, response, tries: tries ?? [], transport }, env, ctx);
-  }
-  return response;
-}
-
-async function answer(arrival: Arrival): Promise<Served> {
-  const { request, door, env, ctx, at } = arrival;
   const { host } = door;
+  const arrival: Arrival = { request, from, door, env, ctx, at: effects.now() };
   let candidates = tables.find(door);
-  const plan = tables.plan(host, candidates, at);
+  const plan = tables.plan(host, candidates, arrival.at);
   if (plan === "renew") ctx.waitUntil(tables.refresh(env, ctx, host));
   if (plan === "wait") {
     const refreshed = await tables.refresh(env, ctx, host);
     candidates = tables.find(door);
-    if (!refreshed && tables.expired(host, effects.now())) return final(failure("not-programmed", request));
+    if (!refreshed && tables.expired(host, effects.now())) return failure("not-programmed", request);
   }
-  if (candidates.length === 0) return final(failure("no-such-listener", request));
+  if (candidates.length === 0) return failure("no-such-listener", request);
   const served = await serve(arrival, candidates);
   // The object knows no such listener any more (or not yet): once more, from what the objects say now.
-  if (served.unsent !== "no-such-listener") return served;
-  if (request.bodyUsed && arrival.bytes === undefined) return served;
+  if (served.unsent !== "no-such-listener") return outward(served);
+  if (request.bodyUsed && arrival.bytes === undefined) return outward(served);
   await tables.refresh(env, ctx, host);
   candidates = tables.find(door);
-  if (candidates.length === 0) return final(failure("no-such-listener", request));
-  return await serve(arrival, candidates);
+  if (candidates.length === 0) return failure("no-such-listener", request);
+  return outward(await serve(arrival, candidates));
 }
 
 /** What one cluster came to. */
@@ -94,6 +78,9 @@ interface Served {
    * have seen it. "final": this is the answer.
    */
   readonly seen: "final" | "never" | "untried" | number;
+  /** Which nodes were asked, by which transport, where somebody reads the cluster's access log. */
+  readonly tries?: readonly LogTry[];
+  readonly transport?: LogRecord["transport"];
 }
 
 /** Tries clusters in order until one has sent the request to a node. */
@@ -141,7 +128,26 @@ function copyOf({ request, bytes }: Arrival): Request {
   return new Request(request, whole);
 }
 
+/** Each cluster has what it did itself in its access log, and nothing of another's nodes. */
 async function serveBy(
+  arrival: Arrival,
+  request: Request,
+  candidate: Candidate,
+  sightings: number,
+  lastResort: boolean,
+): Promise<Served> {
+  const served = await serveWith(arrival, request, candidate, sightings, lastResort);
+  const { response, unsent, tries, transport = candidate.match.route.transport } = served;
+  if (tries === undefined && candidate.table.watchedUntil <= arrival.at) return served;
+  // Its table is behind: it is asked once more.
+  if (unsent === "no-such-listener") return served;
+  const { from, env, ctx, at: arrivedAt } = arrival;
+  const target = targetOf(arrival.request, env.FORWARDER_SECRET);
+  accessLog.add({ request, from, target, candidate, arrivedAt, response, tries: tries ?? [], transport }, env, ctx);
+  return served;
+}
+
+async function serveWith(
   arrival: Arrival,
   request: Request,
   candidate: Candidate,
@@ -150,7 +156,6 @@ async function serveBy(
 ): Promise<Served> {
   const { from, env } = arrival;
   const { match, table, index } = candidate;
-  arrival.last = candidate;
   if (!sourceAllowed(match, from.client)) return final(failure("source-refused", request));
   const { route } = match;
   if (route.unavailable !== undefined) {
@@ -177,9 +182,8 @@ async function serveBy(
     trace,
   });
   if (outcome === "by-tunnel") return await byTunnel(arrival, request, candidate);
-  arrival.transport = "direct";
-  if (trace !== undefined) (arrival.tries ??= []).push(...trace.tries);
-  return byDirect(outcome, request, lastResort);
+  const served = byDirect(outcome, request, lastResort);
+  return trace === undefined ? served : { ...served, tries: trace.tries, transport: "direct" };
 }
 
 function byDirect(outcome: Exclude<DirectOutcome, "by-tunnel">, request: Request, lastResort: boolean): Served {
@@ -192,11 +196,10 @@ function byDirect(outcome: Exclude<DirectOutcome, "by-tunnel">, request: Request
 }
 
 async function byTunnel(
-  arrival: Arrival,
+  { from, door, env, ctx }: Arrival,
   request: Request,
   { table, shards, match: { route } }: Candidate,
 ): Promise<Served> {
-  const { from, door, env, ctx } = arrival;
   const shard =
     shards === 1 ? 0 : route.affinity ? clientHash(from.client) % shards : Math.floor(effects.random() * shards);
   const askedAt = effects.now();
@@ -206,13 +209,11 @@ async function byTunnel(
   const unsent = headers.get(UNSENT_HEADER);
   if (!tables.confirm(table, generation, askedAt)) ctx.waitUntil(tables.refresh(env, ctx, door.host));
   const tries = generation === null ? null : headers.get(TRIES_HEADER);
-  if (tries !== null) {
-    arrival.transport = "tunnel";
-    (arrival.tries ??= []).push(...(JSON.parse(tries) as LogTry[]));
-    // What no TunnelObject sees, because it is refused here, is for the log as well.
-    table.watchedUntil = Math.max(table.watchedUntil, askedAt + WATCHED_MS);
-  }
-  return { response, unsent, seen: unsent === null ? "final" : "never" };
+  const seen = unsent === null ? "final" : "never";
+  if (tries === null) return { response, unsent, seen };
+  // What no TunnelObject sees, because it is refused here, is for the log as well.
+  table.watchedUntil = Math.max(table.watchedUntil, askedAt + WATCHED_MS);
+  return { response, unsent, seen, tries: JSON.parse(tries) as LogTry[], transport: "tunnel" };
 }
 
 const final = (response: Response): Served => ({ response, seen: "final" });

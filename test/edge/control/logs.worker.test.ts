@@ -192,6 +192,40 @@ it("a request by direct is a line as well, with the nodes that were asked", asyn
   expect(tries).toEqual([{ node: "node-a", afterMs: expect.any(Number), ms: expect.any(Number), outcome: "201" }]);
 });
 
+it("each of two clusters has what it did itself, and nothing of the other's nodes", async () => {
+  const host = `shop-${tests}.example.com`;
+  const spare = `spare-${tests}`;
+  const shop = service("shop", { hostnames: [host] });
+  const owner = await createCluster(`${cluster}-owner`, { hostnames: [host] });
+  const second = await createCluster(spare, { hostnames: [host] });
+  await published(`${cluster}-owner`, owner, "1.1", snapshotOf(shop));
+  await published(spare, second, "1.1", snapshotOf(shop));
+  const members = [`${cluster}-owner`, spare].map((name, priority) => ({ cluster: name, priority, weight: 1 }));
+  expect((await call("PUT", `/api/v1/hostnames/${host}`, { token: owner, json: { members } })).status).toBe(200);
+  const dial = { token: owner, cluster: `${cluster}-owner`, name: "node-a" };
+  nodes.push(await connectNode(dial, (stream) => stream.fail(Reset.NOT_SENT)));
+  nodes.push(await connectNode({ token: second, cluster: spare, name: "node-b" }, (stream) => stream.answer("hi")));
+  const askShop = async (): Promise<number> => {
+    const response = await exports.default.fetch(`http://${host}/`, { headers: byListener(host) });
+    await response.text();
+    return response.status;
+  };
+  await vi.waitFor(async () => expect(await askShop()).toBe(200), { timeout: 20_000, interval: 100 });
+  cluster = `${cluster}-owner`;
+  const first = await read("", owner);
+  cluster = spare;
+  const other = await read("", second);
+  expect(await askShop()).toBe(200);
+  const seen = [await first.request(), await other.request()].map(({ status, tries }) => [
+    status,
+    ...tries.map(({ node, outcome }) => `${node} ${outcome}`),
+  ]);
+  expect(seen).toEqual([
+    [503, "node-a no-endpoints"],
+    [200, "node-b 200"],
+  ]);
+});
+
 describe("filters", () => {
   it("leave out what does not fit", async () => {
     await published(cluster, token, "1.1", snapshotOf(service("web"), service("other")));
