@@ -1,5 +1,5 @@
 // A demo pod: a small real HTTP server that says who it is. Its paths let one watch what a load balancer does to
-// streams, bodies and WebSockets (README, "Try"). On SIGTERM it finishes what it accepted, as a well-behaved pod does.
+// streams, bodies and WebSockets (docs/demo.md). On SIGTERM it finishes what it accepted, as a well-behaved pod does.
 //   node src/demo/pod.ts --name web-1 --node node-a --address 127.1.0.1 --port 8081
 import { createHash } from "node:crypto";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";

@@ -73,8 +73,8 @@ it.each([
   expect(await ask(token)).toEqual({ account: ACCOUNT, resetsAt: DAY + 86_400_000, refused });
 });
 
-it("README.md has the same limits", () => {
-  const readme = readFileSync(new URL("../../README.md", import.meta.url), "utf8");
-  const [, section = ""] = /\n## On Cloudflare's free plan\n([^]*?)\n- /.exec(readme) ?? [];
+it("docs/how-to-cloudflare.md has the same limits", () => {
+  const page = readFileSync(new URL("../../docs/how-to-cloudflare.md", import.meta.url), "utf8");
+  const [, section = ""] = /\n## What the free plan carries\n([^]*?)\n- /.exec(page) ?? [];
   for (const { most } of Object.values(freePlan)) expect(section).toContain(` ${most.toLocaleString("en")} `);
 });

@@ -5,7 +5,7 @@ import { ANALYTICS_RIGHT, freePlan, type Quota, quotaNames, type Used } from "..
 
 /** Share of a limit from which on it is near. */
 const NEAR = 0.8;
-const MEND = "a paid plan has no daily limit: README.md, On Cloudflare's free plan, says what uses how much";
+const MEND = "a paid plan has no daily limit: docs/how-to-cloudflare.md says what uses how much";
 
 export function quotaFindings({ edge, asks }: Facts): Finding[] {
   if (edge === undefined) return [];

@@ -1,5 +1,5 @@
-// Every name of postern.dev that stands in a Kubernetes object: annotations, labels, the class. README.md lists them for
-// owners (In the YAML). Names of Kubernetes itself stay where they are read.
+// Every name of postern.dev that stands in a Kubernetes object: annotations, labels, the class. docs/services.md lists
+// them for owners. Names of Kubernetes itself stay where they are read.
 
 /** What all names of ours begin with, those of conditions included. */
 export const DOMAIN = "postern.dev/";

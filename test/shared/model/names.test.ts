@@ -22,9 +22,8 @@ const names = Object.keys(conditionReasons) as ConditionName[];
 const known = new Set<string>([...written, ...names.map(conditionType)]);
 
 describe("annotations, labels and the class", () => {
-  test.each(written)("README.md says what %s is", (name) => {
-    const [, rest = ""] = read("README.md").split("### In the YAML\n");
-    const rows = rest.slice(0, rest.indexOf("\n## ")).split("\n");
+  test.each(written)("docs/services.md says what %s is", (name) => {
+    const rows = read("docs/services.md").split("\n");
     expect(rows.filter((row) => new RegExp(`[\\x60 ]${name}[\\x60:]`).test(row))).toHaveLength(1);
   });
 
