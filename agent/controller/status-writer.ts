@@ -25,6 +25,7 @@ export interface StatusWriterOptions {
 const AT_ONCE = 16;
 /** An edge that cannot be asked must not keep a Service from going: snapshots are complete, it will hear of it. */
 const RELEASE_MS = 10_000;
+const MOMENT_MS = 50;
 /** An API server that is away comes back; what it refuses it most likely refuses again. */
 const RETRY = {
   unreachable: { firstMs: 500, maxMs: 30_000 },
@@ -186,7 +187,9 @@ export class StatusWriter {
     const patch = statusPatch(service, wanted, new Date(now).toISOString());
     if (patch === undefined) {
       entry.failures = 0;
-      if (exposed === undefined && isMarked(service)) this.#later(key, entry, RELEASE_MS);
+      // A timer may end a millisecond before its time by this clock: then it is a moment more, and not all of it again.
+      if (entry.goingSince !== undefined && isMarked(service))
+        this.#later(key, entry, Math.max(MOMENT_MS, entry.goingSince + RELEASE_MS - now));
       // The condition that names the other writer is removed then.
       else if (entry.contest?.otherWriter !== undefined) this.#later(key, entry, PEACE_MS + 1_000);
       return;

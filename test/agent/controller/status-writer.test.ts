@@ -103,6 +103,28 @@ describe("status writer", () => {
     ]);
   });
 
+  it("lets a Service go after ten seconds without an edge, though the timer ends a millisecond early", async () => {
+    answer = () => ({ status: 404 });
+    const start = Date.now();
+    let now = start;
+    const clock = vi.spyOn(Date, "now").mockImplementation(() => now);
+    const real = setTimeout;
+    const timers = vi.spyOn(globalThis, "setTimeout").mockImplementation(((call: () => void, ms = 0) => {
+      const isOurs = new Error("where").stack?.includes("status-writer.ts") === true;
+      if (isOurs) now += ms - 1;
+      return real(call, isOurs ? 0 : ms);
+    }) as typeof setTimeout);
+    try {
+      writer.observe([deleted("2")]);
+      await until(() => expect(patches()).toBe(1));
+      expect(now - start).toBeGreaterThanOrEqual(10_000);
+      expect(now - start).toBeLessThan(11_000);
+    } finally {
+      timers.mockRestore();
+      clock.mockRestore();
+    }
+  });
+
   it("says nothing where the Service was deleted and made anew meanwhile", async () => {
     const body = parsed({ metadata: { uid: "u2" } });
     answer = ({ method }) => (method === "GET" ? { status: 200, body } : { status: 422 });
