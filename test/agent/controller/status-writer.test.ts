@@ -109,11 +109,11 @@ describe("status writer", () => {
     let now = start;
     const clock = vi.spyOn(Date, "now").mockImplementation(() => now);
     const real = setTimeout;
-    const timers = vi.spyOn(globalThis, "setTimeout").mockImplementation(((call: () => void, ms = 0) => {
+    const timers = vi.spyOn(globalThis, "setTimeout").mockImplementation((call: () => void, ms = 0) => {
       const isOurs = new Error("where").stack?.includes("status-writer.ts") === true;
       if (isOurs) now += ms - 1;
       return real(call, isOurs ? 0 : ms);
-    }) as typeof setTimeout);
+    });
     try {
       writer.observe([deleted("2")]);
       await until(() => expect(patches()).toBe(1));
