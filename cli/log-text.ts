@@ -60,7 +60,5 @@ function lineOf(isWide: boolean, cells: readonly string[]): string {
 
 function timeOf(at: number): string {
   const time = new Date(at);
-  const two = (part: number): string => String(part).padStart(2, "0");
-  const milliseconds = String(time.getMilliseconds()).padStart(3, "0");
-  return `${two(time.getHours())}:${two(time.getMinutes())}:${two(time.getSeconds())}.${milliseconds}`;
+  return `${time.toTimeString().slice(0, 8)}.${String(time.getMilliseconds()).padStart(3, "0")}`;
 }

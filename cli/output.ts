@@ -27,7 +27,11 @@ export const printable = (text: string): string => text.replaceAll(/\p{Cc}+/gu, 
 
 /** "https://web.test", "http://web.test:8080" */
 export const webAddress = (hostname: string, port: number, tls: boolean): string =>
-  `${tls ? "https" : "http"}://${hostname}${port === (tls ? 443 : 80) ? "" : `:${port}`}`;
+  `${tls ? "https" : "http"}://${hostHeader(hostname, port, tls)}`;
+
+/** "web.test", "web.test:8080": the port is left out where it is the scheme's own. */
+export const hostHeader = (hostname: string, port: number, tls: boolean): string =>
+  port === (tls ? 443 : 80) ? hostname : `${hostname}:${port}`;
 
 /** `json` is one value and a line's end. */
 export const dataText = (format: "json" | "yaml", value: unknown): string =>

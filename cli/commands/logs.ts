@@ -11,8 +11,6 @@ import { type Effects, Session } from "../session.ts";
 const SILENT_MS = 20_000;
 const RETRY = { firstMs: 1_000, maxMs: 30_000 };
 
-const filters = ["service", "hostname", "status", "method", "client", "trace"] as const;
-
 export function addLogs(program: Command, effects: Effects): void {
   program
     .command("logs [cluster]")
@@ -58,9 +56,9 @@ Examples:
     });
 }
 
+/** The command's own options are the filter's fields. */
 function filterOf(options: Readonly<Record<string, string>>): LogFilter {
-  const given = Object.fromEntries(filters.flatMap((name) => (name in options ? [[name, options[name]]] : [])));
-  const { data, error } = logFilterSchema.safeParse(given);
+  const { data, error } = logFilterSchema.safeParse(options);
   if (data !== undefined) return data;
   const [issue] = error.issues;
   throw new Failed(`--${String(issue?.path[0])}: ${issue?.message}`, {

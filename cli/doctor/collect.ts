@@ -1,9 +1,9 @@
 // Gathers the facts: kubectl, the edge's API, and asking from this machine, side by side and each within its time. Decides nothing.
 // Whatever cannot be had is a fact as well: it is noted, and the rest goes on.
 import { z } from "zod";
+import type { KubeService } from "../../agent/source/resources.ts";
 import type { Answer, ControlClient } from "../../src/shared/control/client.ts";
 import { compareText } from "../../src/shared/sorted.ts";
-import { PROGRAMMED } from "../../src/shared/model/conditions.ts";
 import { inParallel } from "../../src/shared/in-parallel.ts";
 import type { Kubectl, Listed } from "../kubectl.ts";
 import {
@@ -21,6 +21,7 @@ import {
 import { type Lists, listsOf } from "./kube-objects.ts";
 import { listenersOf } from "./listeners.ts";
 import { selects } from "./nearest.ts";
+import { stanceOf } from "./subject.ts";
 
 export interface Sources {
   readonly kubectl: Kubectl;
@@ -114,14 +115,9 @@ async function withWriters(
   services: Lists["services"],
   where: readonly string[],
 ): Promise<Lists["services"]> {
-  const isTaken = services.some(
-    ({ spec, status }) =>
-      spec.type === "LoadBalancer" &&
-      spec.loadBalancerClass === undefined &&
-      status.loadBalancer.ingress.length > 0 &&
-      !status.conditions.some(({ type }) => type === PROGRAMMED),
-  );
-  if (!isTaken) return services;
+  const isTaken = (service: KubeService): boolean =>
+    service.spec.loadBalancerClass === undefined && stanceOf(service, false) === "foreign";
+  if (!services.some(isTaken)) return services;
   const { items } = await kubectl.list(["services"], [...where, "--show-managed-fields"]);
   return items.length === 0 ? services : listsOf(items).services;
 }

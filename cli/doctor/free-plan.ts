@@ -1,5 +1,5 @@
 // What an account on Cloudflare's free plan may use in a day, which ends at midnight UTC. The only place with these numbers in code; a
-// test compares README.md with them. Pure.
+// test compares docs/how-to-cloudflare.md with them. Pure.
 
 /** In the order in which they are told. */
 export const freePlan = {

@@ -4,6 +4,7 @@ import { type IncomingMessage, request as requestHttp } from "node:http";
 import { request as requestHttps } from "node:https";
 import { connect, type PeerCertificate } from "node:tls";
 import type { Ask, ListenerAsk } from "./facts.ts";
+import { hostHeader } from "../output.ts";
 import { lookUp } from "./lookup.ts";
 
 type Where = ListenerAsk;
@@ -46,7 +47,7 @@ interface Got {
 function get({ hostname, port, tls }: Where, address: string, headers: Record<string, string>): Promise<Got> {
   const from = performance.now();
   const since = (): number => performance.now() - from;
-  const host = port === (tls ? 443 : 80) ? hostname : `${hostname}:${port}`;
+  const host = hostHeader(hostname, port, tls);
   return new Promise((resolve) => {
     const options = {
       host: address,

@@ -90,7 +90,7 @@ const ours = ({ type, status, reason, message }: KubeService["status"]["conditio
     : [];
 
 /** `isTaken`: the edge knows it, or the agents take what has no class. */
-function stanceOf(service: KubeService, isTaken: boolean): Stance {
+export function stanceOf(service: KubeService, isTaken: boolean): Stance {
   const { spec, status, metadata } = service;
   if (spec.type === "LoadBalancer") {
     if (spec.loadBalancerClass !== undefined) return spec.loadBalancerClass === CLASS ? "ours" : "foreign";

@@ -1,5 +1,6 @@
 // One request traced: what each hop answered and how long it took, from the client's end; and the first hop, seen from the endpoint,
 // whose answer is another than what the hop behind it gave. Pure.
+import { webAddress } from "../output.ts";
 import type { ClientSide, ListenerAsk, Traced } from "./facts.ts";
 
 export interface TraceHop {
@@ -23,8 +24,7 @@ const whole = (ms: number): number => Math.max(0, Math.round(ms));
 export function traceReport(traced: Traced): TraceReport {
   const { where, id, client } = traced;
   const { service, hostname, port, tls } = where;
-  const isDefault = port === (tls ? 443 : 80);
-  const url = `${tls ? "https" : "http"}://${hostname}${isDefault ? "" : `:${port}`}/`;
+  const url = `${webAddress(hostname, port, tls)}/`;
   const hops = [...clientHops(client, where), ...edgeHops(traced)];
   const differs = differing(traced);
   return { id, service, url, hops, ...(differs === undefined ? {} : { differs }) };
@@ -51,12 +51,10 @@ function edgeHops({ client, record, unread }: Traced): TraceHop[] {
   const hops: TraceHop[] = [];
   if (client.answerMs !== undefined)
     hops.push({ hop: "way", ms: whole(client.answerMs - ms), said: "from here to the edge and back" });
-  const last = tries.at(-1);
   const own = ms - tries.reduce((sum, each) => sum + each.ms, 0);
   hops.push({ hop: "edge", ms: whole(own), said: `answered ${answerText({ status, reason: reason ?? undefined })}` });
-  for (const { node, ms: took, outcome, afterMs, endpoint, sentAfterMs = 0, answeredAfterMs = 0 } of tries) {
-    const isLast = node === last?.node && afterMs === last.afterMs;
-    const after = isLast ? "" : ", and another node was asked";
+  for (const [at, { node, ms: took, outcome, endpoint, sentAfterMs = 0, answeredAfterMs = 0 }] of tries.entries()) {
+    const after = at === tries.length - 1 ? "" : ", and another node was asked";
     const said = `${node} by ${transport}: ${outcome}${after}`;
     hops.push({ hop: "node", ms: whole(took - answeredAfterMs), said });
     if (endpoint !== undefined) {

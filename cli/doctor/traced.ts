@@ -5,6 +5,7 @@ import { request as requestHttp } from "node:http";
 import { request as requestHttps } from "node:https";
 import type { ControlClient } from "../../src/shared/control/client.ts";
 import type { LogRecord } from "../../src/shared/control/access-log.ts";
+import { hostHeader } from "../output.ts";
 import { lookUp } from "./lookup.ts";
 import type { ClientSide, ListenerAsk, Traced } from "./facts.ts";
 
@@ -63,7 +64,7 @@ async function asked({ hostname, port, tls }: ListenerAsk, id: string): Promise<
   } catch (error) {
     return { failed: `${hostname}: ${(error as Error).message}` };
   }
-  const host = port === (tls ? 443 : 80) ? hostname : `${hostname}:${port}`;
+  const host = hostHeader(hostname, port, tls);
   const span = randomBytes(8).toString("hex");
   const headers = { host, traceparent: `00-${id}-${span}-01`, "user-agent": "postern-doctor" };
   const options = { host: seen.address, port, path: "/", agent: false, headers, timeout: ANSWER_MS } as const;

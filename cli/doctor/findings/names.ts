@@ -1,4 +1,5 @@
 // What asking a host name from this machine brought: DNS, certificate, and who answers what. Pure.
+import { webAddress } from "../../output.ts";
 import type { Ask, Facts } from "../facts.ts";
 import { type Finding, finding, several } from "../finding.ts";
 import { named, patch, readyEndpoints, type Subject } from "../subject.ts";
@@ -19,8 +20,7 @@ export function nameFindings(subject: Subject, facts: Facts): Finding[] {
   ];
 }
 
-const urlOf = ({ hostname, port, tls }: Ask): string =>
-  `${tls ? "https" : "http"}://${hostname}${port === (tls ? 443 : 80) ? "" : `:${port}`}/`;
+const urlOf = ({ hostname, port, tls }: Ask): string => `${webAddress(hostname, port, tls)}/`;
 
 /** Once for each name, whatever ports it has. */
 function dns({ object }: Subject, asks: readonly Ask[]): Finding[] {

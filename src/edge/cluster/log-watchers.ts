@@ -104,8 +104,6 @@ export class LogWatchers {
     this.#watchers.add(watcher);
     watcher.write({ kind: "alive" });
     this.#extend();
-    if (!this.#isBeating) this.#effects.later(BEAT_MS, () => this.#beat());
-    this.#isBeating = true;
     return watcher.stream;
   }
 
@@ -131,14 +129,13 @@ export class LogWatchers {
         this.#watchers.delete(watcher);
       } else watcher.write({ kind: "alive" });
     }
-    if (this.#watchers.size === 0) return;
-    this.#extend();
-    this.#isBeating = true;
-    this.#effects.later(BEAT_MS, () => this.#beat());
+    if (this.#watchers.size > 0) this.#extend();
   }
 
   #extend(): void {
     this.#until = this.#effects.now() + WATCHED_MS;
     this.#onWatched(this.#until);
+    if (!this.#isBeating) this.#effects.later(BEAT_MS, () => this.#beat());
+    this.#isBeating = true;
   }
 }

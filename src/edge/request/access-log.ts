@@ -5,7 +5,7 @@ import { LOGGED_TEXT_MAX, type LogRecord, type LogTry, traceIdOf } from "../../s
 import type { Effects } from "../forward/transport.ts";
 import type { Forwarded } from "../http/forwarded.ts";
 import type { ClusterRpc } from "../rpc/contract.ts";
-import type { Candidate } from "./tables.ts";
+import type { Candidate, Context } from "./tables.ts";
 
 /** Records are handed over so long after the first of them, ms. */
 const GATHER_MS = 200;
@@ -32,11 +32,6 @@ interface Batch {
   records: LogRecord[];
   leftOut: number;
   readonly startedAt: number;
-}
-
-/** Keeps a promise going when its request is over. */
-interface Context {
-  readonly waitUntil: (promise: Promise<unknown>) => void;
 }
 
 interface Objects {
@@ -88,6 +83,7 @@ export function recordOf(
   now: number,
 ): LogRecord {
   const { headers } = request;
+  const userAgent = headers.get("user-agent");
   return {
     at: arrivedAt,
     ms: now - arrivedAt,
@@ -103,7 +99,7 @@ export function recordOf(
     transport,
     tries,
     trace: traceIdOf(headers.get("traceparent")),
-    userAgent: headers.has("user-agent") ? cut(headers.get("user-agent") ?? "") : null,
+    userAgent: userAgent === null ? null : cut(userAgent),
   };
 }
 

@@ -78,8 +78,9 @@ interface Served {
    * have seen it. "final": this is the answer.
    */
   readonly seen: "final" | "never" | "untried" | number;
-  /** Which nodes were asked, by which transport, where somebody reads the cluster's access log. */
+  /** Which nodes were asked, where somebody reads the cluster's access log. */
   readonly tries?: readonly LogTry[];
+  /** Where that need not be the route's own. */
   readonly transport?: LogRecord["transport"];
 }
 
@@ -183,7 +184,7 @@ async function serveWith(
   });
   if (outcome === "by-tunnel") return await byTunnel(arrival, request, candidate);
   const served = byDirect(outcome, request, lastResort);
-  return trace === undefined ? served : { ...served, tries: trace.tries, transport: "direct" };
+  return trace === undefined ? served : { ...served, tries: trace.tries };
 }
 
 function byDirect(outcome: Exclude<DirectOutcome, "by-tunnel">, request: Request, lastResort: boolean): Served {

@@ -27,7 +27,7 @@ export interface Objects {
 }
 
 /** Keeps a promise going when its request is over. */
-interface Context {
+export interface Context {
   readonly waitUntil: (promise: Promise<unknown>) => void;
 }
 

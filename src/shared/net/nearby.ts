@@ -5,8 +5,11 @@ import { parseAddress } from "./ranges.ts";
 
 const NEARBY = new Set(["loopback", "private", "uniqueLocal", "linkLocal"]);
 
+/** localhost and all names below it are this machine (RFC 6761). */
+export const isLocalhost = (host: string): boolean => host === "localhost" || host.endsWith(".localhost");
+
 /** `host`: as URL.hostname has it. */
 export function isNearby(host: string): boolean {
-  if (host === "localhost" || host.endsWith(".localhost")) return true;
+  if (isLocalhost(host)) return true;
   return NEARBY.has(parseAddress(unbracketed(host))?.range() ?? "");
 }
