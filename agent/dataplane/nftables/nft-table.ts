@@ -3,6 +3,7 @@
 //   says that it holds just that.
 // - A refused transaction changes nothing in the kernel. nft names lines; the Service that is refused alone as well is left out until
 //   it changes, all others are served, and its owner is told. Where that finds none, halving does.
+import { setImmediate as turn } from "node:timers/promises";
 import type { Family } from "../../plan/endpoints.ts";
 import type { KernelNode, PlanService } from "../../plan/plan.ts";
 import { hash32 } from "../../../src/shared/balance/hash.ts";
@@ -27,8 +28,18 @@ export interface NftablesEffects {
  * renewed, are written in pieces of this size.
  */
 const CHUNK = 20_000;
+/** A new table is rendered so many Services at a time: nft is given what was rendered before meanwhile, and streams go on. */
+const STEP = 250;
+/** So many processes write a new table at once. Four fifths of what nft needs is reading text, and that is nobody's but its own. */
+const WRITERS = 2;
 /** Services whose lines nft names are tried alone, if they are so few. Else one fault had many consequences. */
 const NAMED_MAX = 16;
+
+/** `alone`: nothing else may be written meanwhile, since later ones lead to its chains, or since it says that all is there. */
+interface Piece {
+  readonly text: string;
+  readonly alone: boolean;
+}
 
 export class NftTable {
   readonly #settings: KernelSettings;
@@ -103,8 +114,9 @@ export class NftTable {
       if (ran.code !== 0) await this.#refuseNamed(services, node, this.#named(script, ran, ""));
     }
     for (;;) {
-      const { table, script } = this.#whole(this.#accepted(services), node);
       const known = await this.#stampInKernel();
+      if (known === undefined && (await this.#loadNew(this.#accepted(services), node))) return undefined;
+      const { table, script } = this.#whole(this.#accepted(services), node);
       if (known === this.#stampOf(table) && !this.#renewing) {
         this.#table = table;
         // Rules may be gone where the stamp is not.
@@ -155,19 +167,53 @@ export class NftTable {
     return true;
   }
 
-  /** All of it: in pieces where there is no table yet, else in one transaction, at first so that clients keep their endpoints. */
+  /** A table where there is none: in pieces that are written while the next ones are rendered. False: nft refused one. */
+  async #loadNew(services: Services, node: KernelNode): Promise<boolean> {
+    const table = this.#newTable();
+    const writing: Promise<Ran>[] = [];
+    let [taken, alone] = [true, false];
+    const settle = async (left: number) => {
+      while (writing.length > left) if ((await writing.shift())?.code !== 0) taken = false;
+    };
+    for await (const piece of this.#pieces(table, services, node)) {
+      await settle(alone || piece.alone ? 0 : WRITERS - 1);
+      if (!taken) break;
+      writing.push(this.#nftFile(piece.text));
+      ({ alone } = piece);
+    }
+    await settle(0);
+    if (taken) this.#table = table;
+    return taken;
+  }
+
+  /** The transactions of a new table, each with all of its Services, if they are not too large. `table` is what they make. */
+  async *#pieces(table: Table, services: Services, node: KernelNode): AsyncGenerator<Piece> {
+    let [text, size, alone] = [this.#skeleton("replace"), 0, true];
+    for (let count = 0; count === 0 || count < services.length; ) {
+      count += STEP;
+      const script = table.update(services.slice(0, count), node);
+      if (size > 0 && size + script.size > CHUNK) {
+        yield { text, alone };
+        [text, size, alone] = ["", 0, false];
+      }
+      if (script.size > CHUNK) {
+        yield { text, alone };
+        // The first of them has the chains.
+        for (const chunk of script.chunks(CHUNK)) yield { text: chunk, alone: true };
+        [text, alone] = ["", false];
+      } else {
+        text += script.text();
+        size += script.size;
+        alone ||= script.addsChains;
+      }
+      await turn();
+    }
+    yield { text: `${text}${stamp(this.#nft, this.#stampOf(table), false)}`, alone: true };
+  }
+
+  /** All of it in one transaction over what is there, at first so that clients keep their endpoints. */
   async #load(table: Table, script: Script, known: string | undefined): Promise<Ran> {
     const end = stamp(this.#nft, this.#stampOf(table), false);
-    if (known === undefined && script.size > CHUNK) {
-      const begun = await this.#nftFile(this.#skeleton("replace"));
-      if (begun.code !== 0) return begun;
-      for (const chunk of script.chunks(CHUNK)) {
-        const ran = await this.#nftFile(chunk);
-        // Once more as a whole, to learn which line it is.
-        if (ran.code !== 0) return await this.#nftFile(`${this.#skeleton("replace")}${script.text()}${end}`);
-      }
-      return await this.#nftFile(end);
-    }
     if (known !== undefined) {
       const kept = await this.#nftFile(`${this.#skeleton("keep")}${script.text()}${end}`);
       if (kept.code === 0) return kept;
@@ -225,9 +271,16 @@ export class NftTable {
   }
 
   #whole(services: Services, node: KernelNode): { readonly table: Table; readonly script: Script } {
-    const { localAddresses } = this.#effects;
-    const table = new Table({ family: this.#family, settings: this.#settings, localAddresses });
+    const table = this.#newTable();
     return { table, script: table.update(services, node) };
+  }
+
+  #newTable(): Table {
+    return new Table({
+      family: this.#family,
+      settings: this.#settings,
+      localAddresses: this.#effects.localAddresses,
+    });
   }
 
   #accepted(services: Services): Services {

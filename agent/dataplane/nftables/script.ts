@@ -53,22 +53,34 @@ export class Script {
     return sizes.every((size) => size === 0);
   }
 
+  get addsChains(): boolean {
+    return this.#chains.text.length > 0;
+  }
+
   /** Elements that it adds. */
   get size(): number {
     return [...this.#added.values()].reduce((sum, { text }) => sum + text.length, 0);
   }
 
-  /** "" where it changes nothing. */
+  /** "" where it changes nothing. Line by line as ownersOf() counts them. */
   text(): string {
-    return this.#render()
-      .map(([line]) => `${line}\n`)
-      .join("");
+    const elements = (verb: string, sets: ReadonlyMap<string, Lines>) =>
+      [...sets].map(([set, { text }]) => `${this.#line(`${verb} element`, set)} {\n${text.join(",\n")}\n}\n`);
+    const lines = (texts: readonly string[]) => texts.map((line) => `${line}\n`);
+    return [
+      ...lines(this.#chains.text),
+      ...elements("delete", this.#deleted),
+      ...elements("add", this.#added),
+      ...lines(this.#sweeps),
+    ].join("");
   }
 
   /** Whose these lines are, counted from 1 in text(). Lines of nobody are left out. */
   ownersOf(lines: readonly number[]): readonly string[] {
-    const rendered = this.#render();
-    return lines.flatMap((line) => rendered[line - 1]?.[1] ?? []);
+    const elements = (sets: ReadonlyMap<string, Lines>) =>
+      [...sets.values()].flatMap(({ owners }) => [undefined, ...owners, undefined]);
+    const all = [...this.#chains.owners, ...elements(this.#deleted), ...elements(this.#added)];
+    return lines.flatMap((line) => all[line - 1] ?? []);
   }
 
   /**
@@ -82,21 +94,6 @@ export class Script {
     for (const [set, { text }] of sets)
       for (let at = 0; at < text.length; at += size)
         yield `${this.#line("add element", set)} {\n${text.slice(at, at + size).join(",\n")}\n}\n`;
-  }
-
-  #render(): (readonly [line: string, owner: string | undefined])[] {
-    const elements = (verb: string, sets: ReadonlyMap<string, Lines>) =>
-      [...sets].flatMap(([set, { text, owners }]): (readonly [string, string | undefined])[] => [
-        [`${this.#line(`${verb} element`, set)} {`, undefined],
-        ...text.map((line, at) => [at + 1 < text.length ? `${line},` : line, owners[at]] as const),
-        ["}", undefined],
-      ]);
-    return [
-      ...this.#chains.text.map((line, at) => [line, this.#chains.owners[at]] as const),
-      ...elements("delete", this.#deleted),
-      ...elements("add", this.#added),
-      ...this.#sweeps.map((line) => [line, undefined] as const),
-    ];
   }
 
   #push({ text, owners }: Lines, line: string): void {

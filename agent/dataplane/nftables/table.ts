@@ -112,11 +112,12 @@ export class Table {
   }
 
   #replace(script: Script, owner: string, before: Elements | undefined, after: Elements | undefined): void {
-    const old = new Map((before?.own ?? []).map((element) => [`${element.set} ${element.key}`, element]));
+    const idOf = ({ set, key }: Element) => `${set} ${key}`;
+    const old = new Map((before?.own ?? []).map((element) => [idOf(element), element]));
     for (const element of after?.own ?? []) {
-      const id = `${element.set} ${element.key}`;
-      const known = old.get(id);
-      if (known?.value === element.value) old.delete(id);
+      // At the start nothing is known, and nothing need be looked up.
+      const known = old.size === 0 ? undefined : old.get(idOf(element));
+      if (known !== undefined && known.value === element.value) old.delete(idOf(element));
       else script.add(element);
     }
     for (const element of old.values()) script.delete(element);

@@ -264,6 +264,56 @@ describe("renewing", () => {
   }, 30_000);
 });
 
+describe("a new table that is larger than one transaction", () => {
+  const endpoints = (service: number, count: number) =>
+    Array.from({ length: count }, (_, host) =>
+      to(`10.${service % 200}.${host >> 8}.${host & 255}`, { port: service + 1 }),
+    );
+  const services = Array.from({ length: 1_700 }, (_, at) =>
+    // One of them is larger than a transaction, and the next one is small again.
+    planService(`default/s${1_000 + at}`, [
+      kernelPort(`10.96.${at >> 8}.${at & 255}`, endpoints(at, at === 900 ? 21_000 : 12)),
+    ]),
+  );
+
+  test("is written in pieces, of which the first has all of its Services already", async () => {
+    const { nft, executor } = start();
+    const seen: { readonly lines: number; readonly slots: number; readonly frontends: number }[] = [];
+    const sizeOf = (set: string) => nft.tables.get("ip postern")?.sets.get(set)?.size ?? 0;
+    const { run } = nft;
+    const watched = nftablesExecutor(
+      { ...settings, families: ["IPv4"] },
+      {
+        localAddresses: () => [],
+        run: async (program, args, input = "") => {
+          const ran = await run(program, args, input);
+          if (args[0] === "-f")
+            seen.push({ lines: input.split("\n").length, slots: sizeOf("slots-tcp"), frontends: sizeOf("frontends") });
+          return ran;
+        },
+      },
+    );
+    await watched.apply(planOf(services));
+    expect({ ip: readBack(nft.table("ip")) }).toEqual({ ip: expected(services, "IPv4") });
+    expect(Math.max(...seen.map(({ lines }) => lines))).toBeLessThan(20_200);
+    const [first] = seen;
+    expect(first?.frontends).toBeGreaterThan(500);
+    expect(first?.slots).toBe((first?.frontends ?? 0) * 12);
+    const written = nft.scripts.length;
+    await executor.apply(planOf(services));
+    // The stamp was right: only the table of IPv6, which was not there.
+    expect(nft.scripts).toHaveLength(written + 1);
+  }, 30_000);
+
+  test("is served but for a Service of a later piece that nft refuses", async () => {
+    const { nft, executor } = start();
+    nft.refuses = /^0x[0-9a-f]+ \. 3 : 10\.\d+\.0\.3 \. 1501,?$/;
+    const { problems } = await executor.apply(planOf(services));
+    expect(problems.map(({ service }) => service)).toEqual(["default/s2500"]);
+    expect(both(nft)).toEqual(wanted(services.filter(({ key }) => key !== "default/s2500")));
+  }, 30_000);
+});
+
 test("nft that refuses everything is an error with its words, and the next apply writes all", async () => {
   const { nft, executor } = start();
   nft.refuses = /add table/;
