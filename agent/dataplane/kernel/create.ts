@@ -78,6 +78,8 @@ export async function cleanupLeftovers(
   return outcomes;
 }
 
+const NO_FAMILY = /Operation not supported|Protocol not supported/;
+
 /**
  * Our own tables have another name, so these stay whatever we do; and they translate the same packets. Nothing is listed: nft would
  * read every element of every table.
@@ -85,7 +87,8 @@ export async function cleanupLeftovers(
 async function deleteKubeProxyTables(run: Run): Promise<void> {
   const script = ["ip", "ip6"].map((family) => `add table ${family} kube-proxy\ndelete table ${family} kube-proxy\n`);
   const { code, stderr } = await run("nft", ["-f", "-"], script.join(""));
-  if (code !== 0) throw new Error(stderr.trim());
+  // A kernel without nftables, or without its families ip and ip6, has no such table.
+  if (code !== 0 && !NO_FAMILY.test(stderr)) throw new Error(stderr.trim());
 }
 
 async function missingTool(run: Run, tools: readonly string[]): Promise<string | undefined> {

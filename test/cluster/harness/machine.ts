@@ -58,7 +58,7 @@ export async function ensureMachine(node: NodePlace, machine: Machine): Promise<
     ...["unshare", "--mount", "--pid", "--fork", "--kill-child=SIGKILL", "--mount-proc"],
     // Its memory is a file in TMPDIR; what its node says comes by two more descriptors.
     ...["bash", "-c", 'TMPDIR=/dev/shm exec "$0" "$@" 3>&1 4>&2'],
-    ...[machine.kernel.program, ...kernelArguments(job, folder)],
+    ...[...machine.kernel.command, ...kernelArguments(job, folder)],
   ]);
 }
 

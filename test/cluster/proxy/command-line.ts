@@ -11,7 +11,8 @@ export const options = {
   /** Given by main.ts. */
   binaries: { type: "string", default: "" },
   kernel: { type: "string", default: "" },
-  /** Given by vm.ts: it runs in the virtual machine, and this is the control plane outside of it. */
+  /** Given by vm.ts to what runs in the virtual machine: the agent, bundled outside of it, and the control plane there. */
+  agent: { type: "string", default: "" },
   server: { type: "string", default: "" },
 } as const;
 

@@ -2,7 +2,9 @@
 // the same table in its place. Each starts one process inside a node's namespace and is told the same configuration.
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { openSync, readFileSync, writeFileSync } from "node:fs";
+import { mkdirSync, openSync, readFileSync, writeFileSync } from "node:fs";
+import { stop } from "esbuild";
+import { bundleAgent } from "../../../src/host/workerd/agent-assets.ts";
 import { run } from "../harness/command.ts";
 import { inside } from "../harness/places.ts";
 import { podRange } from "./places.ts";
@@ -29,6 +31,8 @@ export interface Start {
   readonly folder: string;
   /** Of the newest kube-proxy. */
   readonly binaries: string;
+  /** The agent, bundled. */
+  readonly agent: string;
   /** Absent: kube-proxy's own. Two on one node have each their own, so that each can be asked. */
   readonly ports?: Ports;
 }
@@ -111,16 +115,24 @@ function configuration({ node, mode, options, kubeconfig, ports = usualPorts }: 
   };
 }
 
-const agentMain = new URL("../../../agent/main.ts", import.meta.url).pathname;
 const commands: Readonly<Record<ProgramName, (start: Start, config: string) => string[]>> = {
   "kube-proxy": ({ binaries }, config) => [`${binaries}/kube-proxy`, "--config", config, "--v", "2"],
-  agent: ({ node, mode, kubeconfig, ports = usualPorts }, config) => [
-    ...[process.execPath, agentMain, "--proxy", "all", "--proxy-mode", mode, "--kube-proxy-config", config],
+  agent: ({ agent, node, mode, kubeconfig, ports = usualPorts }, config) => [
+    ...[process.execPath, agent, "--proxy", "all", "--proxy-mode", mode, "--kube-proxy-config", config],
     ...["--source", "kube", "--kubeconfig", kubeconfig, "--node", node],
     ...["--proxy-health-address", `0.0.0.0:${ports.health}`, "--proxy-metrics-address", `127.0.0.1:${ports.metrics}`],
   ],
 };
 
+/** As users get it: one file, which starts sooner than many, above all in the virtual machine. Returns its path in `folder`. */
+export async function bundleInto(folder: string): Promise<string> {
+  mkdirSync(folder, { recursive: true });
+  const { "main.mjs": text } = await bundleAgent(new URL("../../..", import.meta.url).pathname);
+  writeFileSync(`${folder}/agent.mjs`, text);
+  await stop();
+  return `${folder}/agent.mjs`;
+}
+
 /** Takes the agent's rules off a node; returns what it said. */
-export const cleanAgents = (node: string): Promise<string> =>
-  run([...inside(node), process.execPath, agentMain, "cleanup"]);
+export const cleanAgents = (agent: string, node: string): Promise<string> =>
+  run([...inside(node), process.execPath, agent, "cleanup"]);

@@ -13,7 +13,7 @@ import { nodes } from "./places.ts";
 import { playAll } from "./play.ts";
 import { distributionServices, playDistribution } from "./distribution/play.ts";
 import { loadServices, playLoad } from "./load/play.ts";
-import type { ProgramName } from "./programs.ts";
+import { bundleInto, type ProgramName } from "./programs.ts";
 import { lineOf, printed, printedCheck } from "./report.ts";
 import { type Case, casesOf, type Mode, rowsOf } from "./row.ts";
 import { services, type Table, tables } from "./tables/tables.ts";
@@ -80,6 +80,7 @@ async function main(): Promise<number> {
     program,
     mode,
     binaries: values.binaries,
+    agent: isInVm ? values.agent : await bundleInto(`${FOLDER}/agent`),
     folder,
     // It has one processor, and each of its system calls costs this machine several.
     patience: isInVm ? 4 : 1,

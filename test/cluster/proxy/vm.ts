@@ -11,6 +11,7 @@ import type { Kernel } from "../vm/kernel.ts";
 import { options } from "./command-line.ts";
 import { endWithParent, FOLDER } from "./isolation.ts";
 import { control, lanPrefix } from "./places.ts";
+import { bundleInto } from "./programs.ts";
 import { families } from "./row.ts";
 import { apiServerOptions } from "./world.ts";
 
@@ -40,11 +41,16 @@ async function main(): Promise<number> {
   await server.start();
   if (values.logs !== "") mkdirSync(values.logs, { recursive: true });
   const program = new URL("run.ts", import.meta.url).pathname;
+  const agentFolder = `${FOLDER}/agent`;
+  const agent = await bundleInto(agentFolder);
   return runInVm(JSON.parse(values.kernel) as Kernel, {
-    command: [process.execPath, program, ...process.argv.slice(2), "--server", JSON.stringify(server.handle)],
+    command: [
+      ...[process.execPath, program, ...process.argv.slice(2), "--agent", agent],
+      ...["--server", JSON.stringify(server.handle)],
+    ],
     cwd: process.cwd(),
     env: { TMPDIR: FOLDER },
-    shared: [server.folder, ...(values.logs === "" ? [] : [values.logs])],
+    shared: [server.folder, agentFolder, ...(values.logs === "" ? [] : [values.logs])],
     modules: modulesOfProxies,
     memoryMB: 4096,
     tap: TAP,

@@ -17,7 +17,7 @@ import {
 } from "./places.ts";
 import type { Outcome } from "./messages.ts";
 import { destination, wordOf } from "./play.ts";
-import { type Options, type Ports, type ProgramName, Running, secondPorts } from "./programs.ts";
+import { cleanAgents, type Options, type Ports, type ProgramName, Running, secondPorts } from "./programs.ts";
 import { Residents } from "./residents.ts";
 import { families, type Mode } from "./row.ts";
 
@@ -51,6 +51,8 @@ export interface WorldOptions {
   readonly mode: Mode;
   /** Of the newest kube-proxy. */
   readonly binaries: string;
+  /** The agent, bundled. */
+  readonly agent: string;
   /** For logs. */
   readonly folder: string;
   /** A server that runs already, and the interface that leads to it. Absent: the world has its own. */
@@ -173,6 +175,11 @@ export class World {
     await Promise.all(forwarded);
   }
 
+  /** Takes the agent's rules off a node; returns what it said. */
+  cleanAgents(node: string): Promise<string> {
+    return cleanAgents(this.#options.agent, node);
+  }
+
   get(from: string, url: string): Promise<Outcome> {
     return this.residents.ask(from, { do: "get", url, withinMs: GET_MS * this.patience });
   }
@@ -188,9 +195,9 @@ export class World {
   }
 
   #spawn(program: ProgramName, mode: Mode, options: Options, ports?: Ports): Running[] {
-    const { binaries, folder } = this.#options;
+    const { binaries, agent, folder } = this.#options;
     const kubeconfig = this.server.kubeconfig(program);
-    const its = { mode, options, kubeconfig, folder, binaries, ...(ports && { ports }) };
+    const its = { mode, options, kubeconfig, folder, binaries, agent, ...(ports && { ports }) };
     return nodes.map(({ name }) => new Running(program, { node: name, ...its }));
   }
 

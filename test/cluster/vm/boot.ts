@@ -12,7 +12,8 @@ export async function runInVm(kernel: Kernel, job: Job): Promise<number> {
   // Its memory is a file here: in isolation that is in memory.
   const folder = mkdtempSync(`${tmpdir()}/vm-`);
   writeFileSync(`${folder}/${INIT}`, initScript(job, folder, kernel.folder), { mode: 0o755 });
-  const child = spawn(kernel.program, kernelArguments(job, folder), {
+  const [program = "", ...first] = kernel.command;
+  const child = spawn(program, [...first, ...kernelArguments(job, folder)], {
     // Its own words, then what the command says (STDOUT, STDERR).
     stdio: ["ignore", "pipe", "pipe", process.stdout, process.stderr],
     env: { ...process.env, TMPDIR: folder },

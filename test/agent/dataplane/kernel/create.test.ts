@@ -35,6 +35,17 @@ it("cleans what has its tools there, says what it left out, and goes on after a 
   expect(cleaned).toEqual(["nftables", "iptables"]);
 });
 
+it.each([
+  ["/dev/stdin:1:1-24: Error: Could not process rule: Operation not supported", "cleaned"],
+  ["/dev/stdin:1:1-24: Error: Could not process rule: Operation not permitted", /^failed: .*not permitted/],
+])("a kernel without nftables has no tables of kube-proxy's: %s", async (stderr, outcome) => {
+  const run: Run = async (_program, args) => ({ code: args[0] === "--version" ? 0 : 1, stdout: "", stderr });
+  const effects = { run, localAddresses: () => [] };
+  const [cleanup] = await cleanupLeftovers(defaultSettings, effects, ["kube-proxy's nftables"]);
+  if (typeof outcome === "string") expect(cleanup?.outcome).toBe(outcome);
+  else expect(cleanup?.outcome).toMatch(outcome);
+});
+
 const namespaces = spawnSync("unshare", ["--net", "nft", "list", "tables"]).status === 0;
 describe.skipIf(!namespaces)("with nft itself", () => {
   it("takes kube-proxy's tables away, and no others", () => {

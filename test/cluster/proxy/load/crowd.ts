@@ -9,7 +9,7 @@ import { z } from "zod";
 
 /** Where the pods' servers listen. */
 export const LOAD_PORT = 8090;
-/** One question of each kind, way and family; two busy cores serve so many. */
+/** One question of each kind, way and family; two busy cores serve so many. The virtual machine of mode ipvs serves a sixteenth. */
 const EVERY_MS = 40;
 
 /** From where, and by which frontend; the rules of node a are asked by all of them, those of node b by one. */
@@ -25,10 +25,12 @@ export class Crowd {
   readonly #servers = new Map<string, Channel<ServerOrder, "done">>();
   readonly #clients = new Map<string, Channel<ClientOrder, Counts>>();
   readonly #number: number;
+  readonly #everyMs: number;
 
-  /** `number`: of the Service that is asked. */
-  constructor(number: number) {
+  /** `number`: of the Service that is asked. `patience`: of the world, by which all may be slower. */
+  constructor(number: number, patience: number) {
     this.#number = number;
+    this.#everyMs = EVERY_MS * patience ** 2;
   }
 
   async start(): Promise<void> {
@@ -53,7 +55,7 @@ export class Crowd {
     await Promise.all(
       ways.map(async (way) => {
         const targets = families.map((family) => ({ family, ...destination(way.to, this.#number, family) }));
-        await this.#clients.get(nameOf(way))?.ask({ do: "begin", targets, everyMs: EVERY_MS });
+        await this.#clients.get(nameOf(way))?.ask({ do: "begin", targets, everyMs: this.#everyMs });
       }),
     );
   }

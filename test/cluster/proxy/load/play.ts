@@ -27,7 +27,7 @@ export async function playLoad(
   world: World,
   { sides, mode, only, print }: LoadOptions,
 ): Promise<{ right: number; wrong: number }> {
-  const crowd = new Crowd(world.numberOf(SERVICE));
+  const crowd = new Crowd(world.numberOf(SERVICE), world.patience);
   await crowd.start();
   const sums = { right: 0, wrong: 0 };
   print(heading());
