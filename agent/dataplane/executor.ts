@@ -59,8 +59,11 @@ export interface Executor {
  */
 export interface KernelExecutor extends Executor {
   apply(plan: ForwardingPlan): Promise<KernelApplied>;
-  /** Takes away what any process ever made under this mode's names, kube-proxy included. Works without an apply before it. */
-  cleanup(): Promise<void>;
+  /**
+   * Takes away what any process ever made under this mode's names, kube-proxy included. Works without an apply before it. With `leaveOpen`
+   * frontends stay through which connections go that would end with them; resolves to their number, to be called again later.
+   */
+  cleanup(leaveOpen?: boolean): Promise<number>;
   /** False: somebody changed our rules. The next apply is then a full one. */
   check(): Promise<boolean>;
   /**

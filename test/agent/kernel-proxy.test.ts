@@ -47,7 +47,7 @@ const executor: KernelExecutor = {
   },
   check: async () => intact,
   renew: () => happened.push("renew"),
-  cleanup: async () => undefined,
+  cleanup: async () => 0,
   clear: async () => void happened.push("rules cleared"),
 };
 

@@ -49,8 +49,10 @@ export function iptablesExecutor(settings: KernelSettings, { run, localAddresses
     renew() {
       for (const { tables } of families) tables.renew();
     },
+    // What is connected goes on by conntrack alone.
     async cleanup() {
       for (const { tables } of families) await tables.cleanup();
+      return 0;
     },
   };
 }

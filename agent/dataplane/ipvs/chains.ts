@@ -1,7 +1,9 @@
 // The chains of one family in the kernel (rules.ts says which), written by iptables-restore where they differ from what was written
 // last. They are a few dozen rules, so that a look at all of them is cheap.
 import type { Family } from "../../plan/endpoints.ts";
+import { isOfIpvs } from "../iptables/cleanup.ts";
 import { isThere, jumpLine } from "../iptables/jumps.ts";
+import { SERVICES } from "../iptables/names.ts";
 import type { Chains as ChainMap } from "../iptables/render.ts";
 import { restoreInput } from "../iptables/restore.ts";
 import { oneLine, type Tools as Iptables } from "../iptables/tools.ts";
@@ -57,6 +59,12 @@ export class Chains {
       why ??
         `iptables refused the rules of ${this.family} (${oneLine(ran.stderr)}). Load the modules on the node, as root: modprobe -a ${modules(this.family)}`,
     );
+  }
+
+  /** Those of iptables mode are there. What they translate never meets ipvs. */
+  async areOfIptables(): Promise<boolean> {
+    const { code, stdout } = await this.#iptables.save("nat");
+    return code === 0 && stdout.includes(`\n-A ${SERVICES} `) && !isOfIpvs(stdout);
   }
 
   /** False where a jump, a chain or a rule of what was written is gone, or one came to it. */

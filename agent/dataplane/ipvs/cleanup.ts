@@ -1,30 +1,53 @@
 // Takes away all that this mode, or a kube-proxy in it, has left on the node: servers first, since by device and sets it is told
 // whose they are, and sets last, since rules ask them. Where the kernel has no such thing there is nothing to take away.
+// A connection through ipvs ends with its server, other than one that was translated by a rule. So a node that goes on in another mode
+// leaves servers with connections where they are; nothing new comes to them, since that mode's rules are met before.
 import { cleanupInput, isOfIpvs } from "../iptables/cleanup.ts";
 import * as shared from "../iptables/names.ts";
 import { isForbidden, Tools as Iptables } from "../iptables/tools.ts";
 import type { Run } from "../kernel/run.ts";
+import { addresses } from "./kinds.ts";
 import { parseAddresses, parseSets } from "./listings.ts";
 import { ownChains } from "./names.ts";
 import { isOurServer } from "./ownership.ts";
-import { parseListing } from "./servers.ts";
+import { parseListing, partsOf, type Server } from "./servers.ts";
 import { Tools, Unable } from "./tools.ts";
 
-export async function cleanup(run: Run, excludeCIDRs: readonly string[]): Promise<void> {
+const families = ["IPv4", "IPv6"] as const;
+const tables = ["filter", "nat", "mangle"];
+
+/** Resolves to the number of servers that `leaveOpen` has left, with their addresses and all by which it is told whose they are. */
+export async function cleanup(run: Run, excludeCIDRs: readonly string[], leaveOpen: boolean): Promise<number> {
   const tools = new Tools(run);
   const device = await whereThereIsOne(() => tools.addresses());
   const sets = parseSets((await whereThereIsOne(() => tools.sets())) ?? "");
   // To ask ipvs would load it.
   if (device !== undefined || sets.existing.size > 0) {
-    const isOurs = isOurServer(parseAddresses(device ?? ""), sets.entries, excludeCIDRs);
+    const there = parseAddresses(device ?? "");
+    const isOurs = isOurServer(there, sets.entries, excludeCIDRs);
     const listed = parseListing((await whereThereIsOne(() => tools.servers())) ?? "");
-    const ours = [...listed.keys()].filter(isOurs);
-    if (ours.length > 0) await must(tools.changeServers(ours.map((key) => `-D ${key}`)));
+    const ours = [...listed].filter(([key]) => isOurs(key));
+    const open = leaveOpen ? ours.filter(([, server]) => hasConnections(server)) : [];
+    const gone = ours.filter((each) => !open.includes(each)).map(([key]) => `-D ${key}`);
+    if (gone.length > 0) await must(tools.changeServers(gone));
+    if (open.length > 0) {
+      const used = new Set(open.map(([key]) => partsOf(key).address));
+      const unused = [...there.keys()].filter((address) => !used.has(address));
+      const lines = unused.flatMap((address) => addresses.lines(address, true, undefined));
+      if (lines.length > 0) await must(tools.changeAddresses(lines));
+      // What is connected needs no rules of nat. Those of filter keep the node's own servers from answering at what addresses are left.
+      for (const family of families) await removeChains(new Iptables(family, run), ["nat"]);
+      return open.length;
+    }
   }
   if (device !== undefined) await tools.removeDevice();
-  for (const family of ["IPv4", "IPv6"] as const) await removeChains(new Iptables(family, run));
+  for (const family of families) await removeChains(new Iptables(family, run));
   if (sets.existing.size > 0) await must(tools.changeSets([...sets.existing].map((set) => `destroy ${set}`)));
+  return 0;
 }
+
+const hasConnections = ({ destinations }: Server): boolean =>
+  [...destinations.values()].some(({ connections }) => connections > 0);
 
 /** Undefined where kernel or machine lack what is asked for. What we may not see may be there, and that rejects. */
 async function whereThereIsOne<Found>(ask: () => Promise<Found>): Promise<Found | undefined> {
@@ -36,12 +59,13 @@ async function whereThereIsOne<Found>(ask: () => Promise<Found>): Promise<Found 
   }
 }
 
-async function removeChains(iptables: Iptables): Promise<void> {
+async function removeChains(iptables: Iptables, of: readonly string[] = tables): Promise<void> {
   for (const { save, restore } of iptables.flavours()) {
     const saved = await save();
     if (saved.code !== 0 && !isForbidden(saved.stderr)) continue;
     const withShared = isOfIpvs(saved.stdout);
-    const isOurs = (_: string, chain: string) => ownChains.has(chain) || (withShared && shared.isOurs(chain));
+    const isOurs = (table: string, chain: string) =>
+      of.includes(table) && (ownChains.has(chain) || (withShared && shared.isOurs(chain)));
     const input = saved.code === 0 ? cleanupInput(saved.stdout, isOurs) : "";
     const ran = saved.code === 0 && input !== "" ? await restore(input) : saved;
     if (ran.code !== 0) throw new Error(iptables.unable(ran) ?? `iptables refused to remove chains: ${ran.stderr}`);

@@ -88,10 +88,10 @@ class IpvsExecutor implements KernelExecutor {
     return false;
   }
 
-  async cleanup(): Promise<void> {
+  async cleanup(leaveOpen = false): Promise<number> {
     this.#kernel.forget();
     this.#wanted = new State();
-    await cleanup(this.#effects.run, this.#settings.ipvs.excludeCIDRs);
+    return await cleanup(this.#effects.run, this.#settings.ipvs.excludeCIDRs, leaveOpen);
   }
 
   /** Of the families that Services have. */

@@ -39,6 +39,8 @@ export class KernelState {
   /** Family → why its rules of KUBE-IPVS-OUT-FILTER are not there. */
   readonly #unfiltered = new Map<Family, string>();
   #known = false;
+  /** Iptables mode's rules are still there, and hold until the chains are written. */
+  #overIptables = false;
   #hasTimeouts = false;
 
   constructor(settings: KernelSettings, run: Run) {
@@ -130,6 +132,9 @@ export class KernelState {
       const ran = await this.#tools.changeSets(missing);
       if (ran.code !== 0) throw new Unable(`ipset cannot make a set: ${ran.stderr.trim()}`);
     }
+    const others: boolean[] = [];
+    for (const chains of this.#active) others.push(await chains.areOfIptables());
+    this.#overIptables = others.includes(true);
     await this.#setTimeouts();
     const isOurs = (key: string) => knownSets.has(key.split(" ")[0] ?? "");
     await this.#entries.load(isOurs);
@@ -149,7 +154,8 @@ export class KernelState {
 
   /**
    * Masquerading and source ranges hold before a server is there, and a server before its address is, which alone makes packets come
-   * to it. Entries go last, since by them it is told whose a server is.
+   * to it. Entries go last, since by them it is told whose a server is. Over iptables mode's rules the addresses come before the chains:
+   * those rules are met first as long as they are there, and without them packets must not leave the node.
    */
   async #write(wanted: State, changes: Changes, facts: readonly Facts[]): Promise<void> {
     this.#known = false;
@@ -157,8 +163,11 @@ export class KernelState {
     for (const key of changes.entries) (wanted.entry(key) === undefined ? gone : added).push(key);
     await this.#writePart("entry", this.#entries, added.sort(byPlace), wanted, wanted.entry);
     await this.#writePart("server", this.#servers, [...changes.servers], wanted, wanted.server);
+    const addresses = [...changes.addresses];
+    if (this.#overIptables) await this.#writePart("address", this.#addresses, addresses, wanted, wanted.address);
     await this.#writeAllChains(wanted, facts);
-    await this.#writePart("address", this.#addresses, [...changes.addresses], wanted, wanted.address);
+    this.#overIptables = false;
+    await this.#writePart("address", this.#addresses, addresses, wanted, wanted.address);
     await this.#writePart("entry", this.#entries, gone.sort(byPlace).toReversed(), wanted, wanted.entry);
     this.#known = true;
   }

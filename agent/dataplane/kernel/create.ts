@@ -50,10 +50,12 @@ export interface Cleanup {
   readonly of: Leftover;
   /** "cleaned"; else why not, in words. */
   readonly outcome: string;
+  /** How much was left since connections go through it, which is gone when it is asked for again later. */
+  readonly open: number;
 }
 
 /**
- * Takes away what any process left under the names of `which` (by default of all). What needs tools that this machine does not have
+ * Takes away what any process left under the names of `which` (by default of all), but with `leaveOpen` nothing that open connections need. What needs tools that this machine does not have
  * is left out, and so is what fails: each is said, and none keeps the others from being cleaned.
  */
 export async function cleanupLeftovers(
@@ -61,19 +63,23 @@ export async function cleanupLeftovers(
   effects: KernelEffects,
   which: readonly Leftover[] = leftovers,
   create = createExecutor,
+  leaveOpen = false,
 ): Promise<readonly Cleanup[]> {
   const outcomes: Cleanup[] = [];
   for (const of of which) {
     const mode = of === "kube-proxy's nftables" ? undefined : of;
     const missing = await missingTool(effects.run, modes[mode ?? "nftables"].tools);
     let outcome = missing === undefined ? "cleaned" : `left out: ${missing} is not installed`;
+    let open = 0;
     try {
-      if (missing === undefined && mode !== undefined) await create({ ...settings, mode }, effects).cleanup();
+      if (missing === undefined && mode !== undefined)
+        open = await create({ ...settings, mode }, effects).cleanup(leaveOpen);
       if (missing === undefined && mode === undefined) await deleteKubeProxyTables(effects.run);
     } catch (error) {
       outcome = `failed: ${(error as Error).message}`;
     }
-    outcomes.push({ of, outcome });
+    if (open > 0) outcome = `${open} of its frontends stay until the connections through them have ended`;
+    outcomes.push({ of, outcome, open });
   }
   return outcomes;
 }

@@ -6,7 +6,7 @@ import type { Family } from "../../plan/endpoints.ts";
 import type { ForwardingPlan, KernelPort } from "../../plan/plan.ts";
 import type { Executor, KernelApplied, KernelExecutor } from "../executor.ts";
 import { type Cleaned, cleanFlows, udpPorts } from "./conntrack.ts";
-import { cleanupLeftovers, type KernelEffects, leftovers } from "./create.ts";
+import { cleanupLeftovers, type KernelEffects, type Leftover, leftovers } from "./create.ts";
 import { nodePortAddresses, type NodePortAddresses } from "./node-port-addresses.ts";
 import type { KernelSettings } from "./settings.ts";
 import { applySysctls, type ConntrackSettings, cores, wantedSysctls } from "./sysctls.ts";
@@ -34,6 +34,8 @@ export class KernelDataplane implements Executor {
   /** The UDP ports that the kernel serves; undefined before the first apply. */
   #served: readonly KernelPort[] | undefined;
   #othersGone = false;
+  /** What of others stays as long as connections go through it. */
+  #open: readonly Leftover[] = [];
   #retired = false;
 
   constructor(options: KernelDataplaneOptions) {
@@ -48,7 +50,7 @@ export class KernelDataplane implements Executor {
     let applied = await executor.apply(plan);
     if (!this.#othersGone) {
       this.#othersGone = true;
-      await this.#removeOthers();
+      await this.#removeOthers(leftovers.filter((each) => each !== this.#options.settings.mode));
       await this.#prepareAgain(plan);
       // Modes share names of chains: whatever of ours went along is made again.
       if (!(await executor.check())) applied = await executor.apply(plan);
@@ -58,7 +60,9 @@ export class KernelDataplane implements Executor {
   }
 
   async check(): Promise<boolean> {
-    return this.#retired || (await this.#options.executor.check());
+    if (this.#retired) return true;
+    if (this.#open.length > 0) await this.#removeOthers(this.#open);
+    return await this.#options.executor.check();
   }
 
   /** The next apply writes everything over what is there. */
@@ -132,11 +136,13 @@ export class KernelDataplane implements Executor {
     );
   }
 
-  async #removeOthers(): Promise<void> {
+  async #removeOthers(others: readonly Leftover[]): Promise<void> {
     const { settings, effects, info, cleanup = cleanupLeftovers } = this.#options;
-    const others = leftovers.filter((each) => each !== settings.mode);
-    for (const { of, outcome } of await cleanup(settings, effects, others)) {
-      info(`what ${of} may have left on this node: ${outcome}`);
-    }
+    const outcomes = await cleanup(settings, effects, others, undefined, true);
+    // That it is still open was said at first.
+    const isKnown = ({ of, open }: (typeof outcomes)[number]) => open > 0 && this.#open.includes(of);
+    for (const each of outcomes)
+      if (!isKnown(each)) info(`what ${each.of} may have left on this node: ${each.outcome}`);
+    this.#open = outcomes.filter(({ open }) => open > 0).map(({ of }) => of);
   }
 }

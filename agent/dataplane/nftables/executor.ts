@@ -48,10 +48,12 @@ class NftablesExecutor implements KernelExecutor {
     for (const family of this.#families) family.renew();
   }
 
-  async cleanup(): Promise<void> {
+  /** What is connected goes on by conntrack alone. */
+  async cleanup(): Promise<number> {
     for (const family of ["ip", "ip6"])
       await this.#run("nft", ["-f", "-"], `add table ${family} ${TABLE}\ndelete table ${family} ${TABLE}\n`);
     for (const family of this.#families) family.forget();
+    return 0;
   }
 }
 

@@ -30,10 +30,7 @@ const print = (text: string): void => console.log(text);
 const optIn: { readonly [table in string]?: OptIn } = {
   load: {
     services: loadServices,
-    play: (world) => {
-      const sides: readonly ProgramName[] = program === "agent" ? ["kube-proxy", "agent"] : ["kube-proxy"];
-      return playLoad(world, { sides, mode, only: values.only, print });
-    },
+    play: (world) => playLoad(world, { program, mode, only: values.only, print }),
   },
   distribution: {
     services: distributionServices,

@@ -395,6 +395,66 @@ describe("others", () => {
   });
 });
 
+describe("connections through ipvs, when the node goes on in another mode,", () => {
+  const services = planOf([web(), shop]);
+  const changed = async () => {
+    const node = new FakeNode();
+    const effects = { run: node.run, localAddresses: () => machine };
+    const ipvs = ipvsExecutor(settings(), effects);
+    await ipvs.apply(services);
+    const open = node.servers.get("-t 10.96.0.10:80")?.destinations.values().next().value;
+    if (open === undefined) throw new Error("there is no such server");
+    open.connections = 2;
+    const iptables = iptablesExecutor(settings({ mode: "iptables" }), effects);
+    await iptables.apply(services);
+    return { node, ipvs, iptables, open };
+  };
+
+  it("go on until they end, and all that they need with them", async () => {
+    const { node, ipvs, iptables, open } = await changed();
+    expect(await ipvs.cleanup(true)).toBe(1);
+    expect([...node.servers.keys()]).toEqual(["-t 10.96.0.10:80"]);
+    expect([...(node.device ?? [])]).toEqual(["10.96.0.10/32"]);
+    expect(node.iptables.IPv4.chain("filter", "INPUT")?.join()).toContain("KUBE-IPVS-FILTER");
+    expect(node.iptables.IPv4.chain("nat", "KUBE-SERVICES")?.join()).not.toContain("--match-set");
+    expect(await iptables.check()).toBe(true);
+    open.connections = 0;
+    expect(await ipvs.cleanup(true)).toBe(0);
+    expect([node.sets.size, node.servers.size, node.device]).toEqual([0, 0, undefined]);
+    expect(node.iptables.IPv4.dump()).not.toMatch(/--match-set|KUBE-IPVS|KUBE-NODE-PORT/);
+    expect(await iptables.check()).toBe(true);
+  });
+
+  it("end at once where everything is to go", async () => {
+    const { node, ipvs } = await changed();
+    expect(await ipvs.cleanup()).toBe(0);
+    expect([node.sets.size, node.servers.size, node.device]).toEqual([0, 0, undefined]);
+  });
+
+  it("are taken over by a node that comes back", async () => {
+    const { node, ipvs, open } = await changed();
+    await ipvs.cleanup(true);
+    const back = ipvsExecutor(settings(), { run: node.run, localAddresses: () => machine });
+    await back.apply(services);
+    expect(node.servers.get("-t 10.96.0.10:80")?.destinations.values().next().value).toBe(open);
+    expect(await back.check()).toBe(true);
+  });
+});
+
+it.each([true, false])("addresses come before the chains over iptables mode's rules alone: %s", async (over) => {
+  const node = new FakeNode();
+  const effects = { run: node.run, localAddresses: () => machine };
+  if (over) await iptablesExecutor(settings({ mode: "iptables" }), effects).apply(planOf([web()]));
+  node.calls.length = 0;
+  await ipvsExecutor(settings(), effects).apply(planOf([web()]));
+  const [addresses, chains] = [/^ip -force/, /^iptables\S*-restore/].map((program) =>
+    node.calls.findIndex((call) => program.test(call)),
+  );
+  expect(addresses).toBeGreaterThanOrEqual(0);
+  expect(chains).toBeGreaterThanOrEqual(0);
+  expect((addresses ?? 0) < (chains ?? 0)).toBe(over);
+});
+
 describe("the node", () => {
   it("serves NodePorts at each of its addresses, and follows them", async () => {
     const { node, step, executor, local } = start();

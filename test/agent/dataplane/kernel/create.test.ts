@@ -11,7 +11,7 @@ const installed =
     tools.includes(program)
       ? { code: 0, stdout: "v1", stderr: "" }
       : { code: undefined, stdout: "", stderr: `${program} cannot be run: ENOENT` };
-const executor = (cleanup: () => Promise<void>) => ({
+const executor = (cleanup: () => Promise<number>) => ({
   ...{ apply: async () => ({ problems: [] }), clear: async () => undefined, check: async () => true, cleanup },
   renew: () => undefined,
 });
@@ -24,13 +24,14 @@ it("cleans what has its tools there, says what it left out, and goes on after a 
     executor(async () => {
       cleaned.push(mode);
       if (mode === "nftables") throw new Error("nft: no");
+      return mode === "iptables" ? 3 : 0;
     }),
   );
   expect(outcomes).toEqual([
-    { of: "nftables", outcome: "failed: nft: no" },
-    { of: "iptables", outcome: "cleaned" },
-    { of: "ipvs", outcome: "left out: ipvsadm is not installed" },
-    { of: "kube-proxy's nftables", outcome: "cleaned" },
+    { of: "nftables", outcome: "failed: nft: no", open: 0 },
+    { of: "iptables", outcome: "3 of its frontends stay until the connections through them have ended", open: 3 },
+    { of: "ipvs", outcome: "left out: ipvsadm is not installed", open: 0 },
+    { of: "kube-proxy's nftables", outcome: "cleaned", open: 0 },
   ]);
   expect(cleaned).toEqual(["nftables", "iptables"]);
 });
@@ -58,7 +59,7 @@ describe.skipIf(!namespaces)("with nft itself", () => {
     ];
     const output = execFileSync("unshare", ["--net", "bash", "-c", script.join(" && ")], { encoding: "utf8" });
     expect(output.trim().split("\n").sort()).toEqual([
-      `[{"of":"kube-proxy's nftables","outcome":"cleaned"}]`,
+      `[{"of":"kube-proxy's nftables","outcome":"cleaned","open":0}]`,
       "table inet kube-proxy",
       "table ip kube-proxy-other",
       "table ip other",

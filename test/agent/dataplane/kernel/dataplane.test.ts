@@ -27,11 +27,13 @@ describe("kernel data plane", () => {
   let intact: boolean;
   let entries: string;
   let listFails: boolean;
+  /** Of each cleanup: how much stays. */
+  let open: number[];
   let dataplane: KernelDataplane;
 
   beforeEach(() => start());
   const start = (settings = defaultSettings) => {
-    [happened, said, fails, intact, entries, listFails] = [[], {}, false, true, "", false];
+    [happened, said, fails, intact, entries, listFails, open] = [[], {}, false, true, "", false, []];
     const run: Run = async (_program, args) => {
       happened.push(args[0] === "-L" ? `list ${args[2]}` : `delete ${args[args.indexOf("--orig-dst") + 1]}`);
       return listFails
@@ -54,7 +56,7 @@ describe("kernel data plane", () => {
         },
         renew: () => happened.push("renew"),
         clear: async () => void happened.push("clear"),
-        cleanup: async () => void happened.push("cleanup"),
+        cleanup: async () => happened.push("cleanup"),
       },
       warn: (topic, texts) => (said[topic] = texts),
       info: (text) => happened.push(text),
@@ -62,9 +64,9 @@ describe("kernel data plane", () => {
         happened.push(`sysctls ${wanted.some(({ path }) => path.includes("ipv6")) ? "6" : "4"}`);
         return ["do this"];
       },
-      cleanup: async (_settings, _effects, which) => {
-        happened.push(`clean ${which?.join()}`);
-        return [];
+      cleanup: async (_settings, _effects, which, _create, leaveOpen) => {
+        happened.push(`${leaveOpen === true ? "clean" : "end"} ${which?.join()}`);
+        return open.length === 0 ? [] : [{ of: "ipvs", outcome: `${open[0]} open`, open: open.shift() ?? 0 }];
       },
     });
   };
@@ -93,6 +95,20 @@ describe("kernel data plane", () => {
     intact = false;
     await dataplane.apply(dns());
     expect(happened.slice(1, 5)).toEqual(["apply", others, "check", "apply"]);
+  });
+
+  it("takes away what another mode's connections went through once they have ended, and says so", async () => {
+    open = [2, 1, 0];
+    await dataplane.apply(dns());
+    await dataplane.apply(dns());
+    for (let time = 0; time < 3; time++) expect(await dataplane.check()).toBe(true);
+    const said = (open: number) => `what ipvs may have left on this node: ${open} open`;
+    expect(happened.filter((each) => !/^(sysctls|apply|list)/.test(each))).toEqual([
+      ...[others, said(2), "check"],
+      ...["clean ipvs", "check"],
+      ...["clean ipvs", said(0), "check"],
+      ...["check"],
+    ]);
   });
 
   it("touches neither flows nor other modes before its own rules stand", async () => {

@@ -56,6 +56,10 @@ const judged = {
   questionsLost: "questions by UDP were lost",
   flowQuestionsLost: "questions of flows of UDP were lost",
 } as const;
+/** Of a program that loses nothing, or of one that was not played. */
+export const nothingLost: Pick<Figures, keyof typeof judged> = {
+  ...{ failed: 0, streamsLost: 0, questionsLost: 0, flowQuestionsLost: 0 },
+};
 /**
  * When its endpoint goes a flow is led to another one by the removal of its entry. The answer to a question that is under way
  * then finds no entry and is lost: one for each flow and change, with any program.
@@ -63,7 +67,7 @@ const judged = {
 const inevitable = ({ counts, removals }: Played): number => counts.size * families.length * removals;
 
 /** In words; `reference`: kube-proxy's of the same case, against which nothing of its own is judged. */
-export function faultsOf(played: Played, its: Figures, reference: Figures | undefined): readonly string[] {
+export function faultsOf(played: Played, its: Figures, reference: typeof nothingLost | undefined): readonly string[] {
   const wrong = played.said.filter(({ right }) => !right).map(({ check, seen }) => `${check}: ${seen}`);
   if (reference === undefined) return wrong;
   const keys = Object.keys(judged) as (keyof typeof judged)[];

@@ -8,14 +8,15 @@ import type { Mode } from "../row.ts";
 import type { World } from "../world.ts";
 import { atFirst, type Case, cases } from "./cases.ts";
 import { Crowd, LOAD_PORT } from "./crowd.ts";
-import { faultsOf, type Figures, figuresOf, heading, type Played, printed } from "./figures.ts";
+import { faultsOf, type Figures, figuresOf, heading, nothingLost, type Played, printed } from "./figures.ts";
 import { Scene } from "./scene.ts";
 
 const SERVICE = "loaded";
 export const loadServices: readonly ServiceSpec[] = [{ name: SERVICE, endpoints: atFirst, targetPort: LOAD_PORT }];
 
 export interface LoadOptions {
-  readonly sides: readonly ProgramName[];
+  /** The agent is judged beside kube-proxy, which is judged alone. */
+  readonly program: ProgramName;
   readonly mode: Mode;
   /** Cases whose name has it. */
   readonly only: string;
@@ -25,21 +26,30 @@ export interface LoadOptions {
 /** Returns how many cases were right and wrong. */
 export async function playLoad(
   world: World,
-  { sides, mode, only, print }: LoadOptions,
+  { program, mode, only, print }: LoadOptions,
 ): Promise<{ right: number; wrong: number }> {
   const crowd = new Crowd(world.numberOf(SERVICE), world.patience);
   await crowd.start();
   const sums = { right: 0, wrong: 0 };
   print(heading());
   for (const each of cases.filter(({ name }) => name.includes(only))) {
-    let reference: Figures | undefined;
-    for (const side of sides) {
-      const played = await playCase(each, new Scene({ world, crowd, side, mode, service: SERVICE }, atFirst));
+    const playOn = (side: ProgramName): Promise<Played> =>
+      playCase(each, new Scene({ world, crowd, side, mode, service: SERVICE }, atFirst));
+    const judge = (played: Played, reference?: typeof nothingLost): Figures => {
       const figures = figuresOf(played);
       const faults = faultsOf(played, figures, reference);
       sums[faults.length === 0 ? "right" : "wrong"] += 1;
       print(printed(played, figures, faults));
-      reference = figures;
+      return figures;
+    };
+    if (program === "agent" && mode === "ipvs") {
+      // In the virtual machine kube-proxy needs a quarter of an hour for a case. Who loses nothing need not be compared.
+      const played = await playOn(program);
+      const isWhole = faultsOf(played, figuresOf(played), nothingLost).length === 0;
+      judge(played, isWhole ? nothingLost : judge(await playOn("kube-proxy")));
+    } else {
+      const reference = judge(await playOn("kube-proxy"));
+      if (program === "agent") judge(await playOn(program), reference);
     }
   }
   return sums;
