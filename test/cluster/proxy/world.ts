@@ -2,6 +2,7 @@
 // never taken down: the namespaces that it is in (isolation.ts) end with the run, and all of it with them.
 import { setTimeout as delay } from "node:timers/promises";
 import { ApiServer, type ApiServerOptions, type ServerHandle } from "../harness/api-server.ts";
+import { run } from "../harness/command.ts";
 import { makeLan, makeNetwork } from "./network.ts";
 import { Cluster, type ServiceSpec } from "./objects.ts";
 import {
@@ -173,6 +174,19 @@ export class World {
       ),
     );
     await Promise.all(forwarded);
+  }
+
+  /** Until apiBack(). A server outside of the virtual machine goes on, and the cable that leads to it is pulled. */
+  async apiAway(): Promise<void> {
+    const { outside } = this.#options;
+    if (outside === undefined) await this.server.killApi();
+    else await run(["ip", "link", "set", outside.uplink, "down"]);
+  }
+
+  async apiBack(): Promise<void> {
+    const { outside } = this.#options;
+    if (outside === undefined) await this.server.startApi();
+    else await run(["ip", "link", "set", outside.uplink, "up"]);
   }
 
   /** Takes the agent's rules off a node; returns what it said. */

@@ -89,10 +89,10 @@ export const cases: readonly Case[] = [
   {
     name: "API server away",
     play: async (scene) => {
-      await scene.world.server.killApi();
+      await scene.world.apiAway();
       await delay(API_AWAY_MS);
       await scene.answered();
-      await scene.world.server.startApi();
+      await scene.world.apiBack();
       await scene.move(moved);
     },
   },
