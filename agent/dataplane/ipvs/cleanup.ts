@@ -27,8 +27,9 @@ export async function cleanup(run: Run, excludeCIDRs: readonly string[], leaveOp
     const isOurs = isOurServer(there, sets.entries, excludeCIDRs);
     const listed = parseListing((await whereThereIsOne(() => tools.servers())) ?? "");
     const ours = [...listed].filter(([key]) => isOurs(key));
-    const open = leaveOpen ? ours.filter(([, server]) => hasConnections(server)) : [];
-    const gone = ours.filter((each) => !open.includes(each)).map(([key]) => `-D ${key}`);
+    const isOpen = ([, server]: (typeof ours)[number]) => leaveOpen && hasConnections(server);
+    const open = ours.filter(isOpen);
+    const gone = ours.filter((each) => !isOpen(each)).map(([key]) => `-D ${key}`);
     if (gone.length > 0) await must(tools.changeServers(gone));
     if (open.length > 0) {
       const used = new Set(open.map(([key]) => partsOf(key).address));
