@@ -305,6 +305,42 @@ describe("a new table that is larger than one transaction", () => {
     expect(nft.scripts).toHaveLength(written + 1);
   }, 30_000);
 
+  test("is written by two processes at once, but what adds chains and the stamp by itself, and none goes on after the apply", async () => {
+    const { nft } = start();
+    // Endpoint counts that come only later need chains of their own; each of them is a piece of its own kind.
+    const varied = services.map((each, at) =>
+      at % 300 === 299
+        ? planService(each.key, [kernelPort(`10.97.0.${at / 100}`, endpoints(at, 20 + at / 100))])
+        : each,
+    );
+    const plain = Array.from({ length: 5_000 }, (_, at) =>
+      planService(`default/z${1_000 + at}`, [kernelPort(`10.98.${at >> 8}.${at & 255}`, endpoints(at, 12))]),
+    );
+    const many = [...varied, ...plain];
+    let [running, most] = [0, 0];
+    const executor = nftablesExecutor(
+      { ...settings, families: ["IPv4"] },
+      {
+        localAddresses: () => [],
+        run: async (program, args, input = "") => {
+          running++;
+          most = Math.max(most, running);
+          const alone = /add (chain|rule)|element ip postern stamp/.test(input);
+          if (args[0] === "-f" && alone) expect(running).toBe(1);
+          // What was begun first does not end first.
+          for (let turns = 10 + (input.length % 31); turns > 0; turns--) await new Promise(setImmediate);
+          if (args[0] === "-f" && alone) expect(running).toBe(1);
+          running--;
+          return await nft.run(program, args, input);
+        },
+      },
+    );
+    await executor.apply(planOf(many));
+    expect([running, most]).toEqual([0, 2]);
+    expect({ ip: readBack(nft.table("ip")) }).toEqual({ ip: expected(many, "IPv4") });
+    expect(await executor.check()).toBe(true);
+  }, 30_000);
+
   test("is served but for a Service of a later piece that nft refuses", async () => {
     const { nft, executor } = start();
     nft.refuses = /^0x[0-9a-f]+ \. 3 : 10\.\d+\.0\.3 \. 1501,?$/;
