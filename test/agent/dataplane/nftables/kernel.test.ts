@@ -61,6 +61,23 @@ describe.skipIf(why !== "")(`nftables in a kernel${why && ` (skipped: ${why})`}`
       .replaceAll(/\n+/g, "\n");
   };
 
+  test("a new table of several transactions, two of them at a time, is whole", async () => {
+    const services = Array.from({ length: 5_000 }, (_, at) =>
+      planService(`default/s${1_000 + at}`, [
+        kernelPort(
+          `10.97.${at >> 8}.${at & 255}`,
+          Array.from({ length: 12 }, (_, pod) => to(`10.245.${pod}.${at & 255}`, { port: at + 1 })),
+        ),
+      ]),
+    );
+    const executor = start();
+    expect((await executor.apply(planOf(services))).problems).toEqual([]);
+    const count = async (map: string) =>
+      (await net.must("nft", "list", "map", "ip", "postern", map)).match(/ : /g)?.length;
+    expect([await count("slots-tcp"), await count("balance")]).toEqual([60_001, 5_001]);
+    expect(await executor.check()).toBe(true);
+  }, 60_000);
+
   test("any plan after any other leaves what it leaves alone, and the kernel takes every script", async () => {
     await fc.assert(
       fc.asyncProperty(anyServices(), anyServices(), async (first, second) => {
