@@ -5,6 +5,7 @@ import { isOfIpvs } from "../iptables/cleanup.ts";
 import { isThere, jumpLine } from "../iptables/jumps.ts";
 import { SERVICES } from "../iptables/names.ts";
 import type { Chains as ChainMap } from "../iptables/render.ts";
+import type { Ran } from "../kernel/run.ts";
 import { restoreInput } from "../iptables/restore.ts";
 import { oneLine, type Tools as Iptables } from "../iptables/tools.ts";
 import { IPVS_OUT_FILTER } from "./names.ts";
@@ -16,6 +17,8 @@ const tables = ["filter", "nat"] as const;
 export class Chains {
   readonly #iptables: Iptables;
   #written: Rules | undefined;
+  /** What look() read, until it is written over: a table of iptables mode takes seconds to read. */
+  #saved: ReadonlyMap<string, Ran> | undefined;
 
   constructor(iptables: Iptables) {
     this.#iptables = iptables;
@@ -28,6 +31,18 @@ export class Chains {
   /** Whoever was here: everything is written next time. */
   forget(): void {
     this.#written = undefined;
+    this.#saved = undefined;
+  }
+
+  /** Reads what is there, for the next write. That says what cannot be read. */
+  async look(): Promise<void> {
+    this.#saved = await this.#save();
+  }
+
+  /** What look() read are the chains of iptables mode. What they translate never meets ipvs. */
+  get areOfIptables(): boolean {
+    const nat = this.#saved?.get("nat");
+    return nat?.code === 0 && nat.stdout.includes(`\n-A ${SERVICES} `) && !isOfIpvs(nat.stdout);
   }
 
   /**
@@ -35,7 +50,9 @@ export class Chains {
    * that is so; all others are there then.
    */
   async write(rules: Rules): Promise<string | undefined> {
-    const missing = this.#written === undefined ? await this.#missingJumps() : [];
+    const saved = this.#saved;
+    this.#saved = undefined;
+    const missing = this.#written === undefined ? this.#missingJumps(saved ?? (await this.#save())) : [];
     const inputs = tables.map((table) => ({
       table,
       first: missing.filter((jump) => jump.table === table).map(jumpLine),
@@ -61,12 +78,6 @@ export class Chains {
     );
   }
 
-  /** Those of iptables mode are there. What they translate never meets ipvs. */
-  async areOfIptables(): Promise<boolean> {
-    const { code, stdout } = await this.#iptables.save("nat");
-    return code === 0 && stdout.includes(`\n-A ${SERVICES} `) && !isOfIpvs(stdout);
-  }
-
   /** False where a jump, a chain or a rule of what was written is gone, or one came to it. */
   async check(): Promise<boolean> {
     if (this.#written === undefined) return false;
@@ -84,14 +95,19 @@ export class Chains {
     return true;
   }
 
-  async #missingJumps(): Promise<typeof jumps> {
+  #missingJumps(saved: ReadonlyMap<string, Ran>): typeof jumps {
     const missing: (typeof jumps)[number][] = [];
-    for (const table of tables) {
-      const ran = await this.#iptables.save(table);
+    for (const [table, ran] of saved) {
       if (ran.code !== 0) throw new Unable(this.#iptables.unable(ran) ?? `iptables failed: ${oneLine(ran.stderr)}`);
       missing.push(...jumps.filter((jump) => jump.table === table && !isThere(jump, ran.stdout)));
     }
     return missing;
+  }
+
+  async #save(): Promise<ReadonlyMap<string, Ran>> {
+    const saved = new Map<string, Ran>();
+    for (const table of tables) saved.set(table, await this.#iptables.save(table));
+    return saved;
   }
 }
 

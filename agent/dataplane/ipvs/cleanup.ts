@@ -14,7 +14,6 @@ import { parseListing, partsOf, type Server } from "./servers.ts";
 import { Tools, Unable } from "./tools.ts";
 
 const families = ["IPv4", "IPv6"] as const;
-const tables = ["filter", "nat", "mangle"];
 
 /** Resolves to the number of servers that `leaveOpen` has left, with their addresses and all by which it is told whose they are. */
 export async function cleanup(run: Run, excludeCIDRs: readonly string[], leaveOpen: boolean): Promise<number> {
@@ -37,7 +36,7 @@ export async function cleanup(run: Run, excludeCIDRs: readonly string[], leaveOp
       const lines = unused.flatMap((address) => addresses.lines(address, true, undefined));
       if (lines.length > 0) await must(tools.changeAddresses(lines));
       // What is connected needs no rules of nat. Those of filter keep the node's own servers from answering at what addresses are left.
-      for (const family of families) await removeChains(new Iptables(family, run), ["nat"]);
+      for (const family of families) await removeChains(new Iptables(family, run), "nat");
       return open.length;
     }
   }
@@ -60,13 +59,13 @@ async function whereThereIsOne<Found>(ask: () => Promise<Found>): Promise<Found 
   }
 }
 
-async function removeChains(iptables: Iptables, of: readonly string[] = tables): Promise<void> {
+async function removeChains(iptables: Iptables, only?: "nat"): Promise<void> {
   for (const { save, restore } of iptables.flavours()) {
     const saved = await save();
     if (saved.code !== 0 && !isForbidden(saved.stderr)) continue;
     const withShared = isOfIpvs(saved.stdout);
     const isOurs = (table: string, chain: string) =>
-      of.includes(table) && (ownChains.has(chain) || (withShared && shared.isOurs(chain)));
+      (only ?? table) === table && (ownChains.has(chain) || (withShared && shared.isOurs(chain)));
     const input = saved.code === 0 ? cleanupInput(saved.stdout, isOurs) : "";
     const ran = saved.code === 0 && input !== "" ? await restore(input) : saved;
     if (ran.code !== 0) throw new Error(iptables.unable(ran) ?? `iptables refused to remove chains: ${ran.stderr}`);

@@ -39,8 +39,6 @@ export class KernelState {
   /** Family → why its rules of KUBE-IPVS-OUT-FILTER are not there. */
   readonly #unfiltered = new Map<Family, string>();
   #known = false;
-  /** Iptables mode's rules are still there, and hold until the chains are written. */
-  #overIptables = false;
   #hasTimeouts = false;
 
   constructor(settings: KernelSettings, run: Run) {
@@ -132,9 +130,7 @@ export class KernelState {
       const ran = await this.#tools.changeSets(missing);
       if (ran.code !== 0) throw new Unable(`ipset cannot make a set: ${ran.stderr.trim()}`);
     }
-    const others: boolean[] = [];
-    for (const chains of this.#active) others.push(await chains.areOfIptables());
-    this.#overIptables = others.includes(true);
+    for (const chains of this.#active) await chains.look();
     await this.#setTimeouts();
     const isOurs = (key: string) => knownSets.has(key.split(" ")[0] ?? "");
     await this.#entries.load(isOurs);
@@ -164,9 +160,9 @@ export class KernelState {
     await this.#writePart("entry", this.#entries, added.sort(byPlace), wanted, wanted.entry);
     await this.#writePart("server", this.#servers, [...changes.servers], wanted, wanted.server);
     const addresses = [...changes.addresses];
-    if (this.#overIptables) await this.#writePart("address", this.#addresses, addresses, wanted, wanted.address);
+    if (this.#active.some((chains) => chains.areOfIptables))
+      await this.#writePart("address", this.#addresses, addresses, wanted, wanted.address);
     await this.#writeAllChains(wanted, facts);
-    this.#overIptables = false;
     await this.#writePart("address", this.#addresses, addresses, wanted, wanted.address);
     await this.#writePart("entry", this.#entries, gone.sort(byPlace).toReversed(), wanted, wanted.entry);
     this.#known = true;

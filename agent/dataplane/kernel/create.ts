@@ -55,15 +55,16 @@ export interface Cleanup {
 }
 
 /**
- * Takes away what any process left under the names of `which` (by default of all), but with `leaveOpen` nothing that open connections need. What needs tools that this machine does not have
- * is left out, and so is what fails: each is said, and none keeps the others from being cleaned.
+ * Takes away what any process left under the names of `which` (by default of all), but with `leaveOpen` nothing that open connections
+ * need. What needs tools that this machine does not have is left out, and so is what fails: each is said, and none keeps the others
+ * from being cleaned.
  */
 export async function cleanupLeftovers(
   settings: KernelSettings,
   effects: KernelEffects,
   which: readonly Leftover[] = leftovers,
-  create = createExecutor,
   leaveOpen = false,
+  create = createExecutor,
 ): Promise<readonly Cleanup[]> {
   const outcomes: Cleanup[] = [];
   for (const of of which) {

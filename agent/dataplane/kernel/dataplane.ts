@@ -138,11 +138,10 @@ export class KernelDataplane implements Executor {
 
   async #removeOthers(others: readonly Leftover[]): Promise<void> {
     const { settings, effects, info, cleanup = cleanupLeftovers } = this.#options;
-    const outcomes = await cleanup(settings, effects, others, undefined, true);
+    const outcomes = await cleanup(settings, effects, others, true);
     // That it is still open was said at first.
-    const isKnown = ({ of, open }: (typeof outcomes)[number]) => open > 0 && this.#open.includes(of);
-    for (const each of outcomes)
-      if (!isKnown(each)) info(`what ${each.of} may have left on this node: ${each.outcome}`);
+    for (const { of, outcome, open } of outcomes)
+      if (open === 0 || !this.#open.includes(of)) info(`what ${of} may have left on this node: ${outcome}`);
     this.#open = outcomes.filter(({ open }) => open > 0).map(({ of }) => of);
   }
 }

@@ -65,7 +65,7 @@ export class Script {
   /** "" where it changes nothing. Line by line as ownersOf() counts them. */
   text(): string {
     const elements = (verb: string, sets: ReadonlyMap<string, Lines>) =>
-      [...sets].map(([set, { text }]) => `${this.#line(`${verb} element`, set)} {\n${text.join(",\n")}\n}\n`);
+      [...sets].map(([set, { text }]) => this.#elements(verb, set, text));
     const lines = (texts: readonly string[]) => texts.map((line) => `${line}\n`);
     return [
       ...lines(this.#chains.text),
@@ -92,8 +92,7 @@ export class Script {
     const isFrontend = (set: string) => set.endsWith("frontends");
     const sets = [...this.#added].toSorted(([a], [b]) => Number(isFrontend(a)) - Number(isFrontend(b)));
     for (const [set, { text }] of sets)
-      for (let at = 0; at < text.length; at += size)
-        yield `${this.#line("add element", set)} {\n${text.slice(at, at + size).join(",\n")}\n}\n`;
+      for (let at = 0; at < text.length; at += size) yield this.#elements("add", set, text.slice(at, at + size));
   }
 
   #push({ text, owners }: Lines, line: string): void {
@@ -104,6 +103,10 @@ export class Script {
   #count(element: string, sign: 1 | -1): void {
     this.digest.a = (this.digest.a + sign * hash32(element)) >>> 0;
     this.digest.b = (this.digest.b + sign * hash32(`${element} `)) >>> 0;
+  }
+
+  #elements(verb: string, set: string, text: readonly string[]): string {
+    return `${this.#line(`${verb} element`, set)} {\n${text.join(",\n")}\n}\n`;
   }
 
   /** ("add element", "slots-tcp") → "add element ip postern slots-tcp" */

@@ -1,11 +1,10 @@
 // The whole run, inside the namespaces of proxy/isolation.ts: each size and mode, the programs by turns, then the figures.
-import { cpSync, mkdirSync, writeFileSync } from "node:fs";
+import { cpSync, mkdirSync } from "node:fs";
 import { availableParallelism, loadavg, release } from "node:os";
 import { resolve } from "node:path";
-import { stop } from "esbuild";
-import { bundleAgent } from "../../../src/host/workerd/agent-assets.ts";
 import { run } from "../harness/command.ts";
 import { endWithParent, FOLDER } from "../proxy/isolation.ts";
+import { bundleInto } from "../proxy/programs.ts";
 import { parseOptions } from "./command-line.ts";
 import type { Measured } from "./figures.ts";
 import { measure, type Plan } from "./measure.ts";
@@ -31,12 +30,7 @@ process.stdout.write("", () => process.exit(code));
 
 async function main(): Promise<number> {
   mkdirSync(folder, { recursive: true });
-  if (options.programs.includes("agent")) {
-    // As users get it: one file, which starts sooner than many.
-    const { "main.mjs": text } = await bundleAgent(resolve(options.agent));
-    writeFileSync(agent, text);
-    await stop();
-  }
+  if (options.programs.includes("agent")) await bundleInto(folder, resolve(options.agent));
   const machine = await describeMachine();
   const results: Compared[] = [];
   for (const services of options.sizes) {

@@ -124,10 +124,12 @@ const commands: Readonly<Record<ProgramName, (start: Start, config: string) => s
   ],
 };
 
+const repository = new URL("../../..", import.meta.url).pathname;
+
 /** As users get it: one file, which starts sooner than many, above all in the virtual machine. Returns its path in `folder`. */
-export async function bundleInto(folder: string): Promise<string> {
+export async function bundleInto(folder: string, root = repository): Promise<string> {
   mkdirSync(folder, { recursive: true });
-  const { "main.mjs": text } = await bundleAgent(new URL("../../..", import.meta.url).pathname);
+  const { "main.mjs": text } = await bundleAgent(root);
   writeFileSync(`${folder}/agent.mjs`, text);
   await stop();
   return `${folder}/agent.mjs`;

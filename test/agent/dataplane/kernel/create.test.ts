@@ -20,7 +20,7 @@ it("cleans what has its tools there, says what it left out, and goes on after a 
   const cleaned: ProxyMode[] = [];
   const effects = { run: installed("nft", "iptables-save", "iptables-restore", "ipset"), localAddresses: () => [] };
   const which = ["nftables", "iptables", "ipvs", "kube-proxy's nftables"] as const;
-  const outcomes = await cleanupLeftovers(defaultSettings, effects, which, ({ mode }) =>
+  const outcomes = await cleanupLeftovers(defaultSettings, effects, which, false, ({ mode }) =>
     executor(async () => {
       cleaned.push(mode);
       if (mode === "nftables") throw new Error("nft: no");

@@ -64,7 +64,7 @@ describe("kernel data plane", () => {
         happened.push(`sysctls ${wanted.some(({ path }) => path.includes("ipv6")) ? "6" : "4"}`);
         return ["do this"];
       },
-      cleanup: async (_settings, _effects, which, _create, leaveOpen) => {
+      cleanup: async (_settings, _effects, which, leaveOpen) => {
         happened.push(`${leaveOpen === true ? "clean" : "end"} ${which?.join()}`);
         return open.length === 0 ? [] : [{ of: "ipvs", outcome: `${open[0]} open`, open: open.shift() ?? 0 }];
       },
