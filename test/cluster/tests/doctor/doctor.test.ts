@@ -2,6 +2,7 @@
 // is said. All are there at the same time. Faults of the whole cluster come last, one after the other, and are mended.
 // What cannot be made here is in test/cli/doctor and test/e2e: the provider's quotas, certificates (this edge ends no TLS).
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { GRACE_MS } from "../../../../cli/doctor/subject.ts";
 import { bringUp } from "../../harness/cluster.ts";
 import { run, succeeds } from "../../harness/command.ts";
 import { agnhostImage } from "../../harness/images.ts";
@@ -57,6 +58,11 @@ async function settled({ name, objects }: Setup): Promise<void> {
     await until(`${name}: ${event}`, async () => (await inNamespace(name, "get", "events")).includes(event), 120);
   } else if (hasPods) await inNamespace(name, "rollout", "status", "deployment/web", "--timeout=170s");
 }
+/** When the last of them was made, epoch ms. */
+async function newestOf(kinds: string): Promise<number> {
+  const text = await run([kubectl, "get", kinds, "-A", "-o", "jsonpath={.items[*].metadata.creationTimestamp}"]);
+  return Math.max(...text.split(" ").map((time) => Date.parse(time)));
+}
 /** What Kubernetes says of pods that never become ready. */
 const STUCK: Readonly<Record<string, string>> = {
   readiness: "the database is away",
@@ -77,6 +83,9 @@ beforeAll(async () => {
   await run(["rm", keyFile, certFile]);
   await apply(all.flatMap(({ name, objects }) => placed(name, objects)));
   await Promise.all(all.map(settled));
+  // What is wrong with a younger Service or pod is only worth an info.
+  const newest = await newestOf("services,pods");
+  await until("nothing is new any more", () => Date.now() - newest >= GRACE_MS, 60);
   await inNamespace("held", "delete", "service", "web", "--wait=false");
   const lost = new Map<string, string[]>();
   for (const { name, dropOn = [] } of all)
