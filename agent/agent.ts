@@ -91,7 +91,7 @@ export function startAgent({ options, proxy, software, bundle, log, health, onRe
       edge?.announce();
     },
   });
-  kernel?.listen();
+  kernel?.listen(() => void programmer.checkNow());
   const report = new SourceReport({ node, health, logOnce, kind: options.source });
   const known: NodeFactsOptions = {
     ...{ software, node, backends, proxy: proxyOf(options, proxy) },

@@ -62,7 +62,7 @@ export async function cleanup(
   const outcomes = await clean(defaultSettings, { run: said, localAddresses: interfaceAddresses }, which);
   for (const { of, outcome } of outcomes) print(`${of}: ${outcome}\n`);
   print(changes === 0 ? "nothing was there to remove\n" : `${changes} changes made\n`);
-  return outcomes.some(({ outcome }) => outcome.startsWith("failed")) ? 1 : 0;
+  return outcomes.some(({ failed }) => failed) ? 1 : 0;
 }
 
 /** A word that says that a program only reads. */

@@ -8,7 +8,7 @@ import type { Applied, Executor } from "./dataplane/executor.ts";
 import type { Cleaned } from "./dataplane/kernel/conntrack.ts";
 import { createExecutor, type KernelEffects } from "./dataplane/kernel/create.ts";
 import { KernelDataplane } from "./dataplane/kernel/dataplane.ts";
-import type { Closable } from "./health/held-port.ts";
+import type { HeldPort } from "./health/held-port.ts";
 import { ProxyHealth } from "./health/proxy-health.ts";
 import { ProxyMetrics } from "./health/proxy-metrics.ts";
 import { ServiceHealth } from "./health/service-health.ts";
@@ -52,7 +52,7 @@ export class KernelProxy implements Executor {
   readonly #health: ProxyHealth;
   readonly #serviceHealth: ServiceHealth;
   readonly #problems: ServiceProblems;
-  readonly #ports: Closable[] = [];
+  readonly #ports: HeldPort[] = [];
   readonly #now: () => number;
   /** When all was written anew, or this process began. */
   #renewedAt: number;
@@ -60,6 +60,8 @@ export class KernelProxy implements Executor {
   #lastCheck: KernelFacts["lastCheck"];
   /** The kernel did not take a part of the last plan. */
   #refused = false;
+  /** Ports of Services were not ours in the last apply, and the agent before had them, as it seemed. */
+  #unsure = false;
 
   /** Throws where this agent has no executor for the mode. */
   constructor(options: KernelProxyOptions) {
@@ -71,6 +73,7 @@ export class KernelProxy implements Executor {
     this.#renewedAt = this.#now();
     this.#dataplane = new KernelDataplane({
       ...{ settings: kernel, conntrack, effects, executor: makeExecutor(kernel, effects) },
+      isAlone: () => this.#isAlone,
       warn: (topic, texts) => logOnce.warn(topic, texts),
       info: (text) => log.info(text),
       onCleaned: (cleaned, ms) => this.#countFlows(cleaned, ms),
@@ -101,11 +104,11 @@ export class KernelProxy implements Executor {
     };
   }
 
-  /** Opens kube-proxy's ports, each as soon as it is free. */
-  listen(): {
-    readonly health: Closable & { readonly port: number };
-    readonly metrics: Closable & { readonly port: number };
-  } {
+  /**
+   * Opens kube-proxy's ports, each as soon as it is free. `onAlone` is called once no other agent works in the kernel of this node any more:
+   * something may have waited for that, which the next check does.
+   */
+  listen(onAlone: () => void): { readonly health: HeldPort; readonly metrics: HeldPort } {
     const { healthAddress, metricsAddress } = this.#options.settings;
     const busy = (flag: string) => (error: Error) =>
       this.#options.log.warn(
@@ -115,7 +118,13 @@ export class KernelProxy implements Executor {
     const health = this.#health.holdHealth(healthAddress, busy("proxy-health-address"));
     const metrics = this.#health.holdMetrics(metricsAddress, busy("proxy-metrics-address"));
     this.#ports.push(health, metrics);
+    void Promise.race([health.held, metrics.held]).then(onAlone);
     return { health, metrics };
+  }
+
+  /** An agent holds both ports until it has retired. */
+  get #isAlone(): boolean {
+    return this.#ports.some(({ isHeld }) => isHeld);
   }
 
   /** Before the plan of it is wanted. */
@@ -157,7 +166,9 @@ export class KernelProxy implements Executor {
     for (const { key, kernel: service } of plan.services)
       if (service?.healthCheck !== undefined) checks.set(key, service.healthCheck);
     if (this.#yielded) return streams;
-    const unchecked = await this.#serviceHealth.serve(checks, this.#dataplane.healthCheckAddresses(plan));
+    const taken = await this.#serviceHealth.serve(checks, this.#dataplane.healthCheckAddresses(plan));
+    this.#unsure = taken.length > 0 && !this.#isAlone;
+    const unchecked = this.#unsure ? [] : taken;
     this.#problems.set([...kernel.problems, ...unchecked]);
     return { problems: [...streams.problems, ...kernel.problems, ...unchecked] };
   }
@@ -170,10 +181,10 @@ export class KernelProxy implements Executor {
   /** Leaves kernel and ports to the agent that takes over; the tunnel's streams still follow the plan. */
   yield(): void {
     this.#yielded = true;
-    this.#dataplane.retire();
     this.#serviceHealth.close();
     this.#options.events?.stop();
-    for (const port of this.#ports.splice(0)) port.close();
+    // Not before the last rules of this process are written: whoever holds the ports is alone.
+    void this.#dataplane.retire().then(() => this.#ports.forEach((port) => port.close()));
   }
 
   #isTimeToRenew(): boolean {
@@ -182,7 +193,7 @@ export class KernelProxy implements Executor {
 
   async #check(): Promise<boolean> {
     // The apply that follows does it.
-    if (this.#isTimeToRenew()) return false;
+    if (this.#isTimeToRenew() || (this.#unsure && this.#isAlone)) return false;
     const intact = await this.#dataplane.check();
     this.#lastCheck = { at: Date.now(), intact: intact || this.#refused };
     // What was refused is tried again, which is nobody's doing and was said already.

@@ -26,7 +26,10 @@ export interface Pace {
   readonly restMs?: number;
   /** After this time, ms, what could not be done is tried again. */
   readonly againMs?: number;
-  /** Asked every `everyMs` of quiet: is the node as the last apply left it? Where it is not, the latest plan is applied again. */
+  /**
+   * Asked every `everyMs`: is the node as the last apply left it? Where it is not, the latest plan is applied again. Between two applies where
+   * changes leave no quiet: nothing that an executor puts off until it is asked may wait for ever.
+   */
   readonly check?: { readonly everyMs: number; readonly intact: () => Promise<boolean> };
 }
 
@@ -61,6 +64,8 @@ export class PlanApplier {
   #work: Promise<void> = Promise.resolve();
   /** The check under way. */
   #checking: Promise<void> | undefined;
+  /** When the last one began, or this applier. */
+  #checkedAt: number;
   /** When the next apply may begin. */
   #restUntil = Number.NEGATIVE_INFINITY;
   /** While nothing is under way: the next repetition, or the next check. */
@@ -73,6 +78,7 @@ export class PlanApplier {
     this.#options = options;
     this.#pace = options.pace ?? {};
     this.#now = options.now ?? (() => performance.now());
+    this.#checkedAt = this.#now();
   }
 
   /** The latest plan was applied, except for the parts that `problems` named. */
@@ -93,8 +99,8 @@ export class PlanApplier {
     const { check } = this.#pace;
     if (check === undefined || !this.agrees || this.#checking !== undefined || this.#stopped) return undefined;
     clearTimeout(this.#timer);
-    const intact = check.intact();
-    this.#checking = this.#check(() => intact, false).finally(() => (this.#checking = undefined));
+    const intact = this.#ask(check);
+    this.#checking = this.#check(intact, false).finally(() => (this.#checking = undefined));
     return intact;
   }
 
@@ -133,6 +139,12 @@ export class PlanApplier {
       if (plan === undefined) break;
       again = await this.#apply(plan);
       this.#restUntil = Math.max(this.#restUntil + (this.#pace.restMs ?? 0), this.#now());
+      const { check } = this.#pace;
+      const isDue = check !== undefined && this.#now() - this.#checkedAt >= check.everyMs;
+      if (isDue && !this.#stopped && (await this.#isChanged(this.#ask(check)))) {
+        this.#options.observer?.queued();
+        plan = undefined;
+      }
     }
     // Set in the same turn in which #wanted was compared last: the next want() starts a new run.
     this.#busy = false;
@@ -163,6 +175,21 @@ export class PlanApplier {
     return applied.problems.length > 0;
   }
 
+  /** Also where that cannot be told. */
+  async #isChanged(intact: Promise<boolean>): Promise<boolean> {
+    try {
+      if (await intact) return false;
+    } catch (error) {
+      this.#options.onFailed?.(error);
+    }
+    return true;
+  }
+
+  #ask({ intact }: NonNullable<Pace["check"]>): Promise<boolean> {
+    this.#checkedAt = this.#now();
+    return intact();
+  }
+
   #rest(): Promise<void> {
     return new Promise((resolve) => {
       const timer = setTimeout(resolve, this.#restUntil - this.#now());
@@ -179,18 +206,13 @@ export class PlanApplier {
     if (check !== undefined) {
       const afterMs = again ? againMs : check.everyMs;
       this.#timer = setTimeout(() => {
-        this.#checking = this.#check(check.intact, again).finally(() => (this.#checking = undefined));
+        this.#checking = this.#check(this.#ask(check), again).finally(() => (this.#checking = undefined));
       }, afterMs);
     } else if (again) this.#timer = setTimeout(() => this.#start(), againMs);
   }
 
-  async #check(intact: () => Promise<boolean>, again: boolean): Promise<void> {
-    let changed = true;
-    try {
-      changed = !(await intact());
-    } catch (error) {
-      this.#options.onFailed?.(error);
-    }
+  async #check(intact: Promise<boolean>, again: boolean): Promise<void> {
+    const changed = await this.#isChanged(intact);
     // Where a plan came meanwhile, its apply waits for this check.
     if (this.#busy || this.#stopped) return;
     if (changed) this.#options.observer?.queued();

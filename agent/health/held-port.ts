@@ -15,6 +15,8 @@ export interface HeldPort extends Closable {
   readonly isHeld: boolean;
   /** Resolves when the first try has succeeded or failed. */
   readonly tried: Promise<void>;
+  /** Resolves when it is ours, if that ever happens. */
+  readonly held: Promise<void>;
 }
 
 export const closable = (server: Server): Closable => ({
@@ -36,16 +38,19 @@ export interface At {
 export function holdPort(server: Server, at: At, busy: (error: Error) => void): HeldPort {
   let retry: NodeJS.Timeout | undefined;
   const { promise: tried, resolve } = Promise.withResolvers<void>();
+  const { promise: held, resolve: hold } = Promise.withResolvers<void>();
   const listen = () => void server.listen({ ...at });
   server.on("error", (error) => {
     if (retry === undefined) busy(error);
     retry = setTimeout(listen, RETRY_MS);
     resolve();
   });
-  server.once("listening", resolve);
+  server.once("listening", hold);
+  void held.then(resolve);
   listen();
   return {
     tried,
+    held,
     get isHeld() {
       return server.listening;
     },

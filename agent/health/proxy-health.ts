@@ -3,7 +3,7 @@
 // (10249): /metrics and /proxyMode. It decides nothing: who knows sets the facts.
 import { createServer, type ServerResponse } from "node:http";
 import type { Family } from "../plan/endpoints.ts";
-import { type Closable, holdPort } from "./held-port.ts";
+import { type HeldPort, holdPort } from "./held-port.ts";
 import type { ProxyMetrics } from "./proxy-metrics.ts";
 import type { SyncHealth } from "./sync-health.ts";
 
@@ -35,7 +35,7 @@ export class ProxyHealth {
     return sync.hasSynced && sync.healthy;
   }
 
-  holdHealth(at: At, busy: (error: Error) => void) {
+  holdHealth(at: At, busy: (error: Error) => void): HeldPort {
     return holdPort(
       createServer((request, response) => this.#answerHealth(request.url ?? "/", response)),
       at,
@@ -43,7 +43,7 @@ export class ProxyHealth {
     );
   }
 
-  holdMetrics(at: At, busy: (error: Error) => void): Closable & { readonly port: number } {
+  holdMetrics(at: At, busy: (error: Error) => void): HeldPort {
     return holdPort(
       createServer((request, response) => void this.#answerMetrics(request.url ?? "/", response)),
       at,

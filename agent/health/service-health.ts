@@ -26,13 +26,13 @@ export class ServiceHealth {
 
   /**
    * From now on `checks` are answered, at these addresses ("all": at every one; "0.0.0.0" and "::": at every one of a family), and
-   * no others. Resolves when each port was tried once; one that is taken is tried on, and named until this is called while it is ours.
+   * no others. Resolves when each port that is not ours was tried once more; one that is taken is tried on by itself, and named.
    */
   async serve(checks: ServiceChecks, addresses: "all" | readonly string[]): Promise<readonly NodeProblem[]> {
     const hosts = addresses === "all" ? [""] : addresses;
     for (const [key, open] of this.#open) {
       if (checks.get(key)?.nodePort !== open.nodePort) this.#close(key, open, () => true);
-      else this.#close(key, open, (host) => !hosts.includes(host));
+      else this.#close(key, open, (host, { isHeld }) => !isHeld || !hosts.includes(host));
     }
     for (const [key, { nodePort, localEndpoints }] of checks) {
       const open = this.#open.get(key) ?? { nodePort, localEndpoints, ports: new Map() };
@@ -70,9 +70,9 @@ export class ServiceHealth {
     open.ports.set(host, entry);
   }
 
-  #close(key: string, open: Open, which: (host: string) => boolean): void {
+  #close(key: string, open: Open, which: (host: string, held: HeldPort) => boolean): void {
     for (const [host, { held }] of open.ports) {
-      if (!which(host)) continue;
+      if (!which(host, held)) continue;
       held.close();
       open.ports.delete(host);
     }

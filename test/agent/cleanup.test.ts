@@ -6,8 +6,8 @@ import type { Run } from "../../agent/dataplane/kernel/run.ts";
 
 const fine = { code: 0, stdout: "", stderr: "" };
 const outcomes: readonly Cleanup[] = [
-  { of: "nftables", outcome: "cleaned", open: 0 },
-  { of: "ipvs", outcome: "left out: ipvsadm is not installed", open: 0 },
+  { of: "nftables", outcome: "cleaned", failed: false, open: 0 },
+  { of: "ipvs", outcome: "left out: ipvsadm is not installed", failed: false, open: 0 },
 ];
 const printed = async (
   args: readonly string[],
@@ -60,7 +60,7 @@ it("prints what was changed, and the outcome of each mode", async () => {
 });
 
 it("counts no change that did not work, and fails where a mode did", async () => {
-  const failed: readonly Cleanup[] = [{ of: "nftables", outcome: "failed: nft: no", open: 0 }];
+  const failed: readonly Cleanup[] = [{ of: "nftables", outcome: "failed: nft: no", failed: true, open: 0 }];
   const { code, text } = await printed([], [["nft", ["-f", "-"], "delete table ip x\n"]], failed, { ...fine, code: 1 });
   expect({ code, text }).toEqual({ code: 1, text: "nftables: failed: nft: no\nnothing was there to remove\n" });
 });

@@ -1,6 +1,6 @@
 // The agent in kube-proxy's place as a whole, over an executor that is scripted: from what is observed to its ports.
 import { once } from "node:events";
-import { createServer } from "node:net";
+import { createServer, type Server } from "node:net";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import type { Executor, KernelExecutor, NodeProblem } from "../../agent/dataplane/executor.ts";
 import { KernelProxy } from "../../agent/kernel-proxy.ts";
@@ -31,6 +31,8 @@ let failures: readonly string[];
 let problems: readonly NodeProblem[];
 let events: string[];
 let now: number;
+/** Rules are written once it has resolved. */
+let slow: Promise<void> | undefined;
 
 const streams: Executor = {
   apply: async () => {
@@ -42,6 +44,8 @@ const streams: Executor = {
 const executor: KernelExecutor = {
   apply: async ({ services }: ForwardingPlan) => {
     if (fails) throw new Error("nft: no");
+    if (slow !== undefined) happened.push("rules begun");
+    await slow;
     happened.push(`rules of ${services.map(({ key }) => key).join()}`);
     return { problems };
   },
@@ -51,18 +55,20 @@ const executor: KernelExecutor = {
   clear: async () => void happened.push("rules cleared"),
 };
 
-beforeEach(async () => {
-  [happened, fails, intact, logged, failures] = [[], false, true, [], []];
-  [problems, events, now] = [[], [], 0];
-  healthCheckNodePort = await freePort();
+/** An agent with these ports: itself, its programmer, and the Events that it records. */
+function made(
+  healthAddress: { host: string; port: number },
+  metricsAddress: { host: string; port: number },
+): [KernelProxy, NodeProgrammer, string[]] {
+  const events: string[] = [];
   const settings = proxySettings(
     "iptables",
     { iptables: { syncPeriod: 60, minSyncPeriod: 10 }, nodePortAddresses: ["localhost"], conntrack: { maxPerCore: 0 } },
-    { clusterCIDRs: undefined, healthAddress: at, metricsAddress: at },
+    { clusterCIDRs: undefined, healthAddress, metricsAddress },
   );
   const say = (_fields: unknown, text?: string) => void logged.push(text ?? String(_fields));
   const logOnce = new LogOnce(() => undefined);
-  proxy = new KernelProxy({
+  const proxy = new KernelProxy({
     ...{ settings, node: "n1", streams, logOnce, log: { info: say, warn: say, error: say }, now: () => now },
     events: {
       record: ({ metadata }, each) => events.push(...each.map(({ reason }) => `${metadata.name} ${reason}`)),
@@ -77,7 +83,7 @@ beforeEach(async () => {
       return executor;
     },
   });
-  programmer = new NodeProgrammer({
+  const programmer = new NodeProgrammer({
     ...{ node: "n1", rules, logOnce, executor: proxy, applying: proxy.applying, localAddresses: () => [] },
     problems: {
       setFailures: (problems) => (failures = problems.map(({ service: key, reason }) => `${key} ${reason}`)),
@@ -86,8 +92,16 @@ beforeEach(async () => {
     onApplied: () => undefined,
     onServed: () => proxy.agreed(),
   });
-  ports = proxy.listen();
-  await vi.waitFor(() => expect(ports.health.port * ports.metrics.port).not.toBe(0));
+  return [proxy, programmer, events];
+}
+
+beforeEach(async () => {
+  [happened, fails, intact, logged, failures] = [[], false, true, [], []];
+  [problems, now, slow] = [[], 0, undefined];
+  healthCheckNodePort = await freePort();
+  [proxy, programmer, events] = made(at, at);
+  ports = proxy.listen(() => void programmer.checkNow());
+  await Promise.all([ports.health.held, ports.metrics.held]);
 });
 afterEach(async () => {
   proxy.yield();
@@ -217,6 +231,59 @@ describe("in kube-proxy's place", () => {
     await vi.waitFor(() => expect(proxy.incomplete.size).toBe(0));
     await vi.waitFor(async () => expect(await text()).not.toMatch(/^postern_proxy_\w+\{/m), { timeout: 5_000 });
     expect(events).toHaveLength(2);
+  });
+
+  describe("beside an agent that is still at work", () => {
+    let blocker: Server;
+    let events: string[];
+    let second: KernelProxy;
+    let next: NodeProgrammer;
+    beforeEach(async () => {
+      see(observed(endpoint("10.1.0.1", "n1")));
+      await served();
+      const address = (port: number) => ({ host: "127.0.0.1", port });
+      [second, next, events] = made(address(ports.health.port), address(ports.metrics.port));
+      [happened.length, logged.length] = [0, 0];
+      await Promise.all(Object.values(second.listen(() => void next.checkNow())).map(({ tried }) => tried));
+      second.observe(observed());
+      next.observe(observed());
+      await vi.waitFor(() => expect(next.served).toBeDefined());
+    });
+    afterEach(async () => {
+      second.yield();
+      await next.stop();
+    });
+    const ofOthers = () => logged.filter((text) => text.startsWith("what "));
+
+    it("takes away nothing of it and blames nobody for its ports; then it does so at once", async () => {
+      expect(happened).toContain("rules of default/web");
+      expect([ofOthers(), events]).toEqual([[], []]);
+      proxy.yield();
+      await vi.waitFor(() => expect(ofOthers()).not.toEqual([]));
+      await vi.waitFor(async () => expect(await ask(healthCheckNodePort)).toBe(503));
+      expect(events).toEqual([]);
+    });
+
+    it("says that another program has a port once the agent is gone", async () => {
+      proxy.yield();
+      blocker = createServer().listen(healthCheckNodePort, "127.0.0.1");
+      await once(blocker, "listening");
+      await vi.waitFor(() => expect(events).toEqual(["web FailedToStartServiceHealthcheck"]));
+      blocker.close();
+    });
+  });
+
+  it("keeps its ports until the last rules are written", async () => {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    slow = promise;
+    see(observed(endpoint("10.1.0.1", "n1")));
+    await vi.waitFor(() => expect(happened).toContain("rules begun"));
+    proxy.yield();
+    expect(await ask(ports.health.port)).toBe(503);
+    expect(ports.health.isHeld).toBe(true);
+    resolve();
+    await vi.waitFor(() => expect(ports.health.isHeld || ports.metrics.isHeld).toBe(false));
+    expect(happened).toContain("rules of default/web");
   });
 
   it("leaves its rules, and gives its ports to the next agent at once", async () => {

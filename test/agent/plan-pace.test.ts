@@ -133,6 +133,36 @@ describe("pace", () => {
     expect(rig.words().slice(6)).toEqual(["check", "queued", "begin a", "end a", "agreed"]);
   });
 
+  it("asks also where changes leave no quiet, and applies again what others changed", async () => {
+    const rig = bench();
+    const change = async (name: string, times: number) => {
+      for (let time = 0; time < times; time++) {
+        rig.applier.want(plan(`${name}${time}`));
+        await pass(10_000);
+      }
+    };
+    await change("a", 7);
+    expect(rig.log.filter(([, what]) => what === "check")).toEqual([
+      [30_000, "check"],
+      [60_000, "check"],
+    ]);
+    rig.log.length = 0;
+    rig.intact = false;
+    await change("b", 3);
+    expect(rig.words().filter((what) => what.startsWith("begin") || what === "check")).toEqual([
+      ...["begin b0", "begin b1", "begin b2", "check", "begin b2"],
+    ]);
+  });
+
+  it("asks also where one apply follows the other", async () => {
+    const { applier, words } = bench({}, 700);
+    for (let time = 0; time < 100; time++) {
+      applier.want(plan(String(time)));
+      await pass(700);
+    }
+    expect(words().filter((what) => what === "check")).toHaveLength(2);
+  });
+
   it("checks now where it is asked to, once, and goes on as before", async () => {
     const rig = bench({}, 100);
     expect([rig.applier.checkNow(), rig.applier.standing]).toEqual([undefined, "nothing"]);

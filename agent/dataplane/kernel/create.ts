@@ -50,6 +50,7 @@ export interface Cleanup {
   readonly of: Leftover;
   /** "cleaned"; else why not, in words. */
   readonly outcome: string;
+  readonly failed: boolean;
   /** How much was left since connections go through it, which is gone when it is asked for again later. */
   readonly open: number;
 }
@@ -71,16 +72,17 @@ export async function cleanupLeftovers(
     const mode = of === "kube-proxy's nftables" ? undefined : of;
     const missing = await missingTool(effects.run, modes[mode ?? "nftables"].tools);
     let outcome = missing === undefined ? "cleaned" : `left out: ${missing} is not installed`;
-    let open = 0;
+    let [open, failed] = [0, false];
     try {
       if (missing === undefined && mode !== undefined)
         open = await create({ ...settings, mode }, effects).cleanup(leaveOpen);
       if (missing === undefined && mode === undefined) await deleteKubeProxyTables(effects.run);
     } catch (error) {
+      failed = true;
       outcome = `failed: ${(error as Error).message}`;
     }
     if (open > 0) outcome = `${open} of its frontends stay until the connections through them have ended`;
-    outcomes.push({ of, outcome, open });
+    outcomes.push({ of, outcome, failed, open });
   }
   return outcomes;
 }

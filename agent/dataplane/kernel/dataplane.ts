@@ -1,6 +1,7 @@
 // What surrounds an executor that programs the kernel, in the order in which it must happen: sysctls before the first rules, UDP
 // flows after the rules that make them wrong, and what other modes left on the node once our own rules stand, so that there is no
-// moment without rules. Owns no rules. The rules outlive the process; `clear` takes away nothing.
+// moment without rules. While another agent is at work on the node (during an upgrade, the one before), nothing of others is taken away:
+// it would make its rules again, and leave them behind. Owns no rules. The rules outlive the process; `clear` takes away nothing.
 import { ofFamily } from "../../../src/shared/net/ranges.ts";
 import type { Family } from "../../plan/endpoints.ts";
 import type { ForwardingPlan, KernelPort } from "../../plan/plan.ts";
@@ -16,6 +17,8 @@ export interface KernelDataplaneOptions {
   readonly conntrack: ConntrackSettings;
   readonly effects: KernelEffects;
   readonly executor: KernelExecutor;
+  /** No other agent programs this node's kernel any more. */
+  readonly isAlone: () => boolean;
   /** What is wrong with the node or was found on it, for the log; `topic` replaces what was said of it before. */
   readonly warn: (topic: string, texts: readonly string[]) => void;
   readonly info: (text: string) => void;
@@ -29,40 +32,35 @@ export class KernelDataplane implements Executor {
   readonly #options: KernelDataplaneOptions;
   /** Whose sysctls were set. */
   #prepared: readonly Family[] = [];
-  /** Something of it could not be set. */
+  /** Something of it could not be set, and is to be tried once more. */
   #unset = false;
   /** The UDP ports that the kernel serves; undefined before the first apply. */
   #served: readonly KernelPort[] | undefined;
-  #othersGone = false;
-  /** What of others stays as long as connections go through it. */
-  #open: readonly Leftover[] = [];
+  /** What of others is to be taken away yet: at first all; then what failed, and what stays as long as connections go through it. */
+  #others: readonly Leftover[];
+  /** What was said of each. */
+  readonly #saidOf = new Map<Leftover, string>();
+  /** Taking away was tried. */
+  #begun = false;
   #retired = false;
+  /** Ends with the apply or check under way. */
+  #work: Promise<unknown> = Promise.resolve();
 
   constructor(options: KernelDataplaneOptions) {
     this.#options = options;
+    this.#others = leftovers.filter((each) => each !== options.settings.mode);
   }
 
   /** Rejects where the executor does: nothing of the plan may have been applied. */
-  async apply(plan: ForwardingPlan): Promise<KernelApplied> {
-    if (this.#retired) return { problems: [] };
-    const { executor } = this.#options;
-    await this.#prepare(plan);
-    let applied = await executor.apply(plan);
-    if (!this.#othersGone) {
-      this.#othersGone = true;
-      await this.#removeOthers(leftovers.filter((each) => each !== this.#options.settings.mode));
-      await this.#prepareAgain(plan);
-      // Modes share names of chains: whatever of ours went along is made again.
-      if (!(await executor.check())) applied = await executor.apply(plan);
-    }
-    await this.#cleanFlows(plan);
-    return applied;
+  apply(plan: ForwardingPlan): Promise<KernelApplied> {
+    return this.#working(() => this.#apply(plan), { problems: [] });
   }
 
-  async check(): Promise<boolean> {
-    if (this.#retired) return true;
-    if (this.#open.length > 0) await this.#removeOthers(this.#open);
-    return await this.#options.executor.check();
+  check(): Promise<boolean> {
+    return this.#working(async () => {
+      if (this.#begun ? this.#others.length > 0 : this.#options.isAlone()) await this.#removeOthers();
+      return await this.#options.executor.check();
+    }, true);
   }
 
   /** The next apply writes everything over what is there. */
@@ -70,9 +68,10 @@ export class KernelDataplane implements Executor {
     this.#options.executor.renew();
   }
 
-  /** From now on the kernel is left as it is: another agent of this node goes on with it. */
-  retire(): void {
+  /** From now on the kernel is left as it is: another agent of this node goes on with it. Resolves when nothing is under way any more. */
+  async retire(): Promise<void> {
     this.#retired = true;
+    await this.#work;
   }
 
   async clear(): Promise<void> {}
@@ -83,6 +82,31 @@ export class KernelDataplane implements Executor {
     if (found.every(({ addresses }) => addresses === "all")) return "all";
     const any = { IPv4: ["0.0.0.0"], IPv6: ["::"] };
     return found.flatMap(({ family, addresses }) => (addresses === "all" ? any[family] : addresses));
+  }
+
+  async #working<T>(work: () => Promise<T>, retired: T): Promise<T> {
+    if (this.#retired) return retired;
+    const done = work();
+    this.#work = done.catch(() => undefined);
+    return await done;
+  }
+
+  async #apply(plan: ForwardingPlan): Promise<KernelApplied> {
+    const { executor, isAlone } = this.#options;
+    await this.#prepare(plan);
+    let applied: KernelApplied;
+    try {
+      applied = await executor.apply(plan);
+    } finally {
+      await this.#prepareAgain();
+    }
+    if (!this.#begun && isAlone()) {
+      await this.#removeOthers();
+      // Modes share names of chains: whatever of ours went along is made again.
+      if (!(await executor.check())) applied = await executor.apply(plan);
+    }
+    await this.#cleanFlows(plan);
+    return applied;
   }
 
   #nodePortAddresses(family: Family, { kernel }: ForwardingPlan): NodePortAddresses {
@@ -99,20 +123,23 @@ export class KernelDataplane implements Executor {
 
   /** Once for each family, when the first Service of it comes: on a cluster of one family nothing is said of the other. */
   async #prepare(plan: ForwardingPlan): Promise<void> {
-    const { settings, conntrack, warn, setSysctls = applySysctls } = this.#options;
     const used = this.#used(plan);
     if (used.every((family) => this.#prepared.includes(family))) return;
     this.#prepared = used;
-    const said = await setSysctls(wantedSysctls(settings, conntrack, used, cores()));
-    this.#unset = said.length > 0;
-    warn("sysctls", said);
+    this.#unset = (await this.#setSysctls()).length > 0;
   }
 
-  /** ipvs' sysctls are there once the executor has made the kernel load it. */
-  async #prepareAgain(plan: ForwardingPlan): Promise<void> {
-    if (!this.#unset || this.#options.settings.mode !== "ipvs") return;
-    this.#prepared = [];
-    await this.#prepare(plan);
+  /** Those of connection tracking and of ipvs are there once the first rules have made the kernel load these. */
+  async #prepareAgain(): Promise<void> {
+    if (!this.#unset) return;
+    this.#unset = false;
+    this.#options.warn("sysctls", await this.#setSysctls());
+  }
+
+  /** What could not be set, in words. */
+  #setSysctls(): Promise<readonly string[]> {
+    const { settings, conntrack, setSysctls = applySysctls } = this.#options;
+    return setSysctls(wantedSysctls(settings, conntrack, this.#prepared, cores()));
   }
 
   async #cleanFlows(plan: ForwardingPlan): Promise<void> {
@@ -136,12 +163,16 @@ export class KernelDataplane implements Executor {
     );
   }
 
-  async #removeOthers(others: readonly Leftover[]): Promise<void> {
+  async #removeOthers(): Promise<void> {
     const { settings, effects, info, cleanup = cleanupLeftovers } = this.#options;
-    const outcomes = await cleanup(settings, effects, others, true);
-    // That it is still open was said at first.
-    for (const { of, outcome, open } of outcomes)
-      if (open === 0 || !this.#open.includes(of)) info(`what ${of} may have left on this node: ${outcome}`);
-    this.#open = outcomes.filter(({ open }) => open > 0).map(({ of }) => of);
+    this.#begun = true;
+    const outcomes = await cleanup(settings, effects, this.#others, true);
+    for (const { of, outcome, open } of outcomes) {
+      // How many are still open changes from check to check.
+      const isSaid = this.#saidOf.get(of) === outcome || (open > 0 && this.#saidOf.has(of));
+      if (!isSaid) info(`what ${of} may have left on this node: ${outcome}`);
+      this.#saidOf.set(of, outcome);
+    }
+    this.#others = outcomes.filter(({ open, failed }) => open > 0 || failed).map(({ of }) => of);
   }
 }

@@ -28,10 +28,15 @@ it("cleans what has its tools there, says what it left out, and goes on after a 
     }),
   );
   expect(outcomes).toEqual([
-    { of: "nftables", outcome: "failed: nft: no", open: 0 },
-    { of: "iptables", outcome: "3 of its frontends stay until the connections through them have ended", open: 3 },
-    { of: "ipvs", outcome: "left out: ipvsadm is not installed", open: 0 },
-    { of: "kube-proxy's nftables", outcome: "cleaned", open: 0 },
+    { of: "nftables", outcome: "failed: nft: no", failed: true, open: 0 },
+    {
+      of: "iptables",
+      outcome: "3 of its frontends stay until the connections through them have ended",
+      failed: false,
+      open: 3,
+    },
+    { of: "ipvs", outcome: "left out: ipvsadm is not installed", failed: false, open: 0 },
+    { of: "kube-proxy's nftables", outcome: "cleaned", failed: false, open: 0 },
   ]);
   expect(cleaned).toEqual(["nftables", "iptables"]);
 });
@@ -59,7 +64,7 @@ describe.skipIf(!namespaces)("with nft itself", () => {
     ];
     const output = execFileSync("unshare", ["--net", "bash", "-c", script.join(" && ")], { encoding: "utf8" });
     expect(output.trim().split("\n").sort()).toEqual([
-      `[{"of":"kube-proxy's nftables","outcome":"cleaned","open":0}]`,
+      `[{"of":"kube-proxy's nftables","outcome":"cleaned","failed":false,"open":0}]`,
       "table inet kube-proxy",
       "table ip kube-proxy-other",
       "table ip other",

@@ -27,12 +27,16 @@ describe("kernel data plane", () => {
   let intact: boolean;
   let entries: string;
   let listFails: boolean;
-  /** Of each cleanup: how much stays. */
-  let open: number[];
+  let alone: boolean;
+  /** Of each try: what could not be set. */
+  let unset: (readonly string[])[];
+  /** Of each cleanup: how much stays, or why it failed. */
+  let open: (number | string)[];
   let dataplane: KernelDataplane;
 
   beforeEach(() => start());
   const start = (settings = defaultSettings) => {
+    [alone, unset] = [true, []];
     [happened, said, fails, intact, entries, listFails, open] = [[], {}, false, true, "", false, []];
     const run: Run = async (_program, args) => {
       happened.push(args[0] === "-L" ? `list ${args[2]}` : `delete ${args[args.indexOf("--orig-dst") + 1]}`);
@@ -44,6 +48,7 @@ describe("kernel data plane", () => {
       settings,
       conntrack,
       effects: { run, localAddresses: () => ["192.168.1.10", "10.5.0.1"] },
+      isAlone: () => alone,
       executor: {
         apply: async () => {
           happened.push("apply");
@@ -62,11 +67,14 @@ describe("kernel data plane", () => {
       info: (text) => happened.push(text),
       setSysctls: async (wanted) => {
         happened.push(`sysctls ${wanted.some(({ path }) => path.includes("ipv6")) ? "6" : "4"}`);
-        return ["do this"];
+        return unset.shift() ?? [];
       },
       cleanup: async (_settings, _effects, which, leaveOpen) => {
         happened.push(`${leaveOpen === true ? "clean" : "end"} ${which?.join()}`);
-        return open.length === 0 ? [] : [{ of: "ipvs", outcome: `${open[0]} open`, open: open.shift() ?? 0 }];
+        const [left] = open.splice(0, 1);
+        if (left === undefined) return [];
+        if (typeof left === "string") return [{ of: "ipvs", outcome: left, failed: true, open: 0 }];
+        return [{ of: "ipvs", outcome: `${left} open`, failed: false, open: left }];
       },
     });
   };
@@ -74,21 +82,28 @@ describe("kernel data plane", () => {
   it("sets sysctls, makes the rules, takes away what other modes left, then ends flows; only flows again", async () => {
     await dataplane.apply(dns("10.1.0.1 53"));
     expect(happened).toEqual(["sysctls 4", "apply", others, "check", "list ipv4"]);
-    expect(said["sysctls"]).toEqual(["do this"]);
+    expect(said["sysctls"]).toBeUndefined();
     happened.length = 0;
     await dataplane.apply(dns("10.1.0.2 53"));
     await dataplane.apply(dns("10.1.0.2 53"));
     expect(happened).toEqual(["apply", "list ipv4", "apply"]);
   });
 
-  it("sets ipvs' sysctls once more, since the first virtual server may have loaded it", async () => {
-    start({ ...defaultSettings, mode: "ipvs" });
+  it("sets once more what the first rules may have made the kernel load, and says what could not be set then", async () => {
+    unset = [["no conntrack", "read only"], ["read only"]];
     await dataplane.apply(dns());
-    await dataplane.apply(dns());
-    const all = "clean nftables,iptables,kube-proxy's nftables";
-    expect(happened.filter((each) => each !== "list ipv4")).toEqual([
-      ...["sysctls 4", "apply", all, "sysctls 4", "check", "apply"],
+    expect([happened.slice(0, 4), said["sysctls"]]).toEqual([
+      ["sysctls 4", "apply", "sysctls 4", others],
+      ["read only"],
     ]);
+    await dataplane.apply(dns("10.1.0.1 53"));
+    expect(happened.filter((each) => each.startsWith("sysctls"))).toHaveLength(2);
+  });
+
+  it("says what could not be set also where the rules cannot be made", async () => {
+    [unset, fails] = [[["read only"], ["read only"]], true];
+    await expect(dataplane.apply(dns())).rejects.toThrow("nft: no");
+    expect(said["sysctls"]).toEqual(["read only"]);
   });
 
   it("makes its rules again where they went along with another mode's", async () => {
@@ -108,6 +123,38 @@ describe("kernel data plane", () => {
       ...["clean ipvs", "check"],
       ...["clean ipvs", said(0), "check"],
       ...["check"],
+    ]);
+  });
+
+  it("takes away nothing of others while another agent is at work, which would make it again", async () => {
+    alone = false;
+    await dataplane.apply(dns());
+    await dataplane.check();
+    expect(happened).toEqual(["sysctls 4", "apply", "list ipv4", "check"]);
+    [happened.length, alone] = [0, true];
+    // Modes share names of chains.
+    intact = false;
+    expect(await dataplane.check()).toBe(false);
+    await dataplane.apply(dns("10.1.0.1 53"));
+    expect(happened).toEqual([others, "check", "apply", "list ipv4"]);
+  });
+
+  it("takes it away in an apply that comes first", async () => {
+    alone = false;
+    await dataplane.apply(dns());
+    [happened.length, alone] = [0, true];
+    await dataplane.apply(dns());
+    await dataplane.check();
+    expect(happened).toEqual(["apply", others, "check", "check"]);
+  });
+
+  it("tries again what could not be taken away, and says why once", async () => {
+    open = ["the lock is held", "the lock is held", 0];
+    await dataplane.apply(dns());
+    for (let time = 0; time < 3; time++) await dataplane.check();
+    const said = (outcome: string) => `what ipvs may have left on this node: ${outcome}`;
+    expect(happened.filter((each) => !/^(sysctls|apply|list|check)/.test(each))).toEqual([
+      ...[others, said("the lock is held"), "clean ipvs", "clean ipvs", said("0 open")],
     ]);
   });
 
@@ -162,10 +209,19 @@ describe("kernel data plane", () => {
     await dataplane.apply(dns());
     happened.length = 0;
     intact = false;
-    dataplane.retire();
+    await dataplane.retire();
     await dataplane.apply(dns("10.1.0.1 53"));
     expect(await dataplane.check()).toBe(true);
     await dataplane.clear();
     expect(happened).toEqual([]);
+  });
+
+  it("has retired when what was under way has ended, well or not", async () => {
+    fails = true;
+    const failing = dataplane.apply(dns());
+    const retired = dataplane.retire().then(() => happened.push("retired"));
+    await expect(failing).rejects.toThrow("nft: no");
+    await retired;
+    expect(happened).toEqual(["sysctls 4", "apply", "retired"]);
   });
 });
