@@ -83,6 +83,14 @@ export const table: Readonly<Record<string, Entry>> = {
   "curl -sfL https://get.k3s.io | sh -s - --disable servicelb": { leftOut: internet },
   "sudo k3s kubectl get nodes": { leftOut: "there is no k3s" },
 
+  "kubectl -n kube-system get configmap kubeadm-config -o yaml | sed 's/^    proxy: {}$/    proxy: {disabled: true}/' | kubectl apply -f -":
+    {
+      // As kubeadm 1.37 writes it.
+      first: `kubectl -n kube-system create configmap kubeadm-config --from-literal=ClusterConfiguration=$'apiServer: {}\\napiVersion: kubeadm.k8s.io/v1beta4\\nproxy: {}\\nscheduler: {}\\n'`,
+    },
+  "kubectl -n kube-system get configmap kube-proxy -o jsonpath='{.data.config\\.conf}' >config.conf": {
+    first: `kubectl -n kube-system create configmap kube-proxy --from-literal=config.conf=$'kind: KubeProxyConfiguration\\nmode: ""\\n'`,
+  },
   "curl -s http://127.0.0.1:10256/healthz": { leftOut: kernel },
   "curl -s http://127.0.0.1:10249/proxyMode": { leftOut: kernel },
   "kubeadm init phase addon kube-proxy --config …": { leftOut: "there is no kubeadm" },

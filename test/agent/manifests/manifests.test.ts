@@ -255,9 +255,11 @@ describe("overlays", () => {
       readOnlyRootFilesystem: true,
       capabilities: { drop: ["ALL"], add: capabilities },
     });
-    expect((volumes as { name: string }[]).filter(({ name }) => name !== "run" && name !== "token")).toEqual(
-      moreVolumes,
-    );
+    const ofNode = (volumes as { name: string }[]).filter(({ name }) => name !== "run" && name !== "token");
+    expect(ofNode).toEqual([
+      ...moreVolumes,
+      { name: "kube-proxy-config", configMap: { name: "postern-kube-proxy", optional: true } },
+    ]);
   });
 
   withKubectl.each(["nftables", "iptables", "ipvs"])(
