@@ -2,6 +2,7 @@
 // the same table in its place. Each starts one process inside a node's namespace and is told the same configuration.
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
+import { get, type IncomingMessage } from "node:http";
 import { mkdirSync, openSync, readFileSync, writeFileSync } from "node:fs";
 import { stop } from "esbuild";
 import { bundleAgent } from "../../../src/host/workerd/agent-assets.ts";
@@ -33,7 +34,7 @@ export interface Start {
   readonly binaries: string;
   /** The agent, bundled. */
   readonly agent: string;
-  /** Absent: kube-proxy's own. Two on one node have each their own, so that each can be asked. */
+  /** Absent: kube-proxy's own. */
   readonly ports?: Ports;
 }
 
@@ -41,25 +42,32 @@ export interface Ports {
   readonly health: number;
   readonly metrics: number;
 }
-/** What a second one has while the first still runs. */
+/** What a second kube-proxy has while the first still runs. A second agent gets the first one's when that has ended. */
 export const secondPorts: Ports = { health: 10266, metrics: 10259 };
 const usualPorts: Ports = { health: 10256, metrics: 10249 };
+
+/** So far: two on one node have each their own. */
+let sockets = 0;
 
 export class Running {
   readonly node: string;
   readonly ports: Ports;
   readonly #child: ChildProcess;
   readonly #log: string;
+  readonly #socket: string;
 
   constructor(program: ProgramName, start: Start) {
     this.node = start.node;
     this.ports = start.ports ?? usualPorts;
     this.#log = `${start.folder}/${program}-${start.node}.log`;
+    this.#socket = `${start.folder}/${start.node}-${sockets++}.sock`;
     const config = `${start.folder}/${program}-${start.node}.json`;
     writeFileSync(config, JSON.stringify(configuration(start)));
     const [enter = "", ...prefix] = inside(start.node);
     const output = openSync(this.#log, "a");
-    this.#child = spawn(enter, [...prefix, ...commands[program](start, config)], { stdio: ["ignore", output, output] });
+    this.#child = spawn(enter, [...prefix, ...commands[program](start, config, this.#socket)], {
+      stdio: ["ignore", output, output],
+    });
   }
 
   /** Throws what it said at last when it has ended by itself. */
@@ -67,6 +75,14 @@ export class Running {
     if (this.isRunning) return;
     const lines = readFileSync(this.#log, "utf8").trimEnd().split("\n").slice(-15);
     throw new Error(`the program on node ${this.node} has ended; its last words:\n${lines.join("\n")}`);
+  }
+
+  /** Of an agent, as its pod's probe asks it: it has made its rules. False while nobody answers. */
+  async isReady(): Promise<boolean> {
+    const [asked] = await once(get({ socketPath: this.#socket, path: "/readyz" }), "response").catch(() => []);
+    const answer = asked as IncomingMessage | undefined;
+    answer?.resume();
+    return answer?.statusCode === 200;
   }
 
   get isRunning(): boolean {
@@ -115,11 +131,11 @@ function configuration({ node, mode, options, kubeconfig, ports = usualPorts }: 
   };
 }
 
-const commands: Readonly<Record<ProgramName, (start: Start, config: string) => string[]>> = {
+const commands: Readonly<Record<ProgramName, (start: Start, config: string, socket: string) => string[]>> = {
   "kube-proxy": ({ binaries }, config) => [`${binaries}/kube-proxy`, "--config", config, "--v", "2"],
-  agent: ({ agent, node, mode, kubeconfig, ports = usualPorts }, config) => [
+  agent: ({ agent, node, mode, kubeconfig, ports = usualPorts }, config, socket) => [
     ...[process.execPath, agent, "--proxy", "all", "--proxy-mode", mode, "--kube-proxy-config", config],
-    ...["--source", "kube", "--kubeconfig", kubeconfig, "--node", node],
+    ...["--source", "kube", "--kubeconfig", kubeconfig, "--node", node, "--health-socket", socket],
     ...["--proxy-health-address", `0.0.0.0:${ports.health}`, "--proxy-metrics-address", `127.0.0.1:${ports.metrics}`],
   ],
 };

@@ -113,15 +113,24 @@ export class World {
     await this.settled();
   }
 
-  /** A second one starts beside the first on every node; when it has made its rules the first is told to stop. */
-  async replace(program: ProgramName): Promise<void> {
+  /** A second one starts beside the first on every node; when it has made its rules, and after `meanwhile`, the first is told to stop. */
+  async replace(
+    program: ProgramName,
+    mode: Mode = this.mode,
+    meanwhile = async (): Promise<void> => {},
+  ): Promise<void> {
     const first = this.#programs;
-    const second = this.#spawn(program, this.mode, {}, secondPorts);
+    const second = this.#spawn(program, mode, {}, program === "agent" ? undefined : secondPorts);
     this.#programs = [...first, ...second];
-    await this.until("the second programs have synced", async () => {
-      const pages = second.map(({ node, ports }) => this.get(node, `http://127.0.0.1:${ports.metrics}/metrics`));
-      return (await Promise.all(pages)).every((page) => page.kind === "page" && hasSynced(page.body));
-    });
+    const isReady = async (each: Running): Promise<boolean> => {
+      if (program === "agent") return await each.isReady();
+      const page = await this.get(each.node, `http://127.0.0.1:${each.ports.metrics}/metrics`);
+      return page.kind === "page" && hasSynced(page.body);
+    };
+    await this.until("the second programs have synced", async () =>
+      (await Promise.all(second.map(isReady))).every(Boolean),
+    );
+    await meanwhile();
     this.#programs = second;
     await Promise.all(first.map((each) => each.stop()));
     await this.settled();
@@ -271,6 +280,6 @@ export class World {
   }
 }
 
-/** kube-proxy's metrics, and the agent's: once for each family. */
+/** kube-proxy's metrics: once for each family. */
 const hasSynced = (metrics: string): boolean =>
   [...metrics.matchAll(/^kubeproxy_sync_proxy_rules_last_timestamp_seconds\{.*\} [1-9]/gm)].length === families.length;

@@ -1,6 +1,7 @@
 // The program ends, starts again, and changes its mode.
 import { run } from "../../harness/command.ts";
 import { inside } from "../../harness/places.ts";
+import { nodes } from "../places.ts";
 import { families, type Family, otherMode } from "../row.ts";
 import type { Change, Stage } from "./stage.ts";
 
@@ -57,6 +58,41 @@ export const program: readonly Change[] = [
       if (cleans) stage.check("of the other mode is left", common(between, await names()), "nothing");
       const way = { from: "a2", to: "ClusterIP", service: "other-mode", family: "IPv4" } as const;
       await stage.checkConnection("it serves", way, "one of a1 b1");
+    },
+    alone: true,
+  },
+  {
+    name: "the program is upgraded to another mode, and back",
+    services: [
+      { name: "upgraded", endpoints: ["a1", "b1"] },
+      { name: "changed-beside", endpoints: ["a1"] },
+    ],
+    play: async (stage) => {
+      // kube-proxy's DaemonSet has no surge: two of them never run at once.
+      if (stage.isReference) return;
+      const { mode, cluster } = stage.world;
+      const way = { from: "a2", to: "ClusterIP", family: "IPv4" } as const;
+      const names = async (): Promise<string> =>
+        (await Promise.all(nodes.map(({ name }) => namesOfRules(name, mode === "ipvs")))).join("\n");
+      const requests = new Requests(stage, "upgraded");
+      for (const [to, pod] of [
+        [otherMode(mode), "b1"],
+        [mode, "c1"],
+      ] as const) {
+        const before = await names();
+        // The first one writes what changes while both run.
+        await stage.world.replace("agent", to, async () => {
+          await cluster.putEndpoints({ name: "changed-beside", endpoints: [pod] });
+          await stage.world.settled();
+        });
+        await stage.checkConnection(`what changed beside it, ${to}`, { ...way, service: "changed-beside" }, pod);
+        await stage.world.until("nothing is left of the first mode", async () => {
+          const left = common(before, await names());
+          return left === "nothing";
+        });
+        stage.check(`of the mode before ${to} is left`, common(before, await names()), "nothing");
+      }
+      stage.check("requests meanwhile", await requests.end(), "all answered");
     },
     alone: true,
   },

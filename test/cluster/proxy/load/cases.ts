@@ -82,6 +82,21 @@ export const cases: readonly Case[] = [
       await scene.move(atFirst);
     },
   },
+  {
+    name: "other mode by upgrade, and back",
+    play: async (scene) => {
+      const upgrade = async (mode: Mode, endpoints: readonly string[]): Promise<void> => {
+        // kube-proxy's DaemonSet has no surge.
+        if (scene.side === "kube-proxy") await scene.world.start({}, mode, scene.side);
+        else await scene.world.replace(scene.side, mode, () => scene.put(endpoints));
+        await scene.checkNames(scene.side === "kube-proxy" ? atFirst : endpoints);
+      };
+      await upgrade(otherMode(scene.mode), moved);
+      await scene.move(atFirst);
+      await upgrade(scene.mode, moved);
+      await scene.move(atFirst);
+    },
+  },
   takeover("same mode", (mode) => mode),
   takeover("another mode", otherMode),
   returning("same mode", (mode) => mode),
