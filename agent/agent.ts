@@ -16,7 +16,8 @@ import { accessOf } from "./kube/access.ts";
 import { KubeApi } from "./kube/api.ts";
 import { LogOnce } from "./log-once.ts";
 import { NodeProblems } from "./node-problems.ts";
-import { interfaceAddresses, NodeProgrammer } from "./node-programmer.ts";
+import { interfaceAddresses } from "./dataplane/kernel/interface-addresses.ts";
+import { NodeProgrammer } from "./node-programmer.ts";
 import { edgeOf, type Options } from "./options.ts";
 import { exposedAs } from "./plan/eligible.ts";
 import { nodeFacts, type NodeFactsOptions } from "./probe/node-facts.ts";
@@ -55,7 +56,8 @@ export function startAgent({ options, proxy, software, bundle, log, health, onRe
   const source = api === undefined ? filesSource(options.manifests ?? ".") : kubeSource({ api, withServiceCIDRs });
   const backends = new Backends();
   const streams = tunnelOnlyExecutor(backends);
-  const effects = { run, localAddresses: interfaceAddresses };
+  const localAddresses = interfaceAddresses();
+  const effects = { run, localAddresses };
   const events = proxy && api && new EventRecorder(api, node, log);
   const kernel = proxy && new KernelProxy({ settings: proxy, node, effects, streams, events, log, logOnce });
 
@@ -79,7 +81,7 @@ export function startAgent({ options, proxy, software, bundle, log, health, onRe
   const userspace: Executor =
     options.proxy === "userspace" && address !== undefined ? userspaceExecutor({ address, backends }) : streams;
   const programmer = new NodeProgrammer({
-    ...{ node, rules, problems, logOnce },
+    ...{ node, rules, problems, logOnce, localAddresses },
     executor: kernel ?? userspace,
     ...(kernel && { applying: kernel.applying }),
     onApplied: () => {

@@ -6,7 +6,7 @@ import { cleanupLeftovers, leftovers, leftoversOfOurs } from "./dataplane/kernel
 import type { Run } from "./dataplane/kernel/run.ts";
 import { defaultSettings } from "./dataplane/kernel/settings.ts";
 import { mayRun } from "./health/other-proxy.ts";
-import { interfaceAddresses } from "./node-programmer.ts";
+import { interfaceAddresses } from "./dataplane/kernel/interface-addresses.ts";
 
 /** Its health, as it has it by default. */
 const KUBE_PROXY = { host: "127.0.0.1", port: 10256 };
@@ -59,7 +59,7 @@ export async function cleanup(
   const beside = await kubeProxyRuns();
   if (beside) print("a kube-proxy runs on this node: its rules stay, and only Postern's own are removed\n");
   const which = beside ? leftoversOfOurs : leftovers;
-  const outcomes = await clean(defaultSettings, { run: said, localAddresses: interfaceAddresses }, which);
+  const outcomes = await clean(defaultSettings, { run: said, localAddresses: interfaceAddresses() }, which);
   for (const { of, outcome } of outcomes) print(`${of}: ${outcome}\n`);
   print(changes === 0 ? "nothing was there to remove\n" : `${changes} changes made\n`);
   return outcomes.some(({ failed }) => failed) ? 1 : 0;

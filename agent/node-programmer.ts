@@ -1,9 +1,7 @@
 // Makes this node do what the cluster wants of it: observed state → plan → executor. It looks up the names of ExternalNames,
 // makes a new plan whenever the observed state or a looked-up address has changed, and says when the node serves the plan.
 // Nothing survives a restart.
-import { networkInterfaces } from "node:os";
 import type { Executor } from "./dataplane/executor.ts";
-import { DEVICE as IPVS_DEVICE } from "./dataplane/ipvs/names.ts";
 import type { LogOnce } from "./log-once.ts";
 import type { NodeProblems } from "./node-problems.ts";
 import { type ApplyObserver, type Pace, PlanApplier, type Standing } from "./plan-applier.ts";
@@ -31,7 +29,7 @@ export interface NodeProgrammerOptions {
   };
   readonly lookup?: Lookup;
   /** The addresses of this machine. An ExternalName must not lead back to it. */
-  readonly localAddresses?: () => readonly string[];
+  readonly localAddresses: () => readonly string[];
 }
 
 export class NodeProgrammer {
@@ -112,16 +110,7 @@ export class NodeProgrammer {
   }
 
   #planOptions(): PlanOptions {
-    const { rules, localAddresses = interfaceAddresses } = this.#options;
+    const { rules, localAddresses } = this.#options;
     return { ...rules, resolved: this.#names.addresses, localAddresses };
   }
 }
-
-/**
- * The addresses of all interfaces, including those that Kubernetes does not know. The device of ipvs mode is no interface of the
- * machine's: it has the addresses of Services.
- */
-export const interfaceAddresses = (): readonly string[] =>
-  Object.entries(networkInterfaces())
-    .filter(([name]) => name !== IPVS_DEVICE)
-    .flatMap(([, of]) => (of ?? []).map(({ address }) => address));
