@@ -11,8 +11,8 @@ import { oneLine } from "./tools.ts";
 /** Gives it to iptables-restore. */
 export type Trial = (input: string) => Promise<Ran>;
 
-/** So many trials to find the Services that are refused. Those not cleared by then are taken to be refused. */
-const TRIALS_MAX = 200;
+/** So many trials may fail to find the Services that are refused. A part that fails after them is refused as a whole. */
+const FAILURES_MAX = 200;
 /** Services in one trial. Their chains are one transaction, whose time grows with the square of their number. */
 const TRIAL_SIZE = 250;
 
@@ -37,16 +37,14 @@ export async function refusedServices(
   trial: Trial,
 ): Promise<ReadonlyMap<string, string>> {
   const refused = new Map<string, string>();
-  let trials = 0;
+  let failures = 0;
   const search = async (part: readonly (readonly [string, ServiceRules])[]): Promise<void> => {
-    if (trials++ >= TRIALS_MAX) {
-      for (const [key] of part) refused.set(key, "too many Services were refused before it; mend those first");
-      return;
-    }
     const rules = part.map(([, each]) => each);
     const ran = await trial(trialInput(rules, CANARY));
     if (ran.code === 0) return;
     if (part.length === 1) for (const [key] of part) refused.set(key, oneLine(ran.stderr));
+    else if (failures++ >= FAILURES_MAX)
+      for (const [key] of part) refused.set(key, "too many Services were refused before it; mend those first");
     else for (const half of slices(part, Math.ceil(part.length / 2))) await search(half);
   };
   for (const part of slices([...services], TRIAL_SIZE)) await search(part);

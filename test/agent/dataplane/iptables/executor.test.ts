@@ -280,6 +280,22 @@ describe("a Service that the kernel refuses", () => {
     expect(problems.map((problem) => problem.service)).toEqual(["default/bad"]);
     expect(programs.length).toBeLessThan(45);
   });
+
+  it("takes no good one that is tried down, however many were refused before it", async () => {
+    const { fake, step } = refusing();
+    const many = Array.from({ length: 2_000 }, (_, i) =>
+      planService(`default/s${i}`, [
+        kernelPort("10.96.0.10", [i < 400 && i % 2 === 0 ? "10.244.1.9:70000" : pod], {
+          clusterIP: `10.96.${1 + (i >> 8)}.${i & 255}`,
+        }),
+      ]),
+    );
+    const { problems } = await step(...many);
+    // The first two parts of 250 have the bad ones.
+    expect(problems.filter(({ service }) => Number(service.slice("default/s".length)) >= 500)).toEqual([]);
+    expect(problems.length).toBeGreaterThanOrEqual(200);
+    expect(fake.chain("nat", portChains("default/s1999", "tcp").cluster)).toBeDefined();
+  });
 });
 
 describe("somebody else at the rules", () => {
