@@ -3,6 +3,7 @@ import { numbered, parseAddresses, parseSets } from "./listings.ts";
 import { DEVICE } from "./names.ts";
 import type { Kind } from "./part.ts";
 import { changed, changeLines, parseListing, type Server } from "./servers.ts";
+import { SET_IS_FULL } from "./tools.ts";
 
 export const servers: Kind<Server> = {
   list: async (tools) => parseListing(await tools.servers()),
@@ -17,6 +18,14 @@ export const entries: Kind<true> = {
   lines: (key, from, to) => (from === to ? [] : [`${to === undefined ? "del" : "add"} ${numbered(key)}`]),
   after: () => true,
   run: (tools, lines) => tools.changeSets(lines),
+  // An entry is a line, and ipset ends at the first one that is refused. A set that is full takes none of the others either.
+  refused: ({ stderr }, keys) => {
+    const at = Number(/Error in line (\d+)/.exec(stderr)?.[1]) - 1;
+    const key = keys[at];
+    if (key === undefined) return [];
+    const set = key.slice(0, key.indexOf(" ") + 1);
+    return SET_IS_FULL.test(stderr) ? keys.slice(at).filter((other) => other.startsWith(set)) : [key];
+  },
 };
 
 export const addresses: Kind<true> = {
@@ -30,4 +39,6 @@ export const addresses: Kind<true> = {
   },
   after: () => true,
   run: (tools, lines) => tools.changeAddresses(lines),
+  // ip goes on after a line that is refused.
+  refused: (_, keys) => keys,
 };

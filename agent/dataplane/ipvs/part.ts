@@ -1,5 +1,7 @@
 // Things of one kind in the kernel, each under its key: what is there as far as we know, and how it becomes what is wanted. They are
-// independent of each other, so one that the kernel refuses is found by halves and keeps no other from being there.
+// independent of each other, so one that the kernel refuses keeps no other from being there: the program says which it was, or it is
+// found by halves.
+import { slices } from "../iptables/restore.ts";
 import type { Ran } from "../kernel/run.ts";
 import type { Tools } from "./tools.ts";
 
@@ -11,10 +13,12 @@ export interface Kind<Value> {
   /** What is there after these lines. */
   readonly after: (key: string, from: Value | undefined, to: Value) => Value;
   readonly run: (tools: Tools, lines: readonly string[]) => Promise<Ran>;
+  /** Which of these keys a run that failed has shown to be refused, where they are not there after it. Absent: that is not told. */
+  readonly refused?: (ran: Ran, keys: readonly string[]) => readonly string[];
 }
 
-/** So many runs to find what is refused. What was not cleared by then is taken to be refused. */
-const RUNS_MAX = 200;
+/** So many runs may fail to find what is refused. What a run after them leaves undone is taken to be refused. */
+const FAILURES_MAX = 200;
 
 export class Part<Value> {
   readonly #kind: Kind<Value>;
@@ -55,16 +59,12 @@ export class Part<Value> {
     wanted: (key: string) => Value | undefined,
   ): Promise<ReadonlyMap<string, string>> {
     const refused = new Map<string, string>();
-    let runs = 0;
+    let failures = 0;
     const attempt = async (part: readonly string[]): Promise<void> => {
       const changes = part.map((key) => ({ key, lines: this.#kind.lines(key, this.#known.get(key), wanted(key)) }));
       const pending = changes.filter(({ lines }) => lines.length > 0);
       if (pending.length === 0) return;
       const names = pending.map(({ key }) => key);
-      if (runs++ >= RUNS_MAX) {
-        for (const key of names) refused.set(key, "too much was refused before it; mend that first");
-        return;
-      }
       const ran = await this.#kind.run(
         this.#tools,
         pending.flatMap(({ lines }) => lines),
@@ -77,13 +77,13 @@ export class Part<Value> {
       const listed = await this.list();
       for (const key of names) this.note(key, listed.get(key));
       const left = names.filter((key) => this.#kind.lines(key, this.#known.get(key), wanted(key)).length > 0);
-      const [first] = left;
-      if (names.length === 1 && first !== undefined) refused.set(first, oneLine(ran.stderr));
-      else {
-        const middle = Math.ceil(left.length / 2);
-        await attempt(left.slice(0, middle));
-        await attempt(left.slice(middle));
-      }
+      const shown = new Set(names.length === 1 ? names : this.#kind.refused?.(ran, names));
+      const rest = left.filter((key) => !shown.has(key));
+      for (const key of left) if (shown.has(key)) refused.set(key, oneLine(ran.stderr));
+      if (failures++ >= FAILURES_MAX)
+        for (const key of rest) refused.set(key, "too much was refused before it; mend that first");
+      else if (rest.length < left.length) await attempt(rest);
+      else for (const half of slices(left, Math.ceil(left.length / 2))) await attempt(half);
     };
     await attempt([...keys]);
     return refused;

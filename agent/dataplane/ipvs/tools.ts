@@ -6,6 +6,7 @@ import { DEVICE } from "./names.ts";
 /** Nothing of this kind can be done on the node. The message says what mends it. */
 export class Unable extends Error {}
 
+export const SET_IS_FULL = /Hash is full/;
 const PROBE = "198.51.100.0:20000";
 const packages: Readonly<Record<string, string>> = { ipvsadm: "ipvsadm", ipset: "ipset", ip: "iproute2" };
 /** Each as the programs say it, and the modules whose lack it means. */
@@ -61,7 +62,12 @@ export class Tools {
 
   /** An entry that is there already, or is not there any more, is no error. */
   async changeSets(lines: readonly string[]): Promise<Ran> {
-    return await this.#able("ipset", ["restore", "-exist"], text(lines));
+    const ran = await this.#able("ipset", ["restore", "-exist"], text(lines));
+    if (!SET_IS_FULL.test(ran.stderr)) return ran;
+    return {
+      ...ran,
+      stderr: `${ran.stderr.trim()}. In this mode a set takes 65,536; --proxy-mode nftables has no limit`,
+    };
   }
 
   /** Undefined where there is no such device. */

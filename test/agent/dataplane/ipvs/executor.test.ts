@@ -269,6 +269,36 @@ describe("what the kernel refuses", () => {
     expect(calls.length).toBeLessThan(60);
   });
 
+  it("is told at once of a set that is full, with what has no such limit, and fills the sets after it", async () => {
+    const { node, step } = start();
+    node.room = 300;
+    const many = Array.from({ length: 600 }, (_, index) =>
+      planService(`default/s${index}`, [kernelPort(`10.96.${1 + (index >> 8)}.${index & 255}`, [other])]),
+    );
+    const late = planService("default/z", [kernelPort("10.96.0.66", [pod], { externalIPs: ["192.0.2.1"] })]);
+    const { problems, calls } = await step(...many, late);
+    const full = problems.filter(({ message }) => message.includes("KUBE-CLUSTER-IP"));
+    expect(full).toHaveLength(301);
+    for (const { message } of problems) expect(message).toMatch(/65,536.*--proxy-mode nftables/);
+    expect(calls.filter((call) => call.startsWith("ipset restore")).length).toBeLessThan(6);
+    expect(entries(node, "KUBE-EXTERNAL-IP")).toEqual(["192.0.2.1,tcp:80"]);
+    expect(entries(node, "KUBE-IPVS-IPS")).toHaveLength(300);
+  });
+
+  it("tries each address once, since ip goes on after one that is refused", async () => {
+    const { node, step } = start();
+    node.refuses = /addr replace fd00/;
+    const six = Array.from({ length: 300 }, (_, index) =>
+      planService(`default/s${index}`, [
+        kernelPort(`fd00:96::${index.toString(16)}`, [to("fd00:244::1")], { family: "IPv6" }),
+      ]),
+    );
+    const { problems, calls } = await step(...six, web());
+    expect(problems).toHaveLength(300);
+    expect(calls.filter((call) => call.startsWith("ip -force"))).toHaveLength(1);
+    expect(node.device).toEqual(new Set(["10.96.0.10/32"]));
+  });
+
   it("deals by rr where the kernel lacks a scheduler, says which module has it, and uses it once it is there", async () => {
     const { node, step, executor } = start();
     node.schedulers = ["rr"];

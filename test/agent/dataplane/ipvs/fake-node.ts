@@ -21,6 +21,8 @@ export class FakeNode {
   readonly calls: string[] = [];
   /** Lines that match it are refused. */
   refuses: RegExp | undefined;
+  /** So many entries a set has room for. */
+  room = 65_536;
   schedulers = ["rr", "wrr", "lc", "wlc", "dh", "sh", "sed", "nq", "mh"];
   /** Program → what it says instead of working. */
   readonly broken = new Map<string, Ran>();
@@ -168,7 +170,10 @@ export class FakeNode {
       /(?<=,)\d+(?=:)/,
       (number) => ({ 6: "tcp", 17: "udp", 132: "sctp" })[number] ?? "?",
     );
-    if (command === "add") set.entries.add(entry);
+    if (command === "add") {
+      if (set.entries.size >= this.room && !set.entries.has(entry)) return "Hash is full, cannot add more elements";
+      set.entries.add(entry);
+    }
     if (command === "del") set.entries.delete(entry);
     if (command !== "destroy") return undefined;
     const rules = [this.iptables.IPv4, this.iptables.IPv6].map((each) => each.dump()).join();
