@@ -182,7 +182,9 @@ function portRules(key: string, port: KernelPort, facts: Facts): ServiceRules {
       ),
       externalRefused: external.length > 0 ? [] : externals.map(refusal),
       firewall: guarded
-        ? loadBalancerIPs.map((ip) => forward("traffic that its source ranges do not allow", to(ip), "DROP"))
+        ? loadBalancerIPs.map((ip) =>
+            forward("traffic that its source ranges do not allow", `${to(ip)} ${onlyNew}`, "DROP"),
+          )
         : [],
       healthChecks: [],
     },
@@ -266,6 +268,8 @@ function endpointRules(
   ];
 }
 
+/** ipvs mode's jumps to KUBE-PROXY-FIREWALL are of all packets, and connections through ipvs, which nat has not translated, go on. */
+const onlyNew = "-m conntrack --ctstate NEW";
 const portMatch = (protocol: string, port: number): string => `-p ${protocol} -m ${protocol} --dport ${port}`;
 const socketOf = ({ address, port }: KernelEndpoint): string => hostPort(address, port);
 

@@ -111,6 +111,8 @@ function matches(rule: string, { source, fromNode, destination, toNode, protocol
       "--dport": () => value === String(port),
       "--dst-type": () => toNode,
       "--src-type": () => fromNode,
+      // It is the first packet.
+      "--ctstate": () => value === "NEW",
     };
     const test = tests[option];
     if (test !== undefined && test() === isNot) return false;
