@@ -125,7 +125,7 @@ function endpointsOf(
       address: endpoint.address,
       port: endpoint.ports.get(key) ?? 0,
       weight: (endpoint.node === undefined ? undefined : weights.get(endpoint.node)) ?? 1,
-      local: endpoint.node === node.name,
+      local: (endpoint.node ?? node.name) === node.name,
     }));
   const all = of("Cluster");
   return {

@@ -82,7 +82,7 @@ export interface KernelEndpoint {
   readonly address: string;
   readonly port: number;
   readonly weight: number;
-  /** It runs on this node. */
+  /** It runs on this node, or may do so: nobody says where. A pod of this node that reaches itself needs another source. */
   readonly local: boolean;
 }
 

@@ -135,6 +135,13 @@ describe("endpoints", () => {
     expect(addresses(found.cluster)).toEqual(["10.0.1.1", "10.0.2.1"]);
   });
 
+  it("an endpoint of which nobody says where it is may be a pod of this node that reaches itself, but is no local one", () => {
+    const unknown = slice("web", [endpoint("10.0.1.1"), endpoint("10.0.2.1", "n2")]);
+    const found = port(loadBalancer(local), unknown);
+    expect(found.cluster.map((each) => each.local)).toEqual([true, false]);
+    expect(found.local).toEqual([]);
+  });
+
   it("ITP Local, and nothing reaches it from outside: only local ones are kept", () => {
     const found = port(service("web", { type: "ClusterIP", internalTrafficPolicy: "Local" }), pods);
     expect(found).toMatchObject({ internalPolicy: "Local", externalPolicy: "Cluster", cluster: [] });
