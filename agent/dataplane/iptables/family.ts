@@ -9,7 +9,7 @@ import type { Ran } from "../kernel/run.ts";
 import { cleanupInput, madeHere } from "./cleanup.ts";
 import type { Facts } from "./facts.ts";
 import { lacksRecent, missingModules, refusedServices, type Trial } from "./faults.ts";
-import { isThere, type Jump, jumpLine, jumpsOf } from "./jumps.ts";
+import { type Jump, jumpLine, jumpsOf } from "./jumps.ts";
 import { CANARY, FIREWALL, isServiceChain } from "./names.ts";
 import { type FamilyRules, familyRules, type ServiceRules, serviceRules } from "./render.ts";
 import { changedServices, type Difference, difference, inSections, isEmpty, restoreInput } from "./restore.ts";
@@ -114,7 +114,7 @@ export class FamilyTables {
     const isTimeToRetry = this.#refused.size > 0 || !this.#recent;
     this.#refused.clear();
     this.#recent = true;
-    const looked = await this.#look(facts);
+    const looked = await this.#tools.missing(jumpsOf(facts));
     if ("failed" in looked) {
       // Only the lock is no answer to the question; a missing chain is.
       if (this.#tools.unable(looked.failed) === undefined) this.#known = false;
@@ -186,8 +186,11 @@ export class FamilyTables {
 
   /** Writes everything, whatever is there. */
   async #rewrite(to: FamilyRules, facts: Facts): Promise<Ran> {
-    const looked = await this.#look(facts);
+    const looked = await this.#tools.missing(jumpsOf(facts));
     if ("failed" in looked) return looked.failed;
+    // Made, and never declared, which would empty it.
+    const guarded = looked.missing.some(({ chain }) => chain === FIREWALL);
+    const made = guarded && (await this.#tools.lacks("filter", FIREWALL)) ? [`-N ${FIREWALL}`] : [];
     const jumps = (table: Jump["table"]) => looked.missing.filter((jump) => jump.table === table);
     const all = difference(undefined, to);
     const { filter, nat } = all;
@@ -197,8 +200,8 @@ export class FamilyTables {
         { table: "mangle", chains: new Map([[CANARY, []]]) },
         {
           table: "filter",
-          first: jumps("filter").map(jumpLine),
-          chains: looked.needsFirewall ? new Map([...filter, [FIREWALL, []]]) : filter,
+          first: [...made, ...jumps("filter").map(jumpLine)],
+          chains: filter,
         },
         ...(await this.#sections({ table: "nat", first: jumps("nat").map(jumpLine), chains: nat, gone })),
       ]),
@@ -233,31 +236,8 @@ export class FamilyTables {
     return inSections(input, await this.#tools.sectionSize());
   }
 
-  /** What is missing of the jumps. Only the chains that may hold them are read; the nat table may be large. */
-  async #look(
-    facts: Facts,
-  ): Promise<{ readonly failed: Ran } | { readonly missing: readonly Jump[]; readonly needsFirewall: boolean }> {
-    const listed = { filter: "", nat: "" };
-    for (const [table, chain] of [
-      ...[["filter", undefined] as const, ["nat", "PREROUTING"] as const],
-      ...[["nat", "OUTPUT"] as const, ["nat", "POSTROUTING"] as const],
-    ]) {
-      const ran = await this.#tools.list(table, chain);
-      if (ran.code !== 0) return { failed: ran };
-      listed[table] += ran.stdout;
-    }
-    const jumps = jumpsOf(facts);
-    return {
-      missing: jumps.filter((jump) => !isThere(jump, listed[jump.table])),
-      needsFirewall: jumps.some(({ chain }) => chain === FIREWALL) && !listed.filter.includes(`-N ${FIREWALL}\n`),
-    };
-  }
-
   async #hasCanaries(): Promise<boolean> {
-    for (const table of ["mangle", "filter", "nat"]) {
-      const ran = await this.#tools.list(table, CANARY);
-      if (ran.code !== 0 && this.#tools.unable(ran) === undefined) return false;
-    }
+    for (const table of ["mangle", "filter", "nat"]) if (await this.#tools.lacks(table, CANARY)) return false;
     return true;
   }
 

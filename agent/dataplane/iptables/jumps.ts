@@ -53,10 +53,14 @@ const guard: Jump = {
   rule: "! -s 127.0.0.0/8 -d 127.0.0.0/8 -m conntrack ! --ctstate RELATED,ESTABLISHED,DNAT -j DROP",
 };
 
-/** `listed` is what `iptables -S` printed of the jump's table. */
+/** `listed` is what `iptables -S` printed of the jump's chain, or iptables-save of its table. */
 export function isThere(jump: Jump, listed: string): boolean {
   return listed.split("\n").some((line) => withoutComment(line) === `-A ${jump.chain} ${jump.rule}`);
 }
+
+/** As arguments of iptables. */
+export const ruleOf = ({ rule, comment }: Jump): readonly string[] =>
+  ["-m", "comment", "--comment", comment].concat(rule.split(" "));
 
 export const jumpLine = ({ chain, rule, comment, append }: Jump): string =>
   `${append ? "-A" : "-I"} ${chain} -m comment --comment "${comment}" ${rule}`;

@@ -2,10 +2,9 @@
 // last. They are a few dozen rules, so that a look at all of them is cheap.
 import type { Family } from "../../plan/endpoints.ts";
 import { isOfIpvs } from "../iptables/cleanup.ts";
-import { isThere, jumpLine } from "../iptables/jumps.ts";
+import { isThere, type Jump, jumpLine } from "../iptables/jumps.ts";
 import { SERVICES } from "../iptables/names.ts";
 import type { Chains as ChainMap } from "../iptables/render.ts";
-import type { Ran } from "../kernel/run.ts";
 import { restoreInput } from "../iptables/restore.ts";
 import { oneLine, type Tools as Iptables } from "../iptables/tools.ts";
 import { IPVS_OUT_FILTER } from "./names.ts";
@@ -17,8 +16,7 @@ const tables = ["filter", "nat"] as const;
 export class Chains {
   readonly #iptables: Iptables;
   #written: Rules | undefined;
-  /** What look() read, until it is written over: a table of iptables mode takes seconds to read. */
-  #saved: ReadonlyMap<string, Ran> | undefined;
+  #areOfIptables = false;
 
   constructor(iptables: Iptables) {
     this.#iptables = iptables;
@@ -31,18 +29,18 @@ export class Chains {
   /** Whoever was here: everything is written next time. */
   forget(): void {
     this.#written = undefined;
-    this.#saved = undefined;
+    this.#areOfIptables = false;
   }
 
   /** Reads what is there, for the next write. That says what cannot be read. */
   async look(): Promise<void> {
-    this.#saved = await this.#save();
+    const { code, stdout } = await this.#iptables.list("nat", SERVICES);
+    this.#areOfIptables = code === 0 && stdout.includes(`\n-A ${SERVICES} `) && !isOfIpvs(stdout);
   }
 
-  /** What look() read are the chains of iptables mode. What they translate never meets ipvs. */
+  /** What look() read are the chains of iptables mode, not yet written over. What they translate never meets ipvs. */
   get areOfIptables(): boolean {
-    const nat = this.#saved?.get("nat");
-    return nat?.code === 0 && nat.stdout.includes(`\n-A ${SERVICES} `) && !isOfIpvs(nat.stdout);
+    return this.#areOfIptables;
   }
 
   /**
@@ -50,9 +48,8 @@ export class Chains {
    * that is so; all others are there then.
    */
   async write(rules: Rules): Promise<string | undefined> {
-    const saved = this.#saved;
-    this.#saved = undefined;
-    const missing = this.#written === undefined ? this.#missingJumps(saved ?? (await this.#save())) : [];
+    this.#areOfIptables = false;
+    const missing = this.#written === undefined ? await this.#missingJumps() : [];
     const inputs = tables.map((table) => ({
       table,
       first: missing.filter((jump) => jump.table === table).map(jumpLine),
@@ -83,11 +80,13 @@ export class Chains {
     if (this.#written === undefined) return false;
     for (const table of tables) {
       const { code, stdout } = await this.#iptables.save(table);
-      // Only what cannot be asked is no answer.
-      if (code !== 0) continue;
-      const there = jumps.every((jump) => jump.table !== table || isThere(jump, stdout));
-      const whole = [...this.#written[table]].every(([chain, rules]) => isWhole(stdout, chain, rules));
-      if (!there || !whole) {
+      const own = jumps.filter((jump) => jump.table === table);
+      const whole =
+        code === 0
+          ? own.every((jump) => isThere(jump, stdout)) &&
+            [...this.#written[table]].every(([chain, rules]) => isWhole(stdout, chain, rules))
+          : await this.#mayHave(own);
+      if (!whole) {
         this.#written = undefined;
         return false;
       }
@@ -95,19 +94,17 @@ export class Chains {
     return true;
   }
 
-  #missingJumps(saved: ReadonlyMap<string, Ran>): typeof jumps {
-    const missing: (typeof jumps)[number][] = [];
-    for (const [table, ran] of saved) {
-      if (ran.code !== 0) throw new Unable(this.#iptables.unable(ran) ?? `iptables failed: ${oneLine(ran.stderr)}`);
-      missing.push(...jumps.filter((jump) => jump.table === table && !isThere(jump, ran.stdout)));
-    }
-    return missing;
+  async #missingJumps(): Promise<readonly Jump[]> {
+    const looked = await this.#iptables.missing(jumps);
+    if ("missing" in looked) return looked.missing;
+    const { failed } = looked;
+    throw new Unable(this.#iptables.unable(failed) ?? `iptables failed: ${oneLine(failed.stderr)}`);
   }
 
-  async #save(): Promise<ReadonlyMap<string, Ran>> {
-    const saved = new Map<string, Ran>();
-    for (const table of tables) saved.set(table, await this.#iptables.save(table));
-    return saved;
+  /** Of a table that cannot be read as a whole. Only what cannot be asked is no answer. */
+  async #mayHave(own: readonly Jump[]): Promise<boolean> {
+    const looked = await this.#iptables.missing(own);
+    return "failed" in looked || looked.missing.length === 0;
   }
 }
 

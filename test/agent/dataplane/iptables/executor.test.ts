@@ -460,6 +460,34 @@ describe("a node that cannot", () => {
     await expect(executor.cleanup()).resolves.toBe(0);
   });
 
+  it.each([
+    ["the table", ["filter"]],
+    ["the chains that lead to ours", ["filter", "filter INPUT", "filter FORWARD"]],
+  ])("puts no jump twice where %s has rules of nft's own, and notices one that is gone", async (_, foreign) => {
+    const { fake, step, executor } = start();
+    await step(web([pod]));
+    const held = fake.dump();
+    for (const each of foreign) fake.foreign.add(each);
+    expect(await executor.check()).toBe(true);
+    executor.renew();
+    await step(web([pod]));
+    expect(fake.dump()).toBe(held);
+    fake.tables.get("filter")?.set("OUTPUT", []);
+    expect(await executor.check()).toBe(false);
+    await step(web([pod]));
+    expect(fake.chain("filter", "OUTPUT")).not.toEqual([]);
+  });
+
+  it("says what to do where rules of nft's own stand before ours", async () => {
+    const { fake, step } = start();
+    fake.foreign.add("filter").add("filter INPUT");
+    // With its chains there already: it could not be known whether a jump is there.
+    for (const chain of ["KUBE-EXTERNAL-SERVICES", "KUBE-NODEPORTS", "KUBE-PROXY-FIREWALL"])
+      fake.tables.get("filter")?.set(chain, []);
+    await expect(step(web([pod]))).rejects.toThrow(/table of another name.*--proxy-mode nftables/);
+    expect(fake.chain("filter", "INPUT")).toEqual([]);
+  });
+
   it("names the modules that every Service needs", async () => {
     const { fake, step } = start();
     fake.refuses = /statistic|addrtype/;

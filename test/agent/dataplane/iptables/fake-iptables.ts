@@ -20,6 +20,8 @@ export class FakeIptables {
   refuses: RegExp | undefined;
   /** Programs that there are. */
   installed: RegExp = /^iptables/;
+  /** "filter", "filter INPUT": where nft has put rules that iptables cannot express; in a chain they come first. */
+  readonly foreign = new Set<string>();
   /** Answers instead of the programs. */
   broken: Ran | undefined;
 
@@ -43,17 +45,33 @@ export class FakeIptables {
     if (this.broken !== undefined) return this.broken;
     if (args[0] === "--version") return done("iptables v1.8.9 (nf_tables)\n");
     if (program.endsWith("-restore")) return this.#restore(input);
-    const table = this.tables.get(args[args.indexOf("-t") + 1] ?? "");
+    const of = args[args.indexOf("-t") + 1] ?? "";
+    const table = this.tables.get(of) ?? new Map<string, string[]>();
     if (program.endsWith("-save")) {
-      const tables = args.includes("-t") ? [[args[args.indexOf("-t") + 1], table] as const] : [...this.tables];
-      return done(tables.map(([name, each]) => saved(name ?? "", each ?? new Map())).join(""));
+      const tables = args.includes("-t") ? [[of, table] as const] : [...this.tables];
+      const text = tables.map(([name, each]) =>
+        this.foreign.has(name) ? `# Table \`${name}' is incompatible, use 'nft' tool.\n` : saved(name, each),
+      );
+      return done(text.join(""));
     }
-    const name = args[args.indexOf("-S") + 1];
-    if (name === undefined)
-      return done([...(table?.keys() ?? [])].flatMap((each) => listed(each, table)).join("\n") + "\n");
-    return table?.has(name) === true
+    const [command, name = "", ...rule] = args.slice(args.indexOf("-t") + 2);
+    if (command === "-C") return this.#has(of, name, rule);
+    // As iptables 1.8.9 says of a chain that is not there, too.
+    return table.has(name) && !this.foreign.has(`${of} ${name}`)
       ? done(listed(name, table).join("\n") + "\n")
-      : failed("No chain/target/match by that name");
+      : failed(`iptables v1.8.9 (nf_tables): chain \`${name}' in table \`${of}' is incompatible, use 'nft' tool.`);
+  }
+
+  #has(table: string, name: string, rule: readonly string[]): Ran {
+    const chain = this.chain(table, name) ?? [];
+    const target = targetOf(rule.join(" ")) ?? "";
+    if (target.startsWith("KUBE-") && this.chain(table, target) === undefined)
+      return { ...failed(`Chain '${target}' does not exist`), code: 2 };
+    const text = rule.map((word) => (word.includes(" ") ? `"${word}"` : word)).join(" ");
+    if (chain.includes(text)) return done("");
+    return this.foreign.has(`${table} ${name}`)
+      ? { ...failed("iptables v1.8.9 (nf_tables): Parsing nftables rule failed"), code: 3 }
+      : failed("iptables: Bad rule (does a matching rule exist in that chain?).");
   }
 
   #restore(input: string): Ran {
@@ -81,6 +99,8 @@ export class FakeIptables {
     if (this.refuses?.test(line) === true) return `RULE_APPEND failed (No such file or directory): ${line}`;
     if (command.startsWith(":")) table.set(command.slice(1), []);
     else if (command === "-A") table.get(chain)?.push(rule);
+    else if (command === "-N" && table.has(chain)) return "Chain already exists";
+    else if (command === "-N") table.set(chain, []);
     else if (command === "-I") table.get(chain)?.unshift(rule);
     else if (command === "-D")
       table.set(

@@ -229,6 +229,31 @@ for (const flavour of ["nft", "legacy"] as const) {
       expect(await net.dial("10.96.0.10", 80)).toBe(b);
     });
 
+    it.skipIf(flavour !== "nft" || spawnSync("nft", ["--version"]).error !== undefined)(
+      "serves, and puts no jump twice, where nft has put rules of its own into the table",
+      async () => {
+        await using own = await create();
+        await own.must(
+          "nft",
+          "add table ip filter; add chain ip filter own; add rule ip filter own ct state new accept",
+        );
+        const jumps = async () => (await own.must("nft", "list table ip filter")).match(/jump KUBE-/g)?.length;
+        const first = executorIn(own);
+        expect((await first.apply(planOf([web([a])]))).problems).toEqual([]);
+        const made = await jumps();
+        // Behind our jumps, and then before them.
+        await own.must("nft", "add rule ip filter INPUT ct state new counter");
+        expect(await first.check()).toBe(true);
+        const second = executorIn(own);
+        expect((await second.apply(planOf([web([b])]))).problems).toEqual([]);
+        expect(await second.check()).toBe(true);
+        await own.must("nft", "insert rule ip filter INPUT ct state new counter");
+        expect(await second.check()).toBe(true);
+        await expect(executorIn(own).apply(planOf([web([a])]))).rejects.toThrow("--proxy-mode nftables");
+        expect(await jumps()).toBe(made);
+      },
+    );
+
     it("notices a flush and mends it; cleanup leaves the rules of others, and no chain of ours", async () => {
       await net.must(`iptables-${flavour}`, "-t", "nat", "-A", "OUTPUT", "-d", "192.0.2.1", "-j", "RETURN");
       const services = [web([a]), shop([b])];

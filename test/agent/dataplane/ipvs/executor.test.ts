@@ -582,6 +582,34 @@ describe("the node", () => {
     expect(node.device?.has("10.96.0.10/32")).toBe(true);
   });
 
+  it.each([
+    ["the table", ["filter"]],
+    ["the chains that lead to ours", ["filter", "filter INPUT", "filter FORWARD", "filter OUTPUT"]],
+  ])("puts no jump twice where %s has rules of nft's own, and notices one that is gone", async (_, foreign) => {
+    const { node, step, executor } = start();
+    await step(web());
+    const held = node.dump();
+    const { IPv4: iptables } = node.iptables;
+    for (const each of foreign) iptables.foreign.add(each);
+    expect(await executor.check()).toBe(true);
+    executor.renew();
+    await step(web());
+    expect(node.dump()).toBe(held);
+    iptables.tables.get("nat")?.set("OUTPUT", []);
+    expect(await executor.check()).toBe(false);
+    await step(web());
+    expect(node.dump()).toBe(held);
+  });
+
+  it("writes no jump where it cannot be known whether it is there, and says what to do", async () => {
+    const { node, step } = start();
+    const { IPv4: iptables } = node.iptables;
+    iptables.foreign.add("filter").add("filter INPUT");
+    iptables.tables.get("filter")?.set("KUBE-NODE-PORT", []);
+    await expect(step(web())).rejects.toThrow(/table of another name.*--proxy-mode nftables/);
+    expect(iptables.chain("filter", "INPUT")).toEqual([]);
+  });
+
   it("has nothing to clean where its kernel lacks ipvs, and asks ipvs nothing then", async () => {
     const { node, executor } = start();
     node.broken.set("ipvsadm", { code: 2, stdout: "", stderr: "Can't initialize ipvs: Protocol not available\n" });
