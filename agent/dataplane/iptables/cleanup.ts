@@ -1,6 +1,6 @@
 // What iptables-save printed → the input of iptables-restore that removes all of ours from it. Pure.
 import * as names from "./names.ts";
-import { restoreInput, type TableInput } from "./restore.ts";
+import { inSections, restoreInput, type TableInput } from "./restore.ts";
 
 interface Table {
   readonly name: string;
@@ -13,9 +13,10 @@ interface Table {
 /** Whether a chain of a table is to be removed. */
 export type IsOurs = (table: string, chain: string) => boolean;
 
-/** "" where nothing is ours. */
-export function cleanupInput(saved: string, isOurs: IsOurs): string {
-  return restoreInput(tablesOf(saved).map((table) => removal(table, (chain) => isOurs(table.name, chain))));
+/** "" where nothing is ours. `size`: so many chains may be in one transaction. */
+export function cleanupInput(saved: string, isOurs: IsOurs, size: number): string {
+  const removals = tablesOf(saved).map((table) => removal(table, (chain) => isOurs(table.name, chain)));
+  return restoreInput(removals.flatMap((each) => inSections(each, size)));
 }
 
 /** Chains that ipvs mode has too. Whose they are shows in what they ask: that mode's sets, or chains of Services. */

@@ -6,7 +6,7 @@ import type { Run } from "../kernel/run.ts";
 import type { KernelSettings } from "../kernel/settings.ts";
 import { factsOf } from "./facts.ts";
 import { FamilyTables } from "./family.ts";
-import { Tools } from "./tools.ts";
+import { forEach, Tools } from "./tools.ts";
 
 export const iptablesAlgorithms: readonly EndpointAlgorithm[] = ["random", "rr"];
 
@@ -51,7 +51,7 @@ export function iptablesExecutor(settings: KernelSettings, { run, localAddresses
     },
     // What is connected goes on by conntrack alone.
     async cleanup() {
-      for (const { tables } of families) await tables.cleanup();
+      await forEach(families, ({ tables }) => tables.cleanup());
       return 0;
     },
   };

@@ -6,7 +6,7 @@
 import type { PlanService } from "../../plan/plan.ts";
 import type { NodeProblem, Written } from "../executor.ts";
 import type { Ran } from "../kernel/run.ts";
-import { cleanupInput, madeHere } from "./cleanup.ts";
+import { madeHere } from "./cleanup.ts";
 import type { Facts } from "./facts.ts";
 import { lacksRecent, missingModules, refusedServices, type Trial } from "./faults.ts";
 import { type Jump, jumpLine, jumpsOf } from "./jumps.ts";
@@ -14,7 +14,7 @@ import { CANARY, FIREWALL, isServiceChain } from "./names.ts";
 import { type FamilyRules, familyRules, type ServiceRules, serviceRules } from "./render.ts";
 import { changedServices, type Difference, difference, inSections, isEmpty, restoreInput } from "./restore.ts";
 import type { TableInput } from "./restore.ts";
-import { isForbidden, oneLine, type Tools } from "./tools.ts";
+import { oneLine, type Tools } from "./tools.ts";
 
 export type NodeFacts = Omit<Facts, "recent">;
 
@@ -126,17 +126,7 @@ export class FamilyTables {
   async cleanup(): Promise<void> {
     this.#known = false;
     this.#last = undefined;
-    for (const { save, restore } of this.#tools.flavours()) {
-      const saved = await save();
-      // What is not installed, or not in the kernel, holds nothing. What we may not see may hold something.
-      if (saved.code !== 0 && !isForbidden(saved.stderr)) continue;
-      const input = saved.code === 0 ? cleanupInput(saved.stdout, madeHere(saved.stdout)) : "";
-      const ran = saved.code === 0 && input !== "" ? await restore(input) : saved;
-      if (ran.code !== 0)
-        throw new Error(
-          this.#tools.unable(ran) ?? `iptables refused to remove the rules of ${this.#tools.family}: ${ran.stderr}`,
-        );
-    }
+    await this.#tools.remove(madeHere, CANARY);
     this.#strays.clear();
   }
 

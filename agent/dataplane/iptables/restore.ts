@@ -86,8 +86,9 @@ export function inSections(input: TableInput, size: number): readonly TableInput
     [...gone].sort((a, b) => rank(b) - rank(a)),
     size,
   ).map((slice) => ({ table, chains: new Map<string, never>(), gone: slice }));
-  // The kernel's own chains lead to the last one.
-  return [...filled.slice(0, -1), ...filled.slice(-1).map((last) => ({ ...last, first })), ...removed];
+  // The kernel's own chains lead to the last one that is filled, and to none that is removed.
+  const at = Math.max(filled.length - 1, 0);
+  return [...filled, ...removed].map((section, index) => (index === at ? { ...section, first } : section));
 }
 
 /** Rules lead from a higher rank to a lower one. */

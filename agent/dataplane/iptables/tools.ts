@@ -1,6 +1,7 @@
 // iptables' programs of one family: which of them to use, how they are called, and what to do about it when they fail.
 import type { Family } from "../../plan/endpoints.ts";
 import type { Ran, Run } from "../kernel/run.ts";
+import { cleanupInput, type IsOurs } from "./cleanup.ts";
 import { isThere, type Jump, ruleOf } from "./jumps.ts";
 
 /** Chains of the mangle table by which the kubelet, or a kube-proxy before us, shows which flavour this node uses. */
@@ -14,7 +15,7 @@ export class Tools {
   readonly #plain: string;
   readonly #names: { readonly nft: string; readonly legacy: string };
   #chosen: string | undefined;
-  #isNft: boolean | undefined;
+  #sectionSize: number | undefined;
 
   constructor(family: Family, run: Run) {
     this.family = family;
@@ -42,10 +43,14 @@ export class Tools {
    * the whole table in each transaction.
    */
   async sectionSize(): Promise<number> {
-    const program = await this.#program();
+    this.#sectionSize ??= await this.#sectionSizeOf(await this.#program());
+    return this.#sectionSize;
+  }
+
+  async #sectionSizeOf(program: string): Promise<number> {
     const version = async () => (await this.#run(program, ["--version"])).stdout;
-    this.#isNft ??= program.endsWith("-nft") || (await version()).includes("nf_tables");
-    return this.#isNft ? 1_000 : Number.POSITIVE_INFINITY;
+    const isNft = program.endsWith("-nft") || (await version()).includes("nf_tables");
+    return isNft ? 1_000 : Number.POSITIVE_INFINITY;
   }
 
   /** All tables of `input`, each by itself either wholly or not at all. Nothing else is touched. */
@@ -90,16 +95,30 @@ export class Tools {
   async save(table: string): Promise<Ran> {
     const ran = await this.#run(`${await this.#program()}-save`, ["-t", table]);
     // It ends well even where it has read nothing.
-    return isForeign(ran.stdout) ? { code: 1, stdout: "", stderr: ran.stdout.replace("# ", "") } : ran;
+    const [said] = ran.stdout.match(UNREADABLE) ?? [];
+    return said === undefined ? ran : { code: 1, stdout: "", stderr: said.slice(2) };
   }
 
-  /** Whatever may hold rules: prints all its tables that exist, and changes them. The plain program is mostly one of the others. */
-  flavours(): readonly { readonly save: () => Promise<Ran>; readonly restore: (input: string) => Promise<Ran> }[] {
+  /**
+   * Removes all that `isOurs`, which is told by what iptables-save prints, in whatever may hold rules: the plain program is mostly one of
+   * the others. `sign` is a chain in each table that has others of ours. Rejects where something may be left.
+   */
+  async remove(isOurs: (saved: string) => IsOurs, sign: string): Promise<void> {
     const { nft, legacy } = this.#names;
-    return [nft, legacy, this.#plain].map((program) => ({
-      save: () => this.#run(`${program}-save`, []),
-      restore: (input) => this.#run(`${program}-restore`, ["--noflush", ...WAIT], input),
-    }));
+    await forEach([nft, legacy, this.#plain], async (program) => {
+      const must = (ran: Ran) => {
+        const refused = `iptables refused to remove the rules of ${this.family}: ${oneLine(ran.stderr)}`;
+        if (ran.code !== 0) throw new Error(this.unable(ran) ?? refused);
+      };
+      const saved = await this.#run(`${program}-save`, []);
+      if (saved.code !== 0 && HOLDS_NOTHING.test(saved.stderr) && !isForbidden(saved.stderr)) return;
+      must(saved);
+      const input = cleanupInput(saved.stdout, isOurs(saved.stdout), await this.#sectionSizeOf(program));
+      if (input !== "") must(await this.#run(`${program}-restore`, ["--noflush", ...WAIT], input));
+      for (const [said, table = ""] of saved.stdout.matchAll(UNREADABLE))
+        if ((await this.#run(program, [...WAIT, "-t", table, "-S", sign])).code === 0)
+          must({ code: 1, stdout: "", stderr: said.slice(2) });
+    });
   }
 
   /** Why nothing at all can be done on this node, and what mends it; undefined where the rules themselves were refused. */
@@ -131,14 +150,30 @@ export class Tools {
   }
 }
 
+/** What is not installed, or not in the kernel, holds nothing. What was killed, or may not look, may hold something. */
+const HOLDS_NOTHING =
+  /cannot be run|does not exist|can't initialize|initialize nft|generation id: Invalid argument|not supported/i;
+/** A table as iptables-nft-save prints one that it does not read. */
+const UNREADABLE = /^# Table `(\S+)' is incompatible.*$/gm;
+
+/** Each has its turn, and what failed is said in the end. */
+export async function forEach<Each>(of: readonly Each[], work: (each: Each) => Promise<void>): Promise<void> {
+  const failures = new Set<string>();
+  for (const each of of) {
+    try {
+      await work(each);
+    } catch (error) {
+      failures.add((error as Error).message);
+    }
+  }
+  if (failures.size > 0) throw new Error([...failures].join("; "));
+}
+
 export const isForbidden = (stderr: string): boolean =>
   /permission denied|operation not permitted|must be root/i.test(stderr);
 
 /** Rules that nft has written and iptables cannot express are in a table or chain of its names. */
-const isForeign = (said: string): boolean =>
-  /^(?:# T|.*: t)able `\S+' is incompatible|chain `\S+' in table `\S+' is incompatible|Parsing nftables rule failed/m.test(
-    said,
-  );
+const isForeign = (stderr: string): boolean => /`\S+' is incompatible|Parsing nftables rule failed/.test(stderr);
 
 export const oneLine = (stderr: string): string =>
   stderr

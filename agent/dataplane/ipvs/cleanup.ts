@@ -2,13 +2,13 @@
 // whose they are, and sets last, since rules ask them. Where the kernel has no such thing there is nothing to take away.
 // A connection through ipvs ends with its server, other than one that was translated by a rule. So a node that goes on in another mode
 // leaves servers with connections where they are; nothing new comes to them, since that mode's rules are met before.
-import { cleanupInput, isOfIpvs } from "../iptables/cleanup.ts";
+import { isOfIpvs } from "../iptables/cleanup.ts";
 import * as shared from "../iptables/names.ts";
-import { isForbidden, Tools as Iptables } from "../iptables/tools.ts";
+import { forEach, Tools as Iptables } from "../iptables/tools.ts";
 import type { Run } from "../kernel/run.ts";
 import { addresses } from "./kinds.ts";
 import { parseAddresses, parseSets } from "./listings.ts";
-import { ownChains } from "./names.ts";
+import { NODE_PORT, ownChains } from "./names.ts";
 import { isOurServer } from "./ownership.ts";
 import { parseListing, partsOf, type Server } from "./servers.ts";
 import { Tools, Unable } from "./tools.ts";
@@ -36,12 +36,12 @@ export async function cleanup(run: Run, excludeCIDRs: readonly string[], leaveOp
       const lines = unused.flatMap((address) => addresses.lines(address, true, undefined));
       if (lines.length > 0) await must(tools.changeAddresses(lines));
       // What is connected needs no rules of nat. Those of filter keep the node's own servers from answering at what addresses are left.
-      for (const family of families) await removeChains(new Iptables(family, run), "nat");
+      await forEach(families, (family) => removeChains(new Iptables(family, run), "nat"));
       return open.length;
     }
   }
   if (device !== undefined) await tools.removeDevice();
-  for (const family of families) await removeChains(new Iptables(family, run));
+  await forEach(families, (family) => removeChains(new Iptables(family, run)));
   if (sets.existing.size > 0) await must(tools.changeSets([...sets.existing].map((set) => `destroy ${set}`)));
   return 0;
 }
@@ -49,27 +49,22 @@ export async function cleanup(run: Run, excludeCIDRs: readonly string[], leaveOp
 const hasConnections = ({ destinations }: Server): boolean =>
   [...destinations.values()].some(({ connections }) => connections > 0);
 
-/** Undefined where kernel or machine lack what is asked for. What we may not see may be there, and that rejects. */
+/** Undefined where kernel or machine lack what is asked for. What could not be seen may be there, and that rejects. */
 async function whereThereIsOne<Found>(ask: () => Promise<Found>): Promise<Found | undefined> {
   try {
     return await ask();
   } catch (error) {
-    if (error instanceof Unable && !isForbidden(error.message)) return undefined;
+    if (error instanceof Unable && error.isMissing) return undefined;
     throw error;
   }
 }
 
 async function removeChains(iptables: Iptables, only?: "nat"): Promise<void> {
-  for (const { save, restore } of iptables.flavours()) {
-    const saved = await save();
-    if (saved.code !== 0 && !isForbidden(saved.stderr)) continue;
-    const withShared = isOfIpvs(saved.stdout);
-    const isOurs = (table: string, chain: string) =>
+  await iptables.remove((saved) => {
+    const withShared = isOfIpvs(saved);
+    return (table, chain) =>
       (only ?? table) === table && (ownChains.has(chain) || (withShared && shared.isOurs(chain)));
-    const input = saved.code === 0 ? cleanupInput(saved.stdout, isOurs) : "";
-    const ran = saved.code === 0 && input !== "" ? await restore(input) : saved;
-    if (ran.code !== 0) throw new Error(iptables.unable(ran) ?? `iptables refused to remove chains: ${ran.stderr}`);
-  }
+  }, NODE_PORT);
 }
 
 async function must(ran: ReturnType<Run>): Promise<void> {

@@ -4,7 +4,15 @@ import type { Ran, Run } from "../kernel/run.ts";
 import { DEVICE } from "./names.ts";
 
 /** Nothing of this kind can be done on the node. The message says what mends it. */
-export class Unable extends Error {}
+export class Unable extends Error {
+  /** Program or kernel are without it, so there is nothing of this kind either. */
+  readonly isMissing: boolean;
+
+  constructor(message: string, isMissing = false) {
+    super(message);
+    this.isMissing = isMissing;
+  }
+}
 
 export const SET_IS_FULL = /Hash is full/;
 const PROBE = "198.51.100.0:20000";
@@ -102,7 +110,7 @@ export class Tools {
   async #able(program: string, args: readonly string[], input?: string): Promise<Ran> {
     const ran = await this.#run(program, args, input);
     const why = unable(program, ran);
-    if (why !== undefined) throw new Unable(why);
+    if (why !== undefined) throw why;
     return ran;
   }
 }
@@ -110,17 +118,21 @@ export class Tools {
 const text = (lines: readonly string[]): string => lines.map((line) => `${line}\n`).join("");
 
 /** Pure. Undefined where the program could do its work, whatever came of it. */
-export function unable(program: string, { code, stderr }: Ran): string | undefined {
+function unable(program: string, { code, stderr }: Ran): Unable | undefined {
   if (code === 0) return undefined;
   const said = stderr.trim().split("\n")[0]?.slice(0, 300) ?? "";
-  if (code === undefined && !stderr.includes("cannot be run")) return said;
-  if (code === undefined)
-    return `${said}. The agent needs the package ${packages[program]} in its image, or on this machine: apt-get install ${packages[program]}`;
+  if (code === undefined && !stderr.includes("cannot be run")) return new Unable(said);
+  if (code === undefined) {
+    const install = `apt-get install ${packages[program]}`;
+    const needs = `The agent needs the package ${packages[program]} in its image, or on this machine: ${install}`;
+    return new Unable(`${said}. ${needs}`, true);
+  }
   // ip says "permission denied" of an IPv6 address where an interface has no IPv6.
   if (program === "ip" ? /operation not permitted/i.test(stderr) : isForbidden(stderr))
-    return `${program} may not change this node (${said}). The agent needs uid 0 and NET_ADMIN in the host's network: kubectl apply -k agent/manifests/overlays/ipvs`;
+    return new Unable(
+      `${program} may not change this node (${said}). The agent needs uid 0 and NET_ADMIN in the host's network: kubectl apply -k agent/manifests/overlays/ipvs`,
+    );
   const modules = lacks.find(([pattern]) => pattern.test(stderr))?.[1];
-  return modules === undefined
-    ? undefined
-    : `the kernel cannot (${said}). Load the modules on the node, as root: modprobe -a ${modules}`;
+  if (modules === undefined) return undefined;
+  return new Unable(`the kernel cannot (${said}). Load the modules on the node, as root: modprobe -a ${modules}`, true);
 }

@@ -460,6 +460,32 @@ describe("a node that cannot", () => {
     await expect(executor.cleanup()).resolves.toBe(0);
   });
 
+  it("does not call it done where a program was killed, and cleans the other family", async () => {
+    const [four, six] = [new FakeIptables(), new FakeIptables()];
+    six.installed = /^ip6tables/;
+    const executor = iptablesExecutor(settings({ families: ["IPv4", "IPv6"] }), {
+      localAddresses: () => [],
+      run: (program, ...more) => (program.startsWith("ip6") ? six : four).run(program, ...more),
+    });
+    await executor.apply(planOf([web([pod])]));
+    four.broken = { code: undefined, stdout: "", stderr: "iptables-save was ended by SIGKILL. " };
+    await expect(executor.cleanup()).rejects.toThrow("was ended by SIGKILL");
+    expect(six.chain("nat", "KUBE-SERVICES")).toBeUndefined();
+    expect(four.chain("nat", "KUBE-SERVICES")).toBeDefined();
+  });
+
+  it("does not call it done where cleanup cannot read a table that has chains of ours, and removes those of the others", async () => {
+    const { fake, step, executor } = start();
+    fake.foreign.add("filter");
+    await expect(executor.cleanup()).resolves.toBe(0);
+    await step(web([pod]));
+    await expect(executor.cleanup()).rejects.toThrow("table of another name");
+    expect(fake.chain("nat", "KUBE-SERVICES")).toBeUndefined();
+    fake.foreign.clear();
+    await expect(executor.cleanup()).resolves.toBe(0);
+    expect(fake.chain("filter", "KUBE-FORWARD")).toBeUndefined();
+  });
+
   it.each([
     ["the table", ["filter"]],
     ["the chains that lead to ours", ["filter", "filter INPUT", "filter FORWARD"]],
@@ -565,6 +591,11 @@ describe("thousands of chains", () => {
     expect((await parts.step()).problems).toEqual([]);
     await alone.step();
     expect(parts.fake.dump()).toBe(alone.fake.dump());
+    await parts.step(...many(500, "10.244.2.6"));
+    await Promise.all([parts.executor.cleanup(), alone.executor.cleanup()]);
+    expect(parts.fake.dump()).toBe(alone.fake.dump());
+    const removal = parts.fake.calls.findLast(({ program }) => program.endsWith("-restore"));
+    expect(removal?.input.split("*nat\n").length).toBeGreaterThan(3);
   });
 
   it("leave a refused Service the rules that it had, though a part of the change was written", async () => {

@@ -618,6 +618,13 @@ describe("the node", () => {
     expect(node.calls.filter((call) => call.startsWith("ipvsadm"))).toEqual([]);
   });
 
+  it.each(["ipset", "ipvsadm", "iptables-save"])("does not call it cleaned where %s was killed", async (program) => {
+    const { node, step, executor } = start();
+    await step(web());
+    node.broken.set(program, { code: undefined, stdout: "", stderr: `${program} was ended by SIGKILL. ` });
+    await expect(executor.cleanup()).rejects.toThrow("was ended by SIGKILL");
+  });
+
   it("does not call it cleaned where it may not look", async () => {
     const { node, executor } = start();
     node.broken.set("ipset", {
