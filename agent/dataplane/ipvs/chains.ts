@@ -17,6 +17,8 @@ export class Chains {
   readonly #iptables: Iptables;
   #written: Rules | undefined;
   #areOfIptables = false;
+  /** Rules of KUBE-IPVS-OUT-FILTER that the kernel did not take, and why. They are not tried again before forget(). */
+  #refused: { readonly rules: string; readonly why: string } | undefined;
 
   constructor(iptables: Iptables) {
     this.#iptables = iptables;
@@ -30,6 +32,7 @@ export class Chains {
   forget(): void {
     this.#written = undefined;
     this.#areOfIptables = false;
+    this.#refused = undefined;
   }
 
   /** Reads what is there, for the next write. That says what cannot be read. */
@@ -47,8 +50,12 @@ export class Chains {
    * Rejects where nothing can be written. Returns why the kernel cannot have the rules that keep this node from some frontends, where
    * that is so; all others are there then.
    */
-  async write(rules: Rules): Promise<string | undefined> {
+  async write(wanted: Rules): Promise<string | undefined> {
     this.#areOfIptables = false;
+    const own = (wanted.filter.get(IPVS_OUT_FILTER) ?? []).join("\n");
+    const refused = this.#refused?.rules === own ? this.#refused.why : undefined;
+    const rules =
+      refused === undefined ? wanted : { ...wanted, filter: new Map([...wanted.filter, [IPVS_OUT_FILTER, []]]) };
     const missing = this.#written === undefined ? await this.#missingJumps() : [];
     const inputs = tables.map((table) => ({
       table,
@@ -56,18 +63,17 @@ export class Chains {
       chains: differing(this.#written?.[table], rules[table]),
     }));
     const input = restoreInput(inputs);
-    if (input === "") return undefined;
+    if (input === "") return refused;
     const ran = await this.#iptables.restore(input);
     if (ran.code === 0) {
       this.#written = rules;
-      return undefined;
+      return refused;
     }
     this.#written = undefined;
     const why = this.#iptables.unable(ran);
-    const needsIpvs = (rules.filter.get(IPVS_OUT_FILTER) ?? []).length > 0;
-    if (why === undefined && needsIpvs) {
-      await this.write({ ...rules, filter: new Map([...rules.filter, [IPVS_OUT_FILTER, []]]) });
-      return oneLine(ran.stderr);
+    if (why === undefined && own !== "" && refused === undefined) {
+      this.#refused = { rules: own, why: oneLine(ran.stderr) };
+      return await this.write(wanted);
     }
     throw new Unable(
       why ??

@@ -314,13 +314,25 @@ describe("what the kernel refuses", () => {
   });
 
   it("says that a node may pass source ranges where xt_ipvs is missing, and serves", async () => {
-    const { node, step } = start();
+    const { node, step, executor } = start();
     node.iptables.IPv4.refuses = /-m ipvs/;
     const service = web([pod], { loadBalancerIPs: ["192.0.2.5"], sourceRanges: ["203.0.113.0/24"] });
     const { problems } = await step(service, shop);
     expect(problems).toMatchObject([{ service: "default/web", reason: "RulesRefused" }]);
     expect(problems[0]?.message).toContain("modprobe xt_ipvs");
     expect(node.iptables.IPv4.chain("filter", "KUBE-PROXY-FIREWALL")).toHaveLength(1);
+    // It is not tried again at each change, and is once check() was asked.
+    const { calls, problems: still } = await step(
+      service,
+      shop,
+      planService("default/z", [kernelPort("10.96.0.30", [])]),
+    );
+    expect(calls.filter((call) => call.startsWith("iptables"))).toEqual([]);
+    expect(still).toEqual(problems);
+    node.iptables.IPv4.refuses = undefined;
+    expect(await executor.check()).toBe(false);
+    expect((await step(service, shop)).problems).toEqual([]);
+    expect(node.iptables.IPv4.chain("filter", "KUBE-IPVS-OUT-FILTER")).toHaveLength(1);
   });
 
   it("serves the first by name where two Services ask for an address, whoever came first", async () => {
