@@ -247,7 +247,7 @@ export class FamilyTables {
         return rules === undefined ? [] : [[key, rules]];
       }),
     );
-    const refused = await refusedServices(suspects, this.#trial);
+    const refused = await refusedServices(suspects, facts, this.#trial);
     for (const [key, why] of refused) {
       const service = byKey.get(key);
       if (this.#refused.has(key)) this.#forgetRules(key);

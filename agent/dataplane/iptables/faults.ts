@@ -4,7 +4,7 @@ import type { Ran } from "../kernel/run.ts";
 import type { Facts } from "./facts.ts";
 import { CANARY } from "./names.ts";
 import type { ServiceRules } from "./render.ts";
-import { probeAll, probeEach, probeRecent } from "./requirements.ts";
+import { probeAll, probeEach, probeRecent, probeSctp } from "./requirements.ts";
 import { slices, trialInput } from "./restore.ts";
 import { oneLine } from "./tools.ts";
 
@@ -31,12 +31,21 @@ export async function lacksRecent(facts: Facts, trial: Trial): Promise<boolean> 
   return (await trial(probeRecent(facts).input)).code !== 0;
 }
 
+/** The Services with rules of SCTP, where the kernel can do none: key → what mends it. */
+async function withoutSctp(services: ReadonlyMap<string, ServiceRules>, facts: Facts, trial: Trial) {
+  const theirs = [...services].filter(([, rules]) => trialInput([rules], CANARY).includes("-p sctp "));
+  if (theirs.length === 0 || (await trial(probeSctp(facts).input)).code === 0) return new Map<string, string>();
+  const why = "the kernel has no xt_sctp. Load it on the node: modprobe xt_sctp";
+  return new Map(theirs.map(([key]) => [key, why]));
+}
+
 /** Key → what iptables said of it. By halves: k refused Services among n take about k · log n trials. */
 export async function refusedServices(
   services: ReadonlyMap<string, ServiceRules>,
+  facts: Facts,
   trial: Trial,
 ): Promise<ReadonlyMap<string, string>> {
-  const refused = new Map<string, string>();
+  const refused = await withoutSctp(services, facts, trial);
   let failures = 0;
   const search = async (part: readonly (readonly [string, ServiceRules])[]): Promise<void> => {
     const rules = part.map(([, each]) => each);
@@ -47,6 +56,7 @@ export async function refusedServices(
       for (const [key] of part) refused.set(key, "too many Services were refused before it; mend those first");
     else for (const half of slices(part, Math.ceil(part.length / 2))) await search(half);
   };
-  for (const part of slices([...services], TRIAL_SIZE)) await search(part);
+  const rest = [...services].filter(([key]) => !refused.has(key));
+  for (const part of slices(rest, TRIAL_SIZE)) await search(part);
   return refused;
 }

@@ -25,6 +25,9 @@ const required: readonly Requirement[] = [
 /** Only Services with ClientIP affinity need it. */
 const recent: Requirement = { module: "xt_recent", table: "nat", rule: `-m recent --name ${CANARY} --set -j RETURN` };
 
+/** Only Services with ports of SCTP need it. */
+const sctp: Requirement = { module: "xt_sctp", table: "nat", rule: "-p sctp -m sctp --dport 1 -j RETURN" };
+
 /** A requirement, tried in a chain that nothing leads to. */
 export interface Probe {
   readonly module: string;
@@ -48,3 +51,4 @@ export function probeAll(facts: Facts): string {
 
 export const probeEach = (facts: Facts): readonly Probe[] => required.map((each) => probe(each, facts));
 export const probeRecent = (facts: Facts): Probe => probe(recent, facts);
+export const probeSctp = (facts: Facts): Probe => probe(sctp, facts);

@@ -281,6 +281,23 @@ describe("a Service that the kernel refuses", () => {
     expect(programs.length).toBeLessThan(45);
   });
 
+  it("names the module that ports of SCTP need, without a search", async () => {
+    const { fake, step } = start();
+    fake.refuses = /-m sctp/;
+    const many = Array.from({ length: 300 }, (_, i) =>
+      planService(`default/s${i}`, [
+        kernelPort("10.96.0.10", [pod], {
+          ...{ protocol: i % 25 === 0 ? "SCTP" : "TCP", clusterIP: `10.96.${1 + (i >> 8)}.${i & 255}` },
+        }),
+      ]),
+    );
+    const { problems, programs } = await step(...many);
+    expect(problems).toHaveLength(12);
+    for (const { message } of problems) expect(message).toContain("modprobe xt_sctp");
+    expect(programs.filter((program) => program.endsWith("-restore")).length).toBeLessThan(7);
+    expect(fake.chain("nat", portChains("default/s299", "tcp").cluster)).toBeDefined();
+  });
+
   it("takes no good one that is tried down, however many were refused before it", async () => {
     const { fake, step } = refusing();
     const many = Array.from({ length: 2_000 }, (_, i) =>
