@@ -49,8 +49,8 @@ export const table: Readonly<Record<string, Entry>> = {
       first: "kubectl -n postern-system delete configmap postern-agent",
     },
   "postern join rack --apply --kube-context rack": {
-    // Both contexts are one cluster here, and rack is one where no agent runs yet.
-    first: "kubectl -n postern-system delete daemonset postern-agent",
+    // Both contexts are one cluster here, and rack is one where no agent runs yet: the agent of home goes, once it has claimed the name.
+    first: `timeout 60 sh -c 'until postern hostnames show shop.example.com; do sleep 0.2; done' && kubectl -n postern-system delete daemonset postern-agent`,
   },
   "curl http://web-default-home.apps.home.arpa/hostname": { retried: true },
   // A machine is fast enough to come to a page's second one within the same second, which kubectl refuses.
