@@ -14,6 +14,14 @@ function assets({ url }: { readonly url: string }): Response {
   return new Response(text ?? null, { status: text === undefined ? 404 : 200 });
 }
 
+/** A busy machine is no failure: what a test waits for is an event, this only ends what hangs. */
+const patience = {
+  testTimeout: 60_000,
+  hookTimeout: 60_000,
+  expect: { poll: { timeout: 10_000 } },
+  setupFiles: ["test/patience.ts"],
+};
+
 export default defineConfig({
   test: {
     projects: [
@@ -29,8 +37,7 @@ export default defineConfig({
             "test/bench/**",
             "test/cluster/tests/**",
           ],
-          // A busy machine is no failure: what a test waits for is an event, this only ends what hangs.
-          testTimeout: 60_000,
+          ...patience,
         },
       },
       {
@@ -51,7 +58,7 @@ export default defineConfig({
             },
           }),
         ],
-        test: { name: "workerd", include: ["test/**/*.worker.test.ts"], testTimeout: 60_000 },
+        test: { name: "workerd", include: ["test/**/*.worker.test.ts"], ...patience },
       },
       {
         root,
