@@ -5,7 +5,7 @@ import { once } from "node:events";
 import { beforeAll, expect, it } from "vitest";
 import { z } from "zod";
 import { modes } from "../../bench/programs.ts";
-import { ensureBinaries, ensureNewestProxy } from "../../harness/binaries.ts";
+import { ensureNewestProxy } from "../../harness/binaries.ts";
 
 const rules = z.tuple([z.array(z.string()), z.array(z.string())]);
 const schema = z.strictObject({
@@ -18,9 +18,8 @@ const schema = z.strictObject({
 let seen: z.infer<typeof schema>;
 
 beforeAll(async () => {
-  const say = (line: string): void => console.error(line);
-  await ensureBinaries(say);
-  const kubeProxy = `${await ensureNewestProxy(say)}/kube-proxy`;
+  // globalSetup.ts has built all of them.
+  const kubeProxy = `${await ensureNewestProxy(() => {})}/kube-proxy`;
   const isolated = new URL("isolated.ts", import.meta.url).pathname;
   const child = spawn(process.execPath, [isolated, kubeProxy], { stdio: ["ignore", "pipe", "inherit"] });
   let said = "";
