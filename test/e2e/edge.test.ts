@@ -297,7 +297,7 @@ it("keeps clusters and routes over its own restart", async () => {
   expect(await ask()).toBeUndefined();
   await startEdge();
   // The ports are open as soon as it is ready; the agent is back within its redial.
-  expect(await ask()).toBe("pod");
+  await until(async () => (await ask()) === "pod");
 });
 
 it("closes a port when its last Service goes, and opens it again", async () => {

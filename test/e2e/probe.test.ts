@@ -57,6 +57,7 @@ describe("all is well", () => {
 
   test("NodePorts are tried at each node's own address", async () => {
     const { connections } = await probe("default/web-direct");
+    expect(connections.map(({ node }) => node)).toEqual(["node-a", "node-b"]);
     for (const { node, probe: found } of connections) {
       if (!found.ok) throw new Error(found.why);
       const [own] = found.report.service?.ports[0]?.nodePorts ?? [];
