@@ -55,10 +55,11 @@ afterAll(async () => {
   backend?.close();
 });
 
-const uploads: Upload[] = [];
-const chaos = { over: false };
+/** Of all tries: no two uploads have one id. */
+let begun = 0;
 
-async function upload(n: number): Promise<void> {
+async function upload(uploads: Upload[]): Promise<void> {
+  const n = begun++;
   const bytes = sizes[n % sizes.length] ?? 0;
   const chunked = (n / sizes.length) % 2 >= 1;
   const method = n % 3 === 0 ? "POST" : "PUT";
@@ -98,38 +99,41 @@ async function upload(n: number): Promise<void> {
 }
 
 /** Until so many more uploads are through, or this time is up: a node may be stopped with all of them. */
-async function afterMore(count: number, withinMs: number): Promise<void> {
+async function afterMore(uploads: readonly Upload[], count: number, withinMs: number): Promise<void> {
   const want = uploads.length + count;
   for (const deadline = performance.now() + withinMs; uploads.length < want && performance.now() < deadline; )
     await delay(20);
 }
 
-test("uploads under chaos are whole, or fail", { timeout: 180_000 }, async () => {
-  let n = 0;
+test("uploads under chaos are whole, or fail", { timeout: 180_000 }, async ({ onTestFinished }) => {
+  const uploads: Upload[] = [];
+  const chaos = { over: false };
+  onTestFinished(() => void (chaos.over = true));
   const writers = Array.from({ length: WRITERS }, async () => {
-    while (!chaos.over) await upload(n++);
+    while (!chaos.over) await upload(uploads);
   });
+  const more = (count: number, withinMs: number) => afterMore(uploads, count, withinMs);
   const agent = (name: string) => edge.agents.get(name) as number;
-  await afterMore(100, 5_000);
+  await more(100, 5_000);
   for (const name of ["n1", "n2", "n3"]) {
     process.kill(agent(name), "SIGSTOP");
-    await afterMore(250, 3_000);
+    await more(250, 3_000);
     process.kill(agent(name), "SIGCONT");
-    await afterMore(60, 1_500);
+    await more(60, 1_500);
   }
   edge.restartWorkerd();
-  await afterMore(150, 5_000);
+  await more(150, 5_000);
   for (const name of ["n2", "n3"]) {
     process.kill(agent(name), "SIGKILL");
-    await afterMore(100, 2_000);
+    await more(100, 2_000);
     edge.startAgent(name);
-    await afterMore(60, 2_000);
+    await more(60, 2_000);
   }
   process.kill(agent("n1"), "SIGSTOP");
   edge.restartWorkerd();
-  await afterMore(150, 5_000);
+  await more(150, 5_000);
   process.kill(agent("n1"), "SIGCONT");
-  await afterMore(60, 3_000);
+  await more(60, 3_000);
   chaos.over = true;
   await Promise.all(writers);
 
