@@ -16,28 +16,34 @@ afterAll(async () => {
   if (own) await bringUp(() => {});
 });
 
-it.runIf(own)("nothing is left after containerds, a shim, etcd and a kubelet were killed", async () => {
-  const test = await TestNamespace.create();
-  await test.deployWeb({ replicas: 3 });
-  const before = JSON.parse(readFileSync(`${work}/before.json`, "utf8")) as { ipForward: string };
-  expect(running("/agnhost").length).toBeGreaterThanOrEqual(3);
-  await Promise.all(
-    [...nodes.map(({ name }) => `containerd-${name}`), "etcd", "kubelet-n1"].map((name) => endProcess(name)),
-  );
-  await endPids(shims().slice(0, 1));
+it.runIf(own)(
+  "nothing is left after containerds, a shim, etcd and a kubelet were killed",
+  async () => {
+    // A first try may have left a part of it.
+    await bringUp(() => {});
+    const test = await TestNamespace.create();
+    await test.deployWeb({ replicas: 3 });
+    const before = JSON.parse(readFileSync(`${work}/before.json`, "utf8")) as { ipForward: string };
+    expect(running("/agnhost").length).toBeGreaterThanOrEqual(3);
+    await Promise.all(
+      [...nodes.map(({ name }) => `containerd-${name}`), "etcd", "kubelet-n1"].map((name) => endProcess(name)),
+    );
+    await endPids(shims().slice(0, 1));
 
-  expect(await stopCluster()).toBe(true);
+    expect(await stopCluster()).toBe(true);
 
-  expect(running("/agnhost")).toEqual([]);
-  expect(running("/busybox")).toEqual([]);
-  expect(shims()).toEqual([]);
-  expect(existsSync(work)).toBe(false);
-  expect(readFileSync("/proc/self/mountinfo", "utf8")).not.toContain(work);
-  expect((await namespaces()).filter((name) => /^(cp|n\d|cni-.*)$/.test(name))).toEqual([]);
-  expect(readFileSync("/proc/sys/net/ipv4/ip_forward", "utf8").trim()).toBe(before.ipForward);
-  expect(globSync("/sys/fs/cgroup/{,*/}k8s.io/*/")).toEqual([]);
-  expect(await stopCluster()).toBe(false);
-});
+    expect(running("/agnhost")).toEqual([]);
+    expect(running("/busybox")).toEqual([]);
+    expect(shims()).toEqual([]);
+    expect(existsSync(work)).toBe(false);
+    expect(readFileSync("/proc/self/mountinfo", "utf8")).not.toContain(work);
+    expect((await namespaces()).filter((name) => /^(cp|n\d|cni-.*)$/.test(name))).toEqual([]);
+    expect(readFileSync("/proc/sys/net/ipv4/ip_forward", "utf8").trim()).toBe(before.ipForward);
+    expect(globSync("/sys/fs/cgroup/{,*/}k8s.io/*/")).toEqual([]);
+    expect(await stopCluster()).toBe(false);
+  },
+  400_000,
+);
 
 it.runIf(own)("a machine that uses one of the names is left alone", async () => {
   await stopCluster();
