@@ -6,7 +6,7 @@ import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { z } from "zod";
 import { settingOf } from "../../../src/shared/model/option-names.ts";
 import { run, succeeds } from "./command.ts";
-import { edgeApi, handedOut } from "./edge.ts";
+import { adminToken, edgeApi, handedOut } from "./edge.ts";
 import { importImage } from "./node.ts";
 import { apiServer, edge, kubectl, needsMachines, nodes, podRange, type Proxy, work } from "./places.ts";
 
@@ -14,7 +14,9 @@ const root = new URL("../../..", import.meta.url).pathname;
 const loaded = `${work}/agent-image`;
 const namespaced = [kubectl, "--namespace", "postern-system"];
 const daemonSet = "daemonset/postern-agent";
-const codeSchema = z.object({ url: z.url() });
+const codeSchema = z.object({ url: z.url(), uses: z.int(), expiresAt: z.int() });
+/** Those that this process made, by the edge's token and what they are for: an edge keeps only so many at a time. */
+const codes = new Map<string, z.infer<typeof codeSchema>>();
 const clustersSchema = z.object({ clusters: z.array(z.object({ name: z.string() })) });
 
 /** As every tutorial has it: Services without a class are ours, too. */
@@ -94,12 +96,18 @@ async function apply(...what: string[]): Promise<void> {
   await run([kubectl, "apply", ...what]);
 }
 
-/** The URL of a manifest that holds a token of its own. */
+/** The URL of a manifest that holds a token of its own. To be asked once. */
 async function installCode(options: Readonly<Record<string, string>>, image?: string): Promise<string> {
   const { clusters } = clustersSchema.parse(await edgeApi("GET", "/clusters"));
   if (!clusters.some(({ name }) => name === edge.cluster)) await edgeApi("POST", "/clusters", { name: edge.cluster });
   const input = image === undefined ? { options } : { options, image };
-  return codeSchema.parse(await edgeApi("POST", `/clusters/${edge.cluster}/install-code`, input)).url;
+  const key = JSON.stringify([adminToken(), input]);
+  let code = codes.get(key);
+  // A minute is enough to ask for it.
+  if (code === undefined || code.uses === 0 || code.expiresAt < Date.now() + 60_000)
+    code = codeSchema.parse(await edgeApi("POST", `/clusters/${edge.cluster}/install-code`, input));
+  codes.set(key, { ...code, uses: code.uses - 1 });
+  return code.url;
 }
 
 export async function buildImage(say: (line: string) => void, target: "agent" | "kernel"): Promise<string> {

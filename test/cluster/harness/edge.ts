@@ -57,16 +57,17 @@ export const edgeAssets = `${edge.folder}/state/assets`;
 export const handedOut = (): AgentIndex =>
   agentIndexSchema.parse(JSON.parse(readFileSync(edgeAssets + agentIndexPath, "utf8")));
 
+export const adminToken = (): string => readFileSync(`${edge.folder}/state/admin-token`, "utf8").trim();
+
 /** The control API, as the admin. `path`: below /api/v1. */
 export async function edgeApi(method: string, path: string, body?: object): Promise<unknown> {
-  const token = readFileSync(`${edge.folder}/state/admin-token`, "utf8").trim();
   const answer = await run(
     [
       ...[...inside(control.netns), "curl", "-sS", "--fail-with-body", "-X", method, "-H", "@-"],
       ...(body === undefined ? [] : ["-H", "content-type: application/json", "--data", JSON.stringify(body)]),
       `${edgePlace.url}/api/v1${path}`,
     ],
-    { input: `authorization: Bearer ${token}\n` },
+    { input: `authorization: Bearer ${adminToken()}\n` },
   );
   return answer === "" ? undefined : JSON.parse(answer);
 }

@@ -1,8 +1,8 @@
 // Runs the command `postern` as the admin does who has a login at the edge and a kubectl for the cluster: in the control plane's
 // namespace. Each call is a process of its own.
 import { execFile } from "node:child_process";
-import { mkdirSync, readFileSync } from "node:fs";
-import { edgePlace } from "../harness/edge.ts";
+import { mkdirSync } from "node:fs";
+import { adminToken, edgePlace } from "../harness/edge.ts";
 import { control, edge, inside, kubeconfig, work } from "../harness/places.ts";
 
 const root = new URL("../../..", import.meta.url).pathname;
@@ -38,7 +38,7 @@ export function postern(
     HOME: home,
     KUBECONFIG: kubeconfig(user),
     POSTERN_EDGE: edgePlace.url,
-    POSTERN_TOKEN: readFileSync(`${edge.folder}/state/admin-token`, "utf8").trim(),
+    POSTERN_TOKEN: adminToken(),
     POSTERN_CLUSTER: edge.cluster,
     ...environment,
   };
