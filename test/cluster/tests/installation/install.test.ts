@@ -2,7 +2,7 @@
 // upgrade.test.ts has what comes later, removal.test.ts the end of it.
 import { readFileSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { agentPids, inSystem, restart, rollout } from "../../tools/agents.ts";
+import { agentPids, agentPods, inSystem, restart, rollout } from "../../tools/agents.ts";
 import { run, succeeds } from "../../harness/command.ts";
 import { edgeApi } from "../../harness/edge.ts";
 import { apiServer, auditLog, control, edge, inside, kubectl, nodes } from "../../harness/places.ts";
@@ -85,9 +85,11 @@ describe("rights", () => {
     await until("marks are gone", async () => (await left()) === "");
     await test.kubectl("delete", "service/mixed", "service/short", "--timeout=30s");
     // The Lease changes hands, and the leader asks whether it is uninstalled.
+    const led = await leader();
     await restart();
     await rollout();
-    await until("another leader", async () => (await leader()) !== "");
+    await until("another leader", async () => !["", led].includes(await leader()));
+    await until("the others are gone", async () => (await agentPods()).every(({ leaving }) => !leaving));
     expect({ refusals: refusals(), failedLogins: await failedLogins() }).toEqual(before);
     expect(await test.kubectl("get", "events", "-o", "jsonpath={.items[*].source.component}")).toContain("postern");
     expect(await inSystem("logs", "-l", "app.kubernetes.io/name=postern-agent", "--tail=-1")).not.toMatch(
