@@ -13,6 +13,7 @@ const times: number[] = [];
 const failures: { at: number; ms: number; what: string }[] = [];
 const servers: Record<string, { first: number; last: number; count: number }> = {};
 let total = 0;
+let during = 0;
 let failed = 0;
 /** Goes on for a while, to see what the change led to. */
 const AFTERWARDS = 100;
@@ -59,6 +60,7 @@ async function work(index: number): Promise<void> {
 }
 
 process.stdin.resume().once("end", () => {
+  during = total;
   enough = total + AFTERWARDS;
 });
 await once();
@@ -67,5 +69,5 @@ await Promise.all(Array.from({ length: WORKERS }, (_, index) => work(index)));
 times.sort((a, b) => a - b);
 const percentile = (share: number): number => Math.round(times[Math.floor((times.length - 1) * share)] ?? 0);
 const latency = { p50: percentile(0.5), p99: percentile(0.99), max: percentile(1) };
-process.stdout.write(`${JSON.stringify({ total, failed, failures, latency, servers })}\n`);
+process.stdout.write(`${JSON.stringify({ total, during, failed, failures, latency, servers })}\n`);
 await pool.close();

@@ -9,6 +9,8 @@ import { control, inside } from "../harness/places.ts";
 
 const reportSchema = z.object({
   total: z.int(),
+  /** Those that were sent before the change was over; a hundred more follow. */
+  during: z.int(),
   failed: z.int(),
   /** The first of them. `at`: epoch ms when it was sent. */
   failures: z.array(z.object({ at: z.number(), ms: z.number(), what: z.string() })),
