@@ -47,13 +47,18 @@ describe("an upgrade", () => {
     const before = await agentPods();
     const upgrade = { over: false };
     const states = await watchPods(async () => {
-      // Longer than a node's turn, sent once (POST), and cut where an agent ends too early.
-      const slow = Array.from({ length: 6 }, () => ask("/shell", "--data-urlencode", "cmd=sleep 8; echo done"));
-      await restart();
-      const turned = rollout().finally(() => (upgrade.over = true));
-      while (!upgrade.over) expect(await connectedNodes()).toEqual(expect.arrayContaining([...of]));
-      await turned;
-      for (const answer of await Promise.all(slow)) expect(answer).toContain("done");
+      // At each node's turn some are under way: sent once (POST), and cut where an agent ends too early.
+      const slow = Array.from({ length: 6 }, async () => {
+        do expect(await ask("/shell", "--data-urlencode", "cmd=sleep 8; echo done")).toContain("done");
+        while (!upgrade.over);
+      });
+      const watched = async () => {
+        while (!upgrade.over) expect(await connectedNodes()).toEqual(expect.arrayContaining([...of]));
+      };
+      const turned = restart()
+        .then(rollout)
+        .finally(() => (upgrade.over = true));
+      await Promise.all([turned, watched(), ...slow]);
     });
     const pods = new Map(before.map((pod) => [pod.name, pod]));
     for (const state of states) {
