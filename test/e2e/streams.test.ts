@@ -25,6 +25,20 @@ beforeAll(async () => {
 });
 afterAll(() => emulation?.stop());
 
+/** Whatever becomes of a test, what it opened does not burden the next one, or its own second try. */
+const opened: Disposable[] = [];
+afterEach(() => {
+  for (const each of opened.splice(0)) each[Symbol.dispose]();
+});
+function dialled(...to: Parameters<typeof dial>): ReturnType<typeof dial> {
+  const req = dial(...to);
+  opened.push({ [Symbol.dispose]: () => req.destroy() });
+  return req;
+}
+
+// A machine that others use as well needs tens of seconds for each of these.
+const PATIENT_MS = 300_000;
+
 /** Transfers 1 GB, and says by how many MiB the agent and both workerds grew at most meanwhile, from a warm start. */
 async function growth(transfer: () => Promise<void>): Promise<Record<string, number>> {
   const processes = descendants(emulation.npmPid).filter((pid) => /agent\/main|workerd serve/.test(commandOf(pid)));
@@ -38,65 +52,62 @@ async function growth(transfer: () => Promise<void>): Promise<Record<string, num
   const timer = setInterval(() => {
     for (const pid of processes) most.set(pid, Math.max(most.get(pid) ?? 0, residentMiB(pid)));
   }, 100);
-  await transfer();
-  clearInterval(timer);
+  await transfer().finally(() => clearInterval(timer));
   return Object.fromEntries(
     processes.map((pid) => [commandOf(pid).slice(0, 200), (most.get(pid) ?? 0) - (before.get(pid) ?? 0)]),
   );
 }
 
-test("1 GB down: whole, with less than 64 MiB growth of agent and workerd", async () => {
-  const grown = await growth(async () => {
-    const req = dial(new URL(`/bytes?n=${GB}`, url));
-    req.end();
-    const [res] = (await once(req, "response")) as [IncomingMessage];
-    let received = 0;
-    for await (const chunk of res as AsyncIterable<Buffer>) {
-      // The pod's bytes are their own positions: see src/demo/pod.ts.
-      if (chunk[0] !== (received & 255)) throw new Error(`wrong byte at ${received}`);
-      received += chunk.length;
-    }
-    expect(received).toBe(GB);
-  });
-  for (const [process, MiB] of Object.entries(grown)) expect(MiB, process).toBeLessThan(64);
-});
-
-test("1 GB up: whole, with less than 64 MiB growth of agent and workerd", async () => {
-  const chunk = Buffer.from(Uint8Array.from({ length: 64 * 1024 }, (_, i) => i % 251));
-  const grown = await growth(async () => {
-    const hash = createHash("sha256");
-    const body = function* () {
-      for (let left = GB; left > 0; left -= chunk.length) {
-        const part = left < chunk.length ? chunk.subarray(0, left) : chunk;
-        hash.update(part);
-        yield part;
+test(
+  "1 GB down: whole, with less than 64 MiB growth of agent and workerd",
+  async () => {
+    const grown = await growth(async () => {
+      const req = dialled(new URL(`/bytes?n=${GB}`, url));
+      req.end();
+      const [res] = (await once(req, "response")) as [IncomingMessage];
+      let received = 0;
+      for await (const chunk of res as AsyncIterable<Buffer>) {
+        // The pod's bytes are their own positions: see src/demo/pod.ts.
+        if (chunk[0] !== (received & 255)) throw new Error(`wrong byte at ${received}`);
+        received += chunk.length;
       }
-    };
-    const req = dial(new URL("/upload", url), { method: "POST", headers: { "content-length": String(GB) } });
-    Readable.from(body(), { objectMode: false }).pipe(req);
-    const [res] = (await once(req, "response")) as [IncomingMessage];
-    const answer = JSON.parse(Buffer.concat(await res.toArray()).toString());
-    expect(answer).toMatchObject({ bytes: GB, sha256: hash.digest("hex") });
-  });
-  for (const [process, MiB] of Object.entries(grown)) expect(MiB, process).toBeLessThan(64);
-});
+      expect(received).toBe(GB);
+    });
+    for (const [process, MiB] of Object.entries(grown)) expect(MiB, process).toBeLessThan(64);
+  },
+  PATIENT_MS,
+);
 
-/** Whatever becomes of a test, its thousand connections do not burden the next one, or its own second try. */
-const opened: Disposable[] = [];
-afterEach(() => {
-  for (const each of opened.splice(0)) each[Symbol.dispose]();
-});
-
-// A machine that others use as well needs tens of seconds for each of these.
-const PATIENT_MS = 300_000;
+test(
+  "1 GB up: whole, with less than 64 MiB growth of agent and workerd",
+  async () => {
+    const chunk = Buffer.from(Uint8Array.from({ length: 64 * 1024 }, (_, i) => i % 251));
+    const grown = await growth(async () => {
+      const hash = createHash("sha256");
+      const body = function* () {
+        for (let left = GB; left > 0; left -= chunk.length) {
+          const part = left < chunk.length ? chunk.subarray(0, left) : chunk;
+          hash.update(part);
+          yield part;
+        }
+      };
+      const req = dialled(new URL("/upload", url), { method: "POST", headers: { "content-length": String(GB) } });
+      Readable.from(body(), { objectMode: false }).pipe(req);
+      const [res] = (await once(req, "response")) as [IncomingMessage];
+      const answer = JSON.parse(Buffer.concat(await res.toArray()).toString());
+      expect(answer).toMatchObject({ bytes: GB, sha256: hash.digest("hex") });
+    });
+    for (const [process, MiB] of Object.entries(grown)) expect(MiB, process).toBeLessThan(64);
+  },
+  PATIENT_MS,
+);
 
 test(
   "1,000 event streams at once, each of them ticking, and a small answer beside them",
   async () => {
     const streams = await Promise.all(
       Array.from({ length: 1_000 }, async () => {
-        const req = dial(new URL("/stream?ms=1000", url));
-        opened.push({ [Symbol.dispose]: () => req.destroy() });
+        const req = dialled(new URL("/stream?ms=1000", url));
         req.end();
         const [res] = (await once(req, "response")) as [IncomingMessage];
         expect(res.statusCode).toBe(200);
