@@ -3,6 +3,7 @@
 //   says that it holds just that.
 // - A refused transaction changes nothing in the kernel. nft names lines; the Service that is refused alone as well is left out until
 //   it changes, all others are served, and its owner is told. Where that finds none, halving does.
+// - nft that was killed, or could not be started, says nothing of any Service: the apply rejects, and the next one tries again.
 import { setImmediate as turn } from "node:timers/promises";
 import type { Family } from "../../plan/endpoints.ts";
 import type { KernelNode, PlanService } from "../../plan/plan.ts";
@@ -10,6 +11,7 @@ import { hash32 } from "../../../src/shared/balance/hash.ts";
 import type { NodeProblem, Written } from "../executor.ts";
 import type { Ran, Run } from "../kernel/run.ts";
 import type { KernelSettings } from "../kernel/settings.ts";
+import { unable, wordsOf } from "./faults.ts";
 import { HOOKED, STAMP, TABLE } from "./layout.ts";
 import { type Script, skeleton, stamp } from "./script.ts";
 import { Table } from "./table.ts";
@@ -34,6 +36,8 @@ const STEP = 250;
 const WRITERS = 2;
 /** Services whose lines nft names are tried alone, if they are so few. Else one fault had many consequences. */
 const NAMED_MAX = 16;
+/** So many trials by halves, each of which may be of nearly all Services. Those not cleared by then are taken to be refused. */
+const TRIALS_MAX = 200;
 
 /** `alone`: nothing else may be written meanwhile, since later ones lead to its chains, or since it says that all is there. */
 interface Piece {
@@ -51,6 +55,8 @@ export class NftTable {
   /** The next apply writes everything. */
   #renewing = false;
   #failedCleanups = 0;
+  /** nft was killed while it wrote a new table. What there is of it nobody has relied on yet, and it is made anew in pieces. */
+  #unfinished = false;
   /** Services that nft refused, and why: until they change. */
   readonly #refused = new Map<string, { readonly service: PlanService; readonly why: string }>();
 
@@ -68,11 +74,7 @@ export class NftTable {
   ): Promise<{ readonly problems: readonly NodeProblem[]; readonly written: Written }> {
     this.#failedCleanups = 0;
     for (const [key, { service }] of this.#refused) if (!services.includes(service)) this.#refused.delete(key);
-    const failure = await this.#write(services, node);
-    if (failure !== undefined) {
-      this.#table = undefined;
-      throw new Error(`nft cannot write the rules of ${this.#family}: ${failure}`);
-    }
+    await this.#write(services, node);
     this.#renewing = false;
     const written = { family: this.#family, failedCleanups: this.#failedCleanups };
     return { problems: this.#problems(), written };
@@ -84,67 +86,71 @@ export class NftTable {
 
   /** False where somebody took the table or the rules of a hook away, or wrote the table. Costs the same whatever it holds. */
   async check(): Promise<boolean> {
-    if (this.#table === undefined) return true;
-    if ((await this.#stampInKernel()) !== this.#stampOf(this.#table)) return this.#lost();
-    // Each of these chains is held by the rule of a hook. Deleting it, which is only tried, must be refused.
-    const tries = HOOKED.map((chain) => `delete chain ${this.#nft} ${TABLE} ${chain}\n`);
-    const { stderr } = await this.#effects.run("nft", ["-c", "-f", "-"], tries.join(""));
-    const busy = new Set([...stderr.matchAll(/^\/dev\/stdin:(\d+):.*(?:busy)/gim)].map(([, line]) => line));
-    return busy.size === HOOKED.length || this.#lost();
+    if (this.#table === undefined || (await this.#isIntact(this.#table))) return true;
+    this.#table = undefined;
+    return false;
   }
 
   forget(): void {
     this.#table = undefined;
   }
 
-  #lost(): false {
-    this.#table = undefined;
-    return false;
+  async #isIntact(table: Table): Promise<boolean> {
+    if ((await this.#stampInKernel()) !== this.#stampOf(table)) return false;
+    // Each of these chains is held by the rule of a hook. Deleting it, which is only tried, must be refused.
+    const tries = HOOKED.map((chain) => `delete chain ${this.#nft} ${TABLE} ${chain}\n`);
+    const { stderr } = await this.#trial(tries.join(""));
+    const busy = new Set([...stderr.matchAll(/^\/dev\/stdin:(\d+):.*(?:busy)/gim)].map(([, line]) => line));
+    return busy.size === HOOKED.length;
   }
 
-  /** Undefined where the kernel now has all but the refused; else why not. */
-  async #write(services: Services, node: KernelNode): Promise<string | undefined> {
-    if (this.#table !== undefined) {
-      const script = this.#table.update(this.#accepted(services), node);
-      const sweep = this.#table.sweep();
-      const change = script.empty && sweep.empty ? undefined : script;
-      const ran = await this.#change(this.#table, change, sweep);
-      if (ran.code === 0 && (!this.#renewing || (await this.#renewOver(this.#table, services, node)))) return undefined;
-      this.#table = undefined;
-      if (ran.code !== 0) await this.#refuseNamed(services, node, this.#named(script, ran, ""));
-    }
+  /** Until the kernel has all but the refused. Rejects where it cannot have it. */
+  async #write(services: Services, node: KernelNode): Promise<void> {
+    if (this.#table !== undefined && (await this.#update(this.#table, services, node))) return;
     for (;;) {
       const known = await this.#stampInKernel();
-      if (known === undefined && (await this.#loadNew(this.#accepted(services), node))) return undefined;
+      const isNew = known === undefined || this.#unfinished;
+      if (isNew && (await this.#loadNew(this.#accepted(services), node))) return;
       const { table, script } = this.#whole(this.#accepted(services), node);
-      if (known === this.#stampOf(table) && !this.#renewing) {
-        this.#table = table;
-        // Rules may be gone where the stamp is not.
-        if (await this.check()) return undefined;
-      }
-      const ran = await this.#load(table, script, known);
+      // Rules may be gone where the stamp is not.
+      const stands = known === this.#stampOf(table) && !this.#renewing && (await this.#isIntact(table));
+      const ran = stands ? nothingToDo : await this.#load(table, script, known);
       if (ran.code === 0) {
         this.#table = table;
-        return undefined;
+        return;
       }
       const base = await this.#tryOnly([], node);
-      if (base.code !== 0) return whyOf(base);
+      if (base.code !== 0) throw this.#failure(base);
       if (await this.#refuseNamed(services, node, this.#named(script, ran, this.#skeleton("replace")))) continue;
-      const bad = await this.#halve(this.#accepted(services), [], node);
-      if (bad.size === 0) return whyOf(ran);
+      const bad = await this.#halve(this.#accepted(services), [], node, { left: TRIALS_MAX });
+      if (bad.size === 0) throw this.#failure(ran);
       for (const [key, why] of bad) this.#refuse(services, key, why);
     }
   }
 
-  async #change(table: Table, script: Script | undefined, sweep: Script): Promise<Ran> {
-    if (script === undefined) return { code: 0, stdout: "", stderr: "" };
-    const ran = await this.#nftFile(`${script.text()}${stamp(this.#nft, this.#stampOf(table), true)}`);
-    if (ran.code === 0) await this.#cleanUp(sweep);
-    return ran;
+  /** From what the kernel has to what it should have. False: nft refused that. */
+  async #update(held: Table, services: Services, node: KernelNode): Promise<boolean> {
+    // Until nft says so it is not known to be there.
+    this.#table = undefined;
+    const script = held.update(this.#accepted(services), node);
+    const sweep = held.sweep();
+    const isSame = script.empty && sweep.empty;
+    const ran = isSame
+      ? nothingToDo
+      : await this.#nftFile(`${script.text()}${stamp(this.#nft, this.#stampOf(held), true)}`);
+    if (ran.code !== 0) {
+      await this.#refuseNamed(services, node, this.#named(script, ran, ""));
+      return false;
+    }
+    this.#table = held;
+    await this.#cleanUp(sweep);
+    if (!this.#renewing || (await this.#renewOver(held, services, node))) return true;
+    this.#table = undefined;
+    return false;
   }
 
   async #cleanUp(sweep: Script): Promise<void> {
-    if (!sweep.empty && (await this.#nftFile(sweep.text())).code !== 0) this.#failedCleanups++;
+    if (!sweep.empty && (await this.#effects.run("nft", ["-f", "-"], sweep.text())).code !== 0) this.#failedCleanups++;
   }
 
   /**
@@ -160,6 +166,7 @@ export class NftTable {
       return true;
     }
     const end = stamp(this.#nft, this.#stampOf(table), false);
+    this.#table = undefined;
     if ((await this.#nftFile(`${this.#skeleton("keep")}${script.text()}${end}`)).code !== 0) return false;
     this.#table = table;
     // Chains that `table` does not know.
@@ -171,19 +178,26 @@ export class NftTable {
   async #loadNew(services: Services, node: KernelNode): Promise<boolean> {
     const table = this.#newTable();
     const writing: Promise<Ran>[] = [];
-    let [taken, alone] = [true, false];
+    let alone = false;
+    let failed: Ran | undefined;
     const settle = async (left: number) => {
-      while (writing.length > left) if ((await writing.shift())?.code !== 0) taken = false;
+      for (let ran: Ran | undefined; writing.length > left; ) {
+        ran = await writing.shift();
+        if (ran?.code !== 0) failed ??= ran;
+      }
     };
     for await (const piece of this.#pieces(table, services, node)) {
       await settle(alone || piece.alone ? 0 : WRITERS - 1);
-      if (!taken) break;
-      writing.push(this.#nftFile(piece.text));
+      if (failed !== undefined) break;
+      // What it says is asked for once none runs any more.
+      writing.push(this.#effects.run("nft", ["-f", "-"], piece.text));
       ({ alone } = piece);
     }
     await settle(0);
-    if (taken) this.#table = table;
-    return taken;
+    this.#unfinished = failed !== undefined && failed.code === undefined;
+    if (failed !== undefined) this.#ended(failed);
+    else this.#table = table;
+    return failed === undefined;
   }
 
   /** The transactions of a new table, each with all of its Services, if they are not too large. `table` is what they make. */
@@ -239,7 +253,7 @@ export class NftTable {
         services.filter((each) => each.key === key),
         node,
       );
-      if (ran.code !== 0) found = this.#refuse(services, key, whyOf(ran)) || found;
+      if (ran.code !== 0) found = this.#refuse(services, key, wordsOf(ran)) || found;
     }
     return found;
   }
@@ -252,22 +266,28 @@ export class NftTable {
   }
 
   /** Those of `suspects` that nft refuses together with `sound`, which it takes: each with the reason. */
-  async #halve(suspects: readonly PlanService[], sound: Services, node: KernelNode): Promise<Map<string, string>> {
+  async #halve(
+    suspects: Services,
+    sound: Services,
+    node: KernelNode,
+    trials: { left: number },
+  ): Promise<Map<string, string>> {
+    if (trials.left-- <= 0)
+      return new Map(suspects.map(({ key }) => [key, "too many Services were refused before it; mend those first"]));
     const ran = await this.#tryOnly([...sound, ...suspects], node);
     if (ran.code === 0) return new Map();
     const [only, ...more] = suspects;
-    if (only !== undefined && more.length === 0) return new Map([[only.key, whyOf(ran)]]);
+    if (only !== undefined && more.length === 0) return new Map([[only.key, wordsOf(ran)]]);
     const middle = Math.ceil(suspects.length / 2);
     const [left, right] = [suspects.slice(0, middle), suspects.slice(middle)];
-    const bad = await this.#halve(left, sound, node);
+    const bad = await this.#halve(left, sound, node, trials);
     const good = left.filter(({ key }) => !bad.has(key));
-    return new Map([...bad, ...(await this.#halve(right, [...sound, ...good], node))]);
+    return new Map([...bad, ...(await this.#halve(right, [...sound, ...good], node, trials))]);
   }
 
-  /** nft looks at it, and the kernel too, but nothing is changed. */
   async #tryOnly(services: Services, node: KernelNode): Promise<Ran> {
     const { script } = this.#whole(services, node);
-    return await this.#effects.run("nft", ["-c", "-f", "-"], `${this.#skeleton("replace")}${script.text()}`);
+    return await this.#trial(`${this.#skeleton("replace")}${script.text()}`);
   }
 
   #whole(services: Services, node: KernelNode): { readonly table: Table; readonly script: Script } {
@@ -315,13 +335,29 @@ export class NftTable {
 
   /** Undefined where there is no table of ours. */
   async #stampInKernel(): Promise<string | undefined> {
-    const { code, stdout } = await this.#effects.run("nft", ["list", "set", this.#nft, TABLE, STAMP]);
+    const ran = await this.#effects.run("nft", ["list", "set", this.#nft, TABLE, STAMP]);
+    const { code, stdout } = this.#ended(ran);
     return code === 0 ? (/comment "([^"]*)"/.exec(stdout)?.[1] ?? "") : undefined;
   }
 
   async #nftFile(text: string): Promise<Ran> {
-    return await this.#effects.run("nft", ["-f", "-"], text);
+    return this.#ended(await this.#effects.run("nft", ["-f", "-"], text));
+  }
+
+  /** nft looks at it, and the kernel too, but nothing is changed. */
+  async #trial(text: string): Promise<Ran> {
+    return this.#ended(await this.#effects.run("nft", ["-c", "-f", "-"], text));
+  }
+
+  /** Throws where nft was killed or could not be started: that is no answer. */
+  #ended(ran: Ran): Ran {
+    if (ran.code === undefined) throw this.#failure(ran);
+    return ran;
+  }
+
+  #failure(ran: Ran): Error {
+    return new Error(`nft cannot write the rules of ${this.#family}: ${unable(ran) ?? wordsOf(ran)}`);
   }
 }
 
-const whyOf = ({ stderr }: Ran): string => stderr.trim().split("\n").slice(0, 3).join(" ").slice(0, 500);
+const nothingToDo: Ran = { code: 0, stdout: "", stderr: "" };

@@ -359,6 +359,116 @@ test("nft that refuses everything is an error with its words, and the next apply
   expect(both(nft)).toEqual(wanted([shop]));
 });
 
+describe("nft that is killed, or cannot be started", () => {
+  const linesOf = (script: string) => script.split("\n").length;
+  const many = (count: number, endpoints = 1) =>
+    Array.from({ length: count }, (_, at) =>
+      planService(`default/s${1_000 + at}`, [
+        kernelPort(
+          `10.96.${at >> 8}.${at & 255}`,
+          Array.from({ length: endpoints }, (_each, host) => to(`10.244.${at >> 8}.${at & 255}`, { port: host + 1 })),
+        ),
+      ]),
+    );
+  /** Whichever run it is of those that come to be. */
+  const killNth = (nft: FakeNft, nth: number) => {
+    let left = nth;
+    nft.kills = () => left-- === 0;
+  };
+
+  test.each([
+    ["nft was ended by SIGKILL. ", /IPv4: nft was ended by SIGKILL\. .*resources\.limits\.memory/],
+    ["nft cannot be run: spawn nft ENOENT", /IPv4: nft cannot be run: spawn nft ENOENT\..*apt-get install nftables/],
+  ])("%s: the apply rejects and says what to do", async (stderr, said) => {
+    const run = () => Promise.resolve({ code: undefined, stdout: "", stderr });
+    const executor = nftablesExecutor(settings, { run, localAddresses: () => [] });
+    await expect(executor.apply(planOf([shop]))).rejects.toThrow(said);
+  });
+
+  test("whichever run it was: the apply rejects, or did all; no Service is blamed, and the next apply does all", async () => {
+    const before = [web("10.244.0.1"), shop];
+    const after = [web("10.244.0.1", "10.244.0.3")];
+    for (const table of ["new", "known", "known and renewed", "of a former agent"]) {
+      for (let nth = 0; nth < 6; nth++) {
+        const { nft, executor: first } = start();
+        if (table !== "new") await first.apply(planOf(before));
+        const executor = table === "of a former agent" ? start(nft).executor : first;
+        if (table === "known and renewed") executor.renew();
+        killNth(nft, nth);
+        const said = await executor.apply(planOf(after)).then(
+          () => "done",
+          (error: Error) => error.message,
+        );
+        nft.kills = undefined;
+        if (said === "done") expect(both(nft)).toEqual(wanted(after));
+        else expect(said).toContain("SIGKILL");
+        expect((await executor.apply(planOf(after))).problems).toEqual([]);
+        expect(both(nft)).toEqual(wanted(after));
+      }
+    }
+  });
+
+  test("over a piece of a new table: what is larger is not tried, nor is any Service, and the next apply goes in pieces again", async () => {
+    const { nft, executor } = start();
+    const services = many(4_000, 12);
+    let pieces = 0;
+    const given: string[] = [];
+    nft.kills = (input) => {
+      given.push(input);
+      return input.includes("add element ip postern slots-tcp") && ++pieces === 2;
+    };
+    await expect(executor.apply(planOf(services))).rejects.toThrow(/SIGKILL/);
+    expect(nft.trials).toEqual([]);
+    expect((await executor.apply(planOf(services))).problems).toEqual([]);
+    expect(Math.max(...given.map(linesOf))).toBeLessThan(20_200);
+    expect(both(nft)).toEqual(wanted(services));
+  }, 30_000);
+
+  test("while a large table is renewed: it stays known, and is renewed in pieces later", async () => {
+    const { nft, executor } = start();
+    const services = many(1_800, 12);
+    await executor.apply(planOf(services));
+    executor.renew();
+    const given: string[] = [];
+    nft.kills = (input) => given.push(input) === 3;
+    await expect(executor.apply(planOf(services))).rejects.toThrow(/SIGKILL/);
+    await executor.apply(planOf(services));
+    expect(given.length).toBeGreaterThan(6);
+    expect(Math.max(...given.map(linesOf))).toBeLessThan(20_200);
+    expect(both(nft)).toEqual(wanted(services));
+  }, 30_000);
+
+  test("while a refused Service is looked for: nobody is left out for it", async () => {
+    const { nft, executor } = start();
+    nft.names = false;
+    nft.refuses = /^10\.96\.0\.1,?$/;
+    // The first trial asks whether anything can be written at all.
+    nft.kills = (input) => nft.trials.length === 3 && input.includes("delete table");
+    const services = many(16);
+    await expect(executor.apply(planOf(services))).rejects.toThrow(/SIGKILL/);
+    nft.kills = undefined;
+    nft.refuses = undefined;
+    expect((await executor.apply(planOf(services))).problems).toEqual([]);
+    expect(both(nft)).toEqual(wanted(services));
+  });
+});
+
+test("of Services that are refused without a name so many are looked for, and the others not cleared by then wait", async () => {
+  const { nft, executor } = start();
+  nft.names = false;
+  // Every other of 300.
+  nft.refuses = /^10\.98\.\d\.\d*[13579],?$/;
+  const services = Array.from({ length: 300 }, (_, at) =>
+    planService(`default/s${1_000 + at}`, [kernelPort(`10.98.${at >> 8}.${at & 255}`, [to("10.244.0.9")])]),
+  );
+  const { problems } = await executor.apply(planOf([...services, web("10.244.0.1")]));
+  expect(nft.trials.length).toBeLessThan(210);
+  const left = new Set(problems.map(({ service }) => service));
+  expect(left.size).toBeGreaterThanOrEqual(150);
+  expect(problems.some(({ message }) => message.includes("too many Services"))).toBe(true);
+  expect(both(nft)).toEqual(wanted([...services, web("10.244.0.1")].filter(({ key }) => !left.has(key))));
+});
+
 test("cleanup leaves no table, and the agent's end leaves all", async () => {
   const { nft, executor } = start();
   await executor.apply(planOf([shop]));

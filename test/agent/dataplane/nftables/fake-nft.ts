@@ -15,10 +15,17 @@ export class FakeNft {
   refuses: RegExp | undefined;
   /** Whether nft names the line at fault. */
   names = true;
+  /** Each run, by what it was given: whether it is killed before it did anything. */
+  kills: ((input: string) => boolean) | undefined;
+  /** What was only tried. */
+  readonly trials: string[] = [];
 
   readonly run: Run = (_program, args, input = "") => {
+    if (this.kills?.(input) === true)
+      return Promise.resolve({ code: undefined, stdout: "", stderr: "nft was ended by SIGKILL. " });
     if (args[0] === "list") return Promise.resolve(this.#list(args));
     const check = args[0] === "-c";
+    if (check) this.trials.push(input);
     const before = structuredClone(this.tables);
     const errors = this.#script(input);
     if (errors.length > 0 || check) this.tables = before;
