@@ -3,7 +3,8 @@
 //   says that it holds just that.
 // - A refused transaction changes nothing in the kernel. nft names lines; the Service that is refused alone as well is left out until
 //   it changes, all others are served, and its owner is told. Where that finds none, halving does.
-// - nft that was killed, or could not be started, says nothing of any Service: the apply rejects, and the next one tries again.
+// - nft that was killed, or could not be started, says nothing of any Service, and neither does one that refuses what all of them need:
+//   the apply rejects, and the next one tries again.
 import { setImmediate as turn } from "node:timers/promises";
 import type { Family } from "../../plan/endpoints.ts";
 import type { KernelNode, PlanService } from "../../plan/plan.ts";
@@ -11,7 +12,7 @@ import { hash32 } from "../../../src/shared/balance/hash.ts";
 import type { NodeProblem, Written } from "../executor.ts";
 import type { Ran, Run } from "../kernel/run.ts";
 import type { KernelSettings } from "../kernel/settings.ts";
-import { unable, wordsOf } from "./faults.ts";
+import { lacking, unable, wordsOf } from "./faults.ts";
 import { HOOKED, STAMP, TABLE } from "./layout.ts";
 import { type Script, skeleton, stamp } from "./script.ts";
 import { Table } from "./table.ts";
@@ -109,8 +110,10 @@ export class NftTable {
     if (this.#table !== undefined && (await this.#update(this.#table, services, node))) return;
     for (;;) {
       const known = await this.#stampInKernel();
-      const isNew = known === undefined || this.#unfinished;
-      if (isNew && (await this.#loadNew(this.#accepted(services), node))) return;
+      if (known === undefined || this.#unfinished) {
+        if (await this.#loadNew(this.#accepted(services), node)) return;
+        await this.#mustBeAble(node);
+      }
       const { table, script } = this.#whole(this.#accepted(services), node);
       // Rules may be gone where the stamp is not.
       const stands = known === this.#stampOf(table) && !this.#renewing && (await this.#isIntact(table));
@@ -119,11 +122,10 @@ export class NftTable {
         this.#table = table;
         return;
       }
-      const base = await this.#tryOnly([], node);
-      if (base.code !== 0) throw this.#failure(base);
+      await this.#mustBeAble(node);
       if (await this.#refuseNamed(services, node, this.#named(script, ran, this.#skeleton("replace")))) continue;
       const bad = await this.#halve(this.#accepted(services), [], node, { left: TRIALS_MAX });
-      if (bad.size === 0) throw this.#failure(ran);
+      if (bad.size === 0) throw this.#failure(wordsOf(ran));
       for (const [key, why] of bad) this.#refuse(services, key, why);
     }
   }
@@ -139,6 +141,7 @@ export class NftTable {
       ? nothingToDo
       : await this.#nftFile(`${script.text()}${stamp(this.#nft, this.#stampOf(held), true)}`);
     if (ran.code !== 0) {
+      await this.#mustBeAble(node);
       await this.#refuseNamed(services, node, this.#named(script, ran, ""));
       return false;
     }
@@ -285,9 +288,19 @@ export class NftTable {
     return new Map([...bad, ...(await this.#halve(right, [...sound, ...good], node, trials))]);
   }
 
+  /** Rejects where nft refuses what every Service needs: then it is the fault of none. */
+  async #mustBeAble(node: KernelNode): Promise<void> {
+    const why = await lacking(this.#nft, this.#anew([], node), (text) => this.#trial(text));
+    if (why !== undefined) throw this.#failure(why);
+  }
+
   async #tryOnly(services: Services, node: KernelNode): Promise<Ran> {
-    const { script } = this.#whole(services, node);
-    return await this.#trial(`${this.#skeleton("replace")}${script.text()}`);
+    return await this.#trial(this.#anew(services, node));
+  }
+
+  /** A script that makes the table with nothing but these. */
+  #anew(services: Services, node: KernelNode): string {
+    return `${this.#skeleton("replace")}${this.#whole(services, node).script.text()}`;
   }
 
   #whole(services: Services, node: KernelNode): { readonly table: Table; readonly script: Script } {
@@ -351,12 +364,12 @@ export class NftTable {
 
   /** Throws where nft was killed or could not be started: that is no answer. */
   #ended(ran: Ran): Ran {
-    if (ran.code === undefined) throw this.#failure(ran);
+    if (ran.code === undefined) throw this.#failure(unable(ran) ?? wordsOf(ran));
     return ran;
   }
 
-  #failure(ran: Ran): Error {
-    return new Error(`nft cannot write the rules of ${this.#family}: ${unable(ran) ?? wordsOf(ran)}`);
+  #failure(why: string): Error {
+    return new Error(`nft cannot write the rules of ${this.#family}: ${why}`);
   }
 }
 

@@ -29,6 +29,10 @@ const web = (...addresses: string[]) =>
       addresses.map((each) => to(each)),
     ),
   ]);
+/** With an algorithm that hashes clients. */
+const ipv6 = planService("default/ipv6", [
+  kernelPort("fd00:96::9", [to("fd00:10::1")], { family: "IPv6", algorithm: "sh" }),
+]);
 const shop = planService("default/shop", [kernelPort("10.96.0.2", [to("10.244.0.9")])]);
 
 describe("any plans, one after the other", () => {
@@ -467,6 +471,32 @@ test("of Services that are refused without a name so many are looked for, and th
   expect(left.size).toBeGreaterThanOrEqual(150);
   expect(problems.some(({ message }) => message.includes("too many Services"))).toBe(true);
   expect(both(nft)).toEqual(wanted([...services, web("10.244.0.1")].filter(({ key }) => !left.has(key))));
+});
+
+describe("a node that lacks what every Service needs", () => {
+  test.each([
+    ["a module", /^add rule.* numgen/, "No such file or directory", /IPv4: .*No such file.* modprobe -a nft_numgen$/],
+    [
+      "a module of one family",
+      /^add rule.* jhash ip6/,
+      "No such file or directory",
+      /^nft .* IPv6: .* modprobe -a nft_hash$/,
+    ],
+    ["nftables", /./, "Operation not supported", /modprobe -a nf_tables nft_chain_nat .*nft_reject_ipv4; .*nft_hash$/],
+    ["the right", /./, "Operation not permitted", /IPv4: nft may not change .*NET_ADMIN.*kubectl apply -k/],
+  ])("%s: the apply rejects with what mends it, and then serves all of them", async (_, refuses, why, said) => {
+    for (const names of [true, false])
+      for (const isKnown of [true, false]) {
+        const { nft, executor } = start();
+        if (isKnown) await executor.apply(planOf([]));
+        Object.assign(nft, { refuses, why, names });
+        const services = [web("10.244.0.1", "10.244.0.2"), ipv6, shop];
+        await expect(executor.apply(planOf(services))).rejects.toThrow(said);
+        nft.refuses = undefined;
+        expect((await executor.apply(planOf(services))).problems).toEqual([]);
+        expect(both(nft)).toEqual(wanted(services));
+      }
+  });
 });
 
 test("cleanup leaves no table, and the agent's end leaves all", async () => {

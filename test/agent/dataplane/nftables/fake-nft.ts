@@ -13,6 +13,8 @@ export class FakeNft {
   readonly scripts: string[] = [];
   /** A line that is refused, as by a kernel that has not the means. */
   refuses: RegExp | undefined;
+  /** What it says of such a line. */
+  why = "Invalid argument";
   /** Whether nft names the line at fault. */
   names = true;
   /** Each run, by what it was given: whether it is killed before it did anything. */
@@ -57,7 +59,7 @@ export class FakeNft {
       const at = (why: string) =>
         errors.push(`${this.names ? `/dev/stdin:${index + 1}:1-9: ` : ""}Error: Could not process rule: ${why}`);
       try {
-        if (this.refuses?.test(line) === true) throw new Error("Invalid argument");
+        if (this.refuses?.test(line) === true) throw new Error(this.why);
         if (line === "}") open = undefined;
         else if (open !== undefined) open(line.replace(/,$/, ""));
         else if (line !== "") open = this.#command(line);

@@ -4,6 +4,7 @@ import { spawnSync } from "node:child_process";
 import * as fc from "fast-check";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { nftablesExecutor } from "../../../../agent/dataplane/nftables/executor.ts";
+import type { Run } from "../../../../agent/dataplane/kernel/run.ts";
 import { defaultSettings } from "../../../../agent/dataplane/kernel/settings.ts";
 import type { KernelPort, PlanService } from "../../../../agent/plan/plan.ts";
 import { anyServices, kernelPort, planOf, planService, to } from "../kernel-plans.ts";
@@ -195,6 +196,19 @@ describe.skipIf(why !== "")(`nftables in a kernel${why && ` (skipped: ${why})`}`
         .poll(async () => seen.add(await ask(clients[0])).size, { interval: 1_200, timeout: 30_000 })
         .toBeGreaterThan(1);
     }, 40_000);
+  });
+
+  test("what is tried where something is refused names no module of a kernel that lacks none", async () => {
+    // The table without Services is at fault.
+    const broken: Run = (program, args, input) =>
+      net.run(program, args, input?.replaceAll("jump masquerading", "jump nowhere"));
+    const executor = nftablesExecutor(defaultSettings, { run: broken, localAddresses: () => [] });
+    const said = await executor.apply(planOf([web()])).then(
+      () => "done",
+      (error: Error) => error.message,
+    );
+    expect(said).toMatch(/IPv4: nft refused the rules that every Service needs .*; .*IPv6: nft refused/);
+    expect(said).not.toContain("modprobe");
   });
 
   test("what the kernel refuses costs the Service at fault, and no other", async () => {
