@@ -205,7 +205,8 @@ export class NftTable {
 
   /** The transactions of a new table, each with all of its Services, if they are not too large. `table` is what they make. */
   async *#pieces(table: Table, services: Services, node: KernelNode): AsyncGenerator<Piece> {
-    let [text, size, alone] = [this.#skeleton("replace"), 0, true];
+    // A table that is in use is not taken away until all of another one is there.
+    let [text, size, alone] = [this.#skeleton(this.#unfinished ? "replace" : "nothing"), 0, true];
     for (let count = 0; count === 0 || count < services.length; ) {
       count += STEP;
       const script = table.update(services.slice(0, count), node);
@@ -346,11 +347,11 @@ export class NftTable {
     return `${hash32(this.#skeleton("replace")).toString(16)} ${table.digest}`;
   }
 
-  /** Undefined where there is no table of ours. */
+  /** Undefined where nft says that it is not there, "" where it does not say what it is. */
   async #stampInKernel(): Promise<string | undefined> {
     const ran = await this.#effects.run("nft", ["list", "set", this.#nft, TABLE, STAMP]);
-    const { code, stdout } = this.#ended(ran);
-    return code === 0 ? (/comment "([^"]*)"/.exec(stdout)?.[1] ?? "") : undefined;
+    const { stdout, stderr } = this.#ended(ran);
+    return stderr.includes("No such file or directory") ? undefined : (/comment "([^"]*)"/.exec(stdout)?.[1] ?? "");
   }
 
   async #nftFile(text: string): Promise<Ran> {

@@ -117,15 +117,19 @@ export class Script {
 
 /**
  * The table without Services, to be followed by a Table's first script in the same transaction. "keep": over what is there, so
- * that the kernel's memory of clients stays. "replace": whatever is there goes, which another version's table needs. "rules": a
- * transaction by itself; only the rules are written anew, and elements stay.
+ * that the kernel's memory of clients stays. "replace": whatever is there goes, which another version's table needs. "nothing": fails
+ * where there is a table. "rules": a transaction by itself; only the rules are written anew, and elements stay.
  */
-export function skeleton(family: NftFamily, settings: KernelSettings, over: "keep" | "replace" | "rules"): string {
+export function skeleton(
+  family: NftFamily,
+  settings: KernelSettings,
+  over: "keep" | "replace" | "nothing" | "rules",
+): string {
   const at = `${family} ${TABLE}`;
   const sets = [...writtenSets(family)];
   const all = chains(family, settings);
   return [
-    `add table ${at}`,
+    `${over === "nothing" ? "create" : "add"} table ${at}`,
     ...(over === "replace" ? [`delete table ${at}`, `add table ${at}`] : []),
     ...sets.map(([name, definition]) => `add ${place(at, name)} { ${definition} }`),
     `add ${place(at, "map affinity")} { ${affinityMap(family)} }`,

@@ -35,6 +35,17 @@ const ipv6 = planService("default/ipv6", [
 ]);
 const shop = planService("default/shop", [kernelPort("10.96.0.2", [to("10.244.0.9")])]);
 
+const linesOf = (script: string) => script.split("\n").length;
+const many = (count: number, endpoints = 1) =>
+  Array.from({ length: count }, (_, at) =>
+    planService(`default/s${1_000 + at}`, [
+      kernelPort(
+        `10.96.${at >> 8}.${at & 255}`,
+        Array.from({ length: endpoints }, (_each, host) => to(`10.244.${at >> 8}.${at & 255}`, { port: host + 1 })),
+      ),
+    ]),
+  );
+
 describe("any plans, one after the other", () => {
   test("leave what the last one asks for, and an equal plan costs nothing", async () => {
     await fc.assert(
@@ -354,9 +365,29 @@ describe("a new table that is larger than one transaction", () => {
   }, 30_000);
 });
 
+test.each<[string, (nft: FakeNft) => void, string]>([
+  ["cannot be read", (nft) => (nft.unreadable = "Error: Cannot allocate memory"), "flush table ip postern"],
+  ["lacks its stamp", (nft) => nft.table("ip").sets.delete("stamp"), "delete table ip postern"],
+])(
+  "a table in use that %s is replaced in one transaction, however large it is",
+  async (_, edit, how) => {
+    const { nft, executor } = start();
+    const services = many(1_800, 12);
+    await executor.apply(planOf(services));
+    edit(nft);
+    const before = nft.scripts.length;
+    await start(nft).executor.apply(planOf(services));
+    const scripts = nft.scripts.slice(before).filter((script) => script.includes(" table ip "));
+    expect(scripts.map(linesOf)).toEqual([expect.toSatisfy((lines: number) => lines > 20_200)]);
+    expect(scripts[0]).toContain(how);
+    expect(both(nft)).toEqual(wanted(services));
+  },
+  30_000,
+);
+
 test("nft that refuses everything is an error with its words, and the next apply writes all", async () => {
   const { nft, executor } = start();
-  nft.refuses = /add table/;
+  nft.refuses = /(?:add|create) table/;
   await expect(executor.apply(planOf([shop]))).rejects.toThrow(/IPv4.*Invalid argument.*IPv6/);
   nft.refuses = undefined;
   await executor.apply(planOf([shop]));
@@ -364,16 +395,6 @@ test("nft that refuses everything is an error with its words, and the next apply
 });
 
 describe("nft that is killed, or cannot be started", () => {
-  const linesOf = (script: string) => script.split("\n").length;
-  const many = (count: number, endpoints = 1) =>
-    Array.from({ length: count }, (_, at) =>
-      planService(`default/s${1_000 + at}`, [
-        kernelPort(
-          `10.96.${at >> 8}.${at & 255}`,
-          Array.from({ length: endpoints }, (_each, host) => to(`10.244.${at >> 8}.${at & 255}`, { port: host + 1 })),
-        ),
-      ]),
-    );
   /** Whichever run it is of those that come to be. */
   const killNth = (nft: FakeNft, nth: number) => {
     let left = nth;

@@ -19,6 +19,8 @@ export class FakeNft {
   names = true;
   /** Each run, by what it was given: whether it is killed before it did anything. */
   kills: ((input: string) => boolean) | undefined;
+  /** What it says instead of listing anything. */
+  unreadable: string | undefined;
   /** What was only tried. */
   readonly trials: string[] = [];
 
@@ -42,6 +44,7 @@ export class FakeNft {
   }
 
   #list([, , family, name, set = ""]: readonly string[]): Ran {
+    if (this.unreadable !== undefined) return { code: 1, stdout: "", stderr: this.unreadable };
     const elements = this.tables.get(`${family} ${name}`)?.sets.get(set);
     if (elements === undefined) return { code: 1, stdout: "", stderr: "Error: No such file or directory" };
     return {
@@ -76,7 +79,9 @@ export class FakeNft {
     const key = `${family} ${name}`;
     if (what === "table") {
       if (verb === "delete" && !this.tables.delete(key)) throw new Error("No such file or directory");
-      if (verb === "add" && !this.tables.has(key)) this.tables.set(key, { sets: new Map(), chains: new Map() });
+      if (verb === "create" && this.tables.has(key)) throw new Error("File exists");
+      if (verb !== "delete" && verb !== "flush" && !this.tables.has(key))
+        this.tables.set(key, { sets: new Map(), chains: new Map() });
       if (verb === "flush") for (const rules of this.#table(key).chains.values()) rules.length = 0;
       return undefined;
     }

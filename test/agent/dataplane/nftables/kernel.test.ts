@@ -198,6 +198,29 @@ describe.skipIf(why !== "")(`nftables in a kernel${why && ` (skipped: ${why})`}`
     }, 40_000);
   });
 
+  test("a table without a stamp is in use for all that, and is replaced in one transaction", async () => {
+    await start().apply(planOf([web()]));
+    const read = async () => (await net.run("nft", ["list", "set", "ip", "postern", "stamp"])).stderr;
+    await net.must("nft", "delete set ip postern stamp");
+    const written: (readonly [code: number | undefined, begins: string | undefined])[] = [];
+    const run: Run = async (program, args, input) => {
+      const ran = await net.run(program, args, input);
+      if (args[0] === "-f") written.push([ran.code, input?.split(" ", 1)[0]]);
+      return ran;
+    };
+    expect(await read()).toContain("No such file or directory");
+    await nftablesExecutor({ ...defaultSettings, families: ["IPv4"] }, { run, localAddresses: () => [] }).apply(
+      planOf([web()]),
+    );
+    expect(written).toEqual([
+      [1, "create"],
+      [0, "add"],
+    ]);
+    expect(pods).toContain(await ask());
+    await start().cleanup();
+    expect(await read()).toContain("No such file or directory");
+  });
+
   test("what is tried where something is refused names no module of a kernel that lacks none", async () => {
     // The table without Services is at fault.
     const broken: Run = (program, args, input) =>
