@@ -2,7 +2,8 @@
 // - Nothing is known of the kernel's table at first, and after a failure: then all is written, over what is there, unless its stamp
 //   says that it holds just that.
 // - A refused transaction changes nothing in the kernel. nft names lines; the Service that is refused alone as well is left out until
-//   it changes, all others are served, and its owner is told. Where that finds none, halving does.
+//   it changes, all others are served, and its owner is told. Where that finds none, halving does. After each check() those that are
+//   left out are tried by themselves: a module may have been loaded.
 // - nft that was killed, or could not be started, says nothing of any Service, and neither does one that refuses what all of them need:
 //   the apply rejects, and the next one tries again.
 import { setImmediate as turn } from "node:timers/promises";
@@ -58,7 +59,11 @@ export class NftTable {
   #failedCleanups = 0;
   /** nft was killed while it wrote a new table. What there is of it nobody has relied on yet, and it is made anew in pieces. */
   #unfinished = false;
-  /** Services that nft refused, and why: until they change. */
+  /** The next apply tries again what is left out. */
+  #retrying = false;
+  /** Taken when they were tried alone. Refused once more, since others are in the way, they wait until all is renewed. */
+  #retried = new WeakSet<PlanService>();
+  /** Services that nft refused, and why. */
   readonly #refused = new Map<string, { readonly service: PlanService; readonly why: string }>();
 
   constructor(family: Family, settings: KernelSettings, effects: NftablesEffects) {
@@ -75,6 +80,7 @@ export class NftTable {
   ): Promise<{ readonly problems: readonly NodeProblem[]; readonly written: Written }> {
     this.#failedCleanups = 0;
     for (const [key, { service }] of this.#refused) if (!services.includes(service)) this.#refused.delete(key);
+    if (this.#retrying) await this.#retry(services, node);
     await this.#write(services, node);
     this.#renewing = false;
     const written = { family: this.#family, failedCleanups: this.#failedCleanups };
@@ -83,10 +89,13 @@ export class NftTable {
 
   renew(): void {
     this.#renewing = true;
+    this.#retrying = true;
+    this.#retried = new WeakSet();
   }
 
   /** False where somebody took the table or the rules of a hook away, or wrote the table. Costs the same whatever it holds. */
   async check(): Promise<boolean> {
+    this.#retrying = true;
     if (this.#table === undefined || (await this.#isIntact(this.#table))) return true;
     this.#table = undefined;
     return false;
@@ -262,6 +271,22 @@ export class NftTable {
     return found;
   }
 
+  /** Leaves out no longer what nft takes by itself now: all of it, else of at most NAMED_MAX Services, each in its turn. */
+  async #retry(services: Services, node: KernelNode): Promise<void> {
+    this.#retrying = false;
+    const left = services.filter((each) => this.#refused.has(each.key) && !this.#retried.has(each));
+    if (left.length === 0) return;
+    const all = await this.#tryOnly(left, node);
+    const inTurn = [...this.#refused.values()].map(({ service }) => service).filter((each) => !this.#retried.has(each));
+    for (const service of all.code === 0 ? left : inTurn.slice(0, NAMED_MAX)) {
+      const ran = all.code === 0 ? all : await this.#tryOnly([service], node);
+      this.#refused.delete(service.key);
+      if (ran.code === 0) this.#retried.add(service);
+      // Behind those that have waited longer.
+      else this.#refused.set(service.key, { service, why: wordsOf(ran) });
+    }
+  }
+
   #refuse(services: Services, key: string, why: string): boolean {
     const service = services.find((each) => each.key === key);
     if (service === undefined || this.#refused.has(key)) return false;
@@ -326,7 +351,7 @@ export class NftTable {
       ([service, { why }]): NodeProblem => ({
         service,
         reason: "RulesRefused",
-        message: `nftables (${this.#family}) refused the rules of this Service: ${why}. It is not forwarded on this node until it changes; all others are`,
+        message: `nftables (${this.#family}) refused the rules of this Service: ${why}. It is not forwarded on this node until nftables takes them, which is tried again, or it changes; all others are`,
       }),
     );
     const conflicts = (this.#table?.conflicts ?? []).map(

@@ -4,6 +4,8 @@ import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { nftablesExecutor } from "../../../../agent/dataplane/nftables/executor.ts";
 import { defaultSettings } from "../../../../agent/dataplane/kernel/settings.ts";
+import type { KernelApplied } from "../../../../agent/dataplane/executor.ts";
+import type { Run } from "../../../../agent/dataplane/kernel/run.ts";
 import type { PlanService } from "../../../../agent/plan/plan.ts";
 import { anyServices, kernelNode, kernelPort, planOf, planService, to } from "../kernel-plans.ts";
 import { FakeNft } from "./fake-nft.ts";
@@ -475,6 +477,76 @@ describe("nft that is killed, or cannot be started", () => {
     nft.refuses = undefined;
     expect((await executor.apply(planOf(services))).problems).toEqual([]);
     expect(both(nft)).toEqual(wanted(services));
+  });
+});
+
+describe("what was refused is tried again after a check", () => {
+  const bad = Array.from({ length: 40 }, (_, at) =>
+    planService(`default/bad${100 + at}`, [kernelPort(`10.98.0.${at}`, [to("10.244.0.9")])]),
+  );
+  const refused = ({ problems }: KernelApplied) => problems.filter(({ reason }) => reason === "RulesRefused").length;
+
+  test.each([true, false])("and all of them are served, once nothing speaks against any (names: %s)", async (names) => {
+    const { nft, executor } = start();
+    Object.assign(nft, { names, refuses: /^10\.98\.0\.\d+,?$/ });
+    const services = [...bad, web("10.244.0.1")];
+    expect(refused(await executor.apply(planOf(services)))).toBe(40);
+    Object.assign(nft, { names: true, refuses: undefined });
+    const trials = nft.trials.length;
+    expect(refused(await executor.apply(planOf(services)))).toBe(40);
+    expect(nft.trials).toHaveLength(trials);
+    expect(await executor.check()).toBe(true);
+    expect(refused(await executor.apply(planOf(services)))).toBe(0);
+    expect(both(nft)).toEqual(wanted(services));
+  });
+
+  test("a few at a time while some are refused on, each in its turn, and the table is not written for it", async () => {
+    const { nft, executor } = start();
+    nft.refuses = /^10\.98\.0\.\d+,?$/;
+    const services = [...bad, web("10.244.0.1")];
+    await executor.apply(planOf(services));
+    // Only these three are refused on.
+    nft.refuses = /^10\.98\.0\.[123],?$/;
+    const left: number[] = [];
+    for (let checks = 0; checks < 5; checks++) {
+      await executor.check();
+      const [trials, scripts] = [nft.trials.length, nft.scripts.length];
+      left.push(refused(await executor.apply(planOf(services))));
+      expect(nft.trials.length - trials).toBeLessThan(20);
+      expect(nft.scripts.length - scripts).toBe(checks < 3 ? 1 : 0);
+      expect(nft.scripts.at(-1)?.length).toBeLessThan(10_000);
+    }
+    expect(left).toEqual([27, 11, 3, 3, 3]);
+    expect(both(nft)).toEqual(wanted(services.filter(({ key }) => !/bad10[123]/.test(key))));
+  });
+
+  test("but for what is taken alone and refused with the others: that waits until all is renewed", async () => {
+    const { nft } = start();
+    let runs = 0;
+    const run: Run = (program, args, input = "") => {
+      runs++;
+      // The table, or a script, in which one stands beside the other.
+      const isWith = /^10\.96\.0\.1,?$/m.test(input) && (input.includes("10.98.0.1") || args[0] === "-f");
+      return isWith
+        ? Promise.resolve({ code: 1, stdout: "", stderr: "Error: File exists" })
+        : nft.run(program, args, input);
+    };
+    const executor = nftablesExecutor(settings, { localAddresses: () => [], run });
+    const services = [...bad.slice(0, 3), web("10.244.0.1")];
+    const again = async () => {
+      await executor.check();
+      runs = 0;
+      expect(refused(await executor.apply(planOf(services)))).toBe(1);
+      return runs;
+    };
+    expect(await again()).toBeGreaterThan(4);
+    // Once it is tried with the others.
+    expect(await again()).toBeGreaterThan(4);
+    expect(await again()).toBe(0);
+    executor.renew();
+    expect(await again()).toBeGreaterThan(4);
+    expect(await again()).toBe(0);
+    expect(both(nft)).toEqual(wanted(services.filter(({ key }) => key !== "default/web")));
   });
 });
 
