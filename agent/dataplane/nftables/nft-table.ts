@@ -25,6 +25,8 @@ export interface NftablesEffects {
   readonly run: Run;
   /** The addresses of this machine's interfaces. */
   readonly localAddresses: () => readonly string[];
+  /** Milliseconds; the machine's clock if absent. */
+  readonly now?: () => number;
 }
 
 /**
@@ -144,9 +146,9 @@ export class NftTable {
     // Until nft says so it is not known to be there.
     this.#table = undefined;
     const script = held.update(this.#accepted(services), node);
+    // Before nft runs: what is used no more since just now is too young, however long that takes.
     const sweep = held.sweep();
-    const isSame = script.empty && sweep.empty;
-    const ran = isSame
+    const ran = script.empty
       ? nothingToDo
       : await this.#nftFile(`${script.text()}${stamp(this.#nft, this.#stampOf(held), true)}`);
     if (ran.code !== 0) {
@@ -155,14 +157,17 @@ export class NftTable {
       return false;
     }
     this.#table = held;
-    await this.#cleanUp(sweep);
+    await this.#cleanUp(held, sweep);
     if (!this.#renewing || (await this.#renewOver(held, services, node))) return true;
     this.#table = undefined;
     return false;
   }
 
-  async #cleanUp(sweep: Script): Promise<void> {
-    if (!sweep.empty && (await this.#effects.run("nft", ["-f", "-"], sweep.text())).code !== 0) this.#failedCleanups++;
+  async #cleanUp(table: Table, sweep: Script): Promise<void> {
+    if (sweep.empty) return;
+    const { code } = await this.#effects.run("nft", ["-f", "-"], sweep.text());
+    table.swept(sweep, code === 0);
+    if (code !== 0) this.#failedCleanups++;
   }
 
   /**
@@ -181,8 +186,8 @@ export class NftTable {
     this.#table = undefined;
     if ((await this.#nftFile(`${this.#skeleton("keep")}${script.text()}${end}`)).code !== 0) return false;
     this.#table = table;
-    // Chains that `table` does not know.
-    await this.#cleanUp(held.sweep(0));
+    table.inherit(held);
+    await this.#cleanUp(table, table.sweep(0));
     return true;
   }
 
@@ -339,6 +344,7 @@ export class NftTable {
       family: this.#family,
       settings: this.#settings,
       localAddresses: this.#effects.localAddresses,
+      now: this.#effects.now ?? (() => performance.now()),
     });
   }
 

@@ -16,7 +16,8 @@ export class Script {
   readonly #added = new Map<string, Lines>();
   readonly #deleted = new Map<string, Lines>();
   readonly #chains: Lines = { text: [], owners: [] };
-  readonly #sweeps: string[] = [];
+  /** Chains that it deletes. */
+  readonly sweeps: string[] = [];
   /** Of whom the next lines are: "namespace/name", "" for the node. */
   owner = "";
   /** What the digest of the table grows by with this script, in two halves of 32 bits. */
@@ -45,11 +46,11 @@ export class Script {
   }
 
   sweepChain(name: string): void {
-    this.#sweeps.push(this.#line("delete chain", name));
+    this.sweeps.push(name);
   }
 
   get empty(): boolean {
-    const sizes = [this.#added.size, this.#deleted.size, this.#chains.text.length, this.#sweeps.length];
+    const sizes = [this.#added.size, this.#deleted.size, this.#chains.text.length, this.sweeps.length];
     return sizes.every((size) => size === 0);
   }
 
@@ -71,7 +72,8 @@ export class Script {
       ...lines(this.#chains.text),
       ...elements("delete", this.#deleted),
       ...elements("add", this.#added),
-      ...lines(this.#sweeps),
+      // Added, since one that is gone already would keep all others from being deleted.
+      ...lines(this.sweeps.flatMap((name) => ["add chain", "delete chain"].map((verb) => this.#line(verb, name)))),
     ].join("");
   }
 

@@ -15,11 +15,15 @@ import { Script } from "./script.ts";
 
 /** Chains that nothing leads to any more are kept, since the same are often needed again; more than so many are not. */
 const UNUSED_CHAINS_MAX = 256;
+/** Kernels before 6.2 hold a chain a moment longer than what led to it. kube-proxy waits as long. */
+const UNUSED_MS = 1_000;
 
 export interface TableOptions {
   readonly family: Family;
   readonly settings: KernelSettings;
   readonly localAddresses: () => readonly string[];
+  /** Monotonic, ms. */
+  readonly now: () => number;
 }
 
 export class Table {
@@ -31,6 +35,8 @@ export class Table {
   readonly #claims = new Claims();
   /** Name → how many elements lead to it. */
   readonly #chains = new Map<string, number>();
+  /** Chains in the kernel that nothing leads to → since when. */
+  readonly #unused = new Map<string, number>();
   readonly #portIds = new Ids(PORT_IDS);
   readonly #affineIds = new Ids(AFFINE_IDS);
   /** By Service port. */
@@ -72,16 +78,27 @@ export class Table {
     return [this.#digest.a, this.#digest.b].map((half) => half.toString(16).padStart(8, "0")).join("");
   }
 
-  /** Deletes chains that nothing leads to. A transaction of its own: kernels before 6.2 may still refuse it (EBUSY). */
+  /** Deletes chains that nothing leads to for a while, if there are more than `kept`. By itself, and swept() must be told how it went. */
   sweep(kept = UNUSED_CHAINS_MAX): Script {
     const script = new Script(this.family);
-    const unused = [...this.#chains].filter(([, count]) => count === 0);
-    if (unused.length <= kept) return script;
-    for (const [name] of unused) {
-      script.sweepChain(name);
-      this.#chains.delete(name);
-    }
+    if (this.#unused.size <= kept) return script;
+    const before = this.#options.now() - UNUSED_MS;
+    for (const [name, since] of this.#unused) if (since <= before) script.sweepChain(name);
     return script;
+  }
+
+  /** `done`: false where the kernel holds them still. They are tried again after a while. */
+  swept({ sweeps }: Script, done: boolean): void {
+    for (const name of sweeps) {
+      if (!done) this.#unused.set(name, this.#options.now());
+      else if (this.#unused.delete(name)) this.#chains.delete(name);
+    }
+  }
+
+  /** This table was written over `other`, whose chains are still there, if without rules. */
+  inherit(other: Table): void {
+    for (const name of [...other.#chains.keys(), ...other.#unused.keys()])
+      if (!this.#chains.has(name)) this.#unused.set(name, other.#unused.get(name) ?? this.#options.now());
   }
 
   /** Frontends that two Service ports ask for: who does not get it, and who has it. */
@@ -126,8 +143,13 @@ export class Table {
       const count = this.#chains.get(name);
       if (count === undefined) script.addChain(name, rules);
       this.#chains.set(name, (count ?? 0) + 1);
+      this.#unused.delete(name);
     }
-    for (const name of before?.chains.keys() ?? []) this.#chains.set(name, (this.#chains.get(name) ?? 1) - 1);
+    for (const name of before?.chains.keys() ?? []) {
+      const count = (this.#chains.get(name) ?? 1) - 1;
+      this.#chains.set(name, count);
+      if (count === 0) this.#unused.set(name, this.#options.now());
+    }
   }
 
   #ports(service: PlanService | undefined, node: KernelNode): { name: string; elements: Elements }[] {

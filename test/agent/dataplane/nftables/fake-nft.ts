@@ -95,7 +95,7 @@ export class FakeNft {
       if (verb === "flush") chainOf(table, first).length = 0;
       if (verb === "delete") {
         if (leadsTo(table, first)) throw new Error("Device or resource busy");
-        table.chains.delete(first);
+        if (!table.chains.delete(first)) throw new Error("No such file or directory");
       }
     } else if (what === "rule") {
       const text = more.join(" ");

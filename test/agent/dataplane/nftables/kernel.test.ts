@@ -221,6 +221,29 @@ describe.skipIf(why !== "")(`nftables in a kernel${why && ` (skipped: ${why})`}`
     expect(await read()).toContain("No such file or directory");
   });
 
+  test("chains that nothing leads to any more are deleted, also where one of them is gone", async () => {
+    const now = { ms: 0 };
+    const executor = nftablesExecutor(defaultSettings, { run: net.run, localAddresses: () => [], now: () => now.ms });
+    const services = Array.from({ length: 257 }, (_, at) =>
+      planService(`default/s${1_000 + at}`, [
+        kernelPort(`10.97.${at >> 8}.${at & 255}`, [to(pods[0])], { algorithm: "rr" }),
+      ]),
+    );
+    const chains = async () =>
+      [...(await net.must("nft", "-t", "list", "table", "ip", "postern")).matchAll(/chain (rr-\S+)/g)].map(
+        ([, name = ""]) => name,
+      );
+    await executor.apply(planOf(services));
+    await executor.apply(planOf([web()]));
+    const unused = await chains();
+    expect(unused).toHaveLength(257);
+    await net.must("nft", "delete", "chain", "ip", "postern", unused[0] ?? "");
+    now.ms = 1_000;
+    const { written } = await executor.apply(planOf([]));
+    expect(written?.map(({ failedCleanups }) => failedCleanups)).toEqual([0, 0]);
+    expect(await chains()).toEqual([]);
+  });
+
   test("what is tried where something is refused names no module of a kernel that lacks none", async () => {
     // The table without Services is at fault.
     const broken: Run = (program, args, input) =>
