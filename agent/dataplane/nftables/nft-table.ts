@@ -229,7 +229,7 @@ export class NftTable {
         [text, size, alone] = ["", 0, false];
       }
       if (script.size > CHUNK) {
-        yield { text, alone };
+        if (text !== "") yield { text, alone };
         // The first of them has the chains.
         for (const chunk of script.chunks(CHUNK)) yield { text: chunk, alone: true };
         [text, alone] = ["", false];

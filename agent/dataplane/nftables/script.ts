@@ -30,12 +30,12 @@ export class Script {
   add({ set, key, value, comment }: Element): void {
     const note = comment === undefined ? "" : ` comment "${comment}"`;
     this.#push(linesOf(this.#added, set), `${key}${note}${value === undefined ? "" : ` : ${value}`}`);
-    this.#count(`${set} ${key} ${value ?? ""}`, 1);
+    this.count(`${set} ${key} ${value ?? ""}`, 1);
   }
 
   delete({ set, key, value }: Element): void {
     this.#push(linesOf(this.#deleted, set), key);
-    this.#count(`${set} ${key} ${value ?? ""}`, -1);
+    this.count(`${set} ${key} ${value ?? ""}`, -1);
   }
 
   addChain(name: string, rules: readonly string[]): void {
@@ -47,6 +47,12 @@ export class Script {
 
   sweepChain(name: string): void {
     this.sweeps.push(name);
+  }
+
+  /** `what`, an element or the rules of a chain, is in the table that the digest is of, or no more. */
+  count(what: string, sign: 1 | -1): void {
+    this.digest.a = (this.digest.a + sign * hash32(what)) >>> 0;
+    this.digest.b = (this.digest.b + sign * hash32(`${what} `)) >>> 0;
   }
 
   get empty(): boolean {
@@ -90,7 +96,7 @@ export class Script {
    * when all of it is there.
    */
   *chunks(size: number): Iterable<string> {
-    yield this.#chains.text.map((line) => `${line}\n`).join("");
+    if (this.addsChains) yield this.#chains.text.map((line) => `${line}\n`).join("");
     const isFrontend = (set: string) => set.endsWith("frontends");
     const sets = [...this.#added].toSorted(([a], [b]) => Number(isFrontend(a)) - Number(isFrontend(b)));
     for (const [set, { text }] of sets)
@@ -100,11 +106,6 @@ export class Script {
   #push({ text, owners }: Lines, line: string): void {
     text.push(line);
     owners.push(this.owner);
-  }
-
-  #count(element: string, sign: 1 | -1): void {
-    this.digest.a = (this.digest.a + sign * hash32(element)) >>> 0;
-    this.digest.b = (this.digest.b + sign * hash32(`${element} `)) >>> 0;
   }
 
   #elements(verb: string, set: string, text: readonly string[]): string {

@@ -73,7 +73,7 @@ export class Table {
     return script;
   }
 
-  /** Of all that it holds, in whatever order that came. Equal digests mean equal elements. */
+  /** Of all that it holds, in whatever order that came. Equal digests mean equal elements, and equal rules where these lead to. */
   get digest(): string {
     return [this.#digest.a, this.#digest.b].map((half) => half.toString(16).padStart(8, "0")).join("");
   }
@@ -141,11 +141,13 @@ export class Table {
     this.#claims.replace(owner, before?.shared ?? [], after?.shared ?? []);
     for (const [name, rules] of after?.chains ?? []) {
       const count = this.#chains.get(name);
+      script.count(rules.join("\n"), 1);
       if (count === undefined) script.addChain(name, rules);
       this.#chains.set(name, (count ?? 0) + 1);
       this.#unused.delete(name);
     }
-    for (const name of before?.chains.keys() ?? []) {
+    for (const [name, rules] of before?.chains ?? []) {
+      script.count(rules.join("\n"), -1);
       const count = (this.#chains.get(name) ?? 1) - 1;
       this.#chains.set(name, count);
       if (count === 0) this.#unused.set(name, this.#options.now());
