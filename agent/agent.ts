@@ -22,8 +22,7 @@ import { edgeOf, type Options } from "./options.ts";
 import { exposedAs } from "./plan/eligible.ts";
 import { nodeFacts, type NodeFactsOptions } from "./probe/node-facts.ts";
 import { Prober } from "./probe/prober.ts";
-import { refusalToStart, rulesOf } from "./rules.ts";
-import { checkedSource } from "./source/checked.ts";
+import { rulesOf } from "./rules.ts";
 import { filesSource } from "./source/files/index.ts";
 import { kubeSource } from "./source/kube/index.ts";
 import { SourceReport } from "./source-report.ts";
@@ -42,7 +41,7 @@ export interface AgentOptions {
   readonly bundle: string | undefined;
   readonly log: Logger;
   readonly health: Health;
-  /** The agent must not work in this cluster as it is. It then does nothing until it is stopped. */
+  /** The edge must not be served in this cluster as it is: it hears nothing of this node until it may. */
   readonly onRefusal: (why: string) => void;
 }
 
@@ -65,7 +64,7 @@ export function startAgent({ options, proxy, software, bundle, log, health, onRe
   const edge: EdgeSide | undefined =
     edgeOptions &&
     startEdgeSide({
-      ...{ edge: edgeOptions, options, software, bundle, rules, backends, health, log, logOnce, api },
+      ...{ edge: edgeOptions, options, software, bundle, rules, backends, health, log, logOnce, api, onRefusal },
       answerProbe: (question) => prober.answer(question),
       served: () => programmer.served,
       refused: (observed) => programmer.refused(observed),
@@ -106,8 +105,9 @@ export function startAgent({ options, proxy, software, bundle, log, health, onRe
     checkKernel: () => programmer.checkNow(),
   };
   const prober = new Prober({ collect: (question) => nodeFacts(known, question) });
-  const subscription = checkedSource(source, (observed) => refusalToStart(options, observed), onRefusal).subscribe(
+  const subscription = source.subscribe(
     (observed) => {
+      edge?.observe(observed);
       report.observed(observed);
       kernel?.observe(observed);
       programmer.observe(observed);

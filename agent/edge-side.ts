@@ -1,5 +1,6 @@
 // What the agent does with its edge: the tunnel, the snapshot, and, in a cluster, the Lease and the status of Services. An agent
-// that is a kube-proxy alone has none of it. Wires these together; holds no rules and no state of its own.
+// that is a kube-proxy alone has none of it. Wires these together. The edge hears nothing of a node before there is a token, and
+// before a state was observed in which these options may serve: what is wrong here must not stop what serves Services otherwise.
 import type { Logger } from "pino";
 import type { Condition } from "../src/shared/model/conditions.ts";
 import type { Report } from "../src/shared/wire/messages.ts";
@@ -11,13 +12,13 @@ import type { KubeApi } from "./kube/api.ts";
 import type { LogOnce } from "./log-once.ts";
 import { type EdgeOptions, type Options, readToken } from "./options.ts";
 import type { AnswerProbe } from "./probe/prober.ts";
-import type { Rules } from "./rules.ts";
+import { refusalToServe, type Rules } from "./rules.ts";
 import type { Observed } from "./source/source.ts";
 import { createTunnel } from "./tunnel/index.ts";
 
 export interface EdgeSideOptions {
   readonly edge: EdgeOptions;
-  readonly options: Pick<Options, "node" | "instance" | "kubeconfig">;
+  readonly options: Pick<Options, "node" | "instance" | "kubeconfig" | "default-class" | "force-default-class">;
   readonly software: string;
   readonly bundle: string | undefined;
   readonly rules: Rules;
@@ -33,9 +34,13 @@ export interface EdgeSideOptions {
   readonly refused: (observed: Observed) => ReadonlyMap<string, string>;
   /** As the KernelProxy finds them. */
   readonly incomplete: () => ReadonlyMap<string, Condition>;
+  /** Called once: the edge hears nothing of this node until a state is observed in which it may. */
+  readonly onRefusal: (why: string) => void;
 }
 
 export interface EdgeSide {
+  /** Before the plan of it is wanted. */
+  observe(observed: Observed): void;
   /** The node can serve what its plan says: from now on the edge may send. */
   dial(): void;
   /** Offers what the node serves. */
@@ -52,7 +57,15 @@ export function startEdgeSide(given: EdgeSideOptions): EdgeSide {
   const { options, software, bundle, backends, health, log, logOnce, api } = given;
   const { node, instance, kubeconfig } = options;
   const { edge, cluster, tokenFile } = given.edge;
-  const target = { edge, cluster, node, token: () => readToken(tokenFile), log };
+  let hasToken = false;
+  const token = () => {
+    const read = readToken(tokenFile);
+    hasToken = true;
+    return read;
+  };
+  const target = { edge, cluster, node, token, log };
+  /** Once a state has passed, no later one is judged. */
+  let standing: "unknown" | "refused" | "serves" = "unknown";
   const announcer = new Announcer({
     rules: given.rules,
     logOnce,
@@ -78,11 +91,27 @@ export function startEdgeSide(given: EdgeSideOptions): EdgeSide {
     onState: (state) => {
       announcer.tunnelChanged(state);
       health.set(state);
+      // With a token that came late.
+      if (state.connected) announce();
     },
   });
+  const dial = () => {
+    if (standing === "serves") tunnel.dial();
+  };
+  const announce = () => {
+    dial();
+    // An agent without a token might lead, and keep those from publishing that have one.
+    if (standing === "serves" && hasToken) announcer.announce();
+  };
   return {
-    dial: () => tunnel.dial(),
-    announce: () => announcer.announce(),
+    observe(observed) {
+      if (standing === "serves") return;
+      const refusal = refusalToServe(options, observed);
+      if (refusal !== undefined && standing === "unknown") given.onRefusal(refusal);
+      standing = refusal === undefined ? "serves" : "refused";
+    },
+    dial,
+    announce,
     report: (endpoints) => tunnel.report(endpoints),
     stopAnnouncing: () => announcer.stop(),
     async drain(limitMs) {

@@ -38,8 +38,9 @@ process.on("uncaughtException", fail);
 process.on("unhandledRejection", fail);
 
 try {
-  // Fails now instead of at the first dial, or the first request.
-  if (options["token-file"] !== undefined) readToken(options["token-file"]);
+  // Fails now instead of at the first dial, or the first request. In kube-proxy's place the node's Services come first, whatever
+  // the edge lacks.
+  if (options["token-file"] !== undefined && options.proxy !== "all") readToken(options["token-file"]);
   if (options.source === "kube") accessOf(options, process.env);
 } catch (error) {
   process.stderr.write(`${(error as Error).message}\n`);
@@ -102,7 +103,11 @@ function started(): RunningAgent {
       bundle: bundleHash(import.meta.filename),
       log,
       health,
-      onRefusal: refuse,
+      onRefusal:
+        proxy === undefined
+          ? refuse
+          : (why) =>
+              log.error(`${why}. Until then the edge hears nothing of this node; its Services are forwarded as ever`),
     });
   } catch (error) {
     // Such as a mode that cannot be.

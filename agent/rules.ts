@@ -1,4 +1,4 @@
-// What the command line means for plan and snapshot, and whether it lets the agent start beside what is there. Pure.
+// What the command line means for plan and snapshot, and whether it lets the agent serve beside what is there. Pure.
 import { refusalOfDefaultClass } from "./controller/other-controllers.ts";
 import { algorithmsOf } from "./dataplane/kernel/create.ts";
 import type { ProxyMode } from "./dataplane/kernel/settings.ts";
@@ -27,8 +27,8 @@ export function rulesOf(options: Options, mode?: ProxyMode): Rules {
   };
 }
 
-/** Why an agent with these options must not start in this cluster; undefined where it may. */
-export function refusalToStart(
+/** Why an agent with these options must not serve the edge in this cluster; undefined where it may. */
+export function refusalToServe(
   options: Pick<Options, "default-class" | "force-default-class">,
   { services }: Pick<Observed, "services">,
 ): string | undefined {

@@ -17,7 +17,7 @@ import { type Ended, redial } from "./supervise.ts";
 export interface TunnelOptions {
   readonly edge: URL;
   readonly cluster: string;
-  /** Asked at each dial: a token may be replaced while the agent runs. */
+  /** Asked at each dial: a token may be replaced while the agent runs. Throws where there is none, and is asked again later. */
   readonly token: () => string;
   readonly node: string;
   /** Identity of this process; the pod's UID where there is one. */
@@ -186,6 +186,14 @@ class Shard {
     let socket: WebSocket;
     try {
       token = this.#options.token();
+    } catch (error) {
+      log.error(
+        { shard: this.#index },
+        `${(error as Error).message}: put the cluster's token there (the agent looks every few seconds)`,
+      );
+      return this.#awaitToken("");
+    }
+    try {
       socket = dial({ edge, cluster, shard: this.#index, token });
     } catch (error) {
       log.error({ err: error, shard: this.#index }, "cannot dial the edge");

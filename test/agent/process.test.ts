@@ -3,11 +3,11 @@
 import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
-import { createServer as createHttpServer, type Server } from "node:http";
+import { createServer as createHttpServer, type IncomingMessage, request, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { buffer, text } from "node:stream/consumers";
+import { buffer, json, text } from "node:stream/consumers";
 import { gunzipSync } from "node:zlib";
 import { afterEach, beforeEach, expect, it, vi } from "vitest";
 import { stringify } from "yaml";
@@ -56,10 +56,13 @@ afterEach(async () => {
 const portOf = (server: { address(): unknown }) => (server.address() as AddressInfo).port;
 const write = (...objects: readonly Written[]) =>
   writeFile(join(folder, "all.yaml"), objects.map((object) => stringify(object)).join("---\n"));
-const start = (...more: string[]) => {
+const start = (...more: string[]) => startIn([], ...more);
+/** `within`: the program that starts it, with its arguments. */
+const startIn = (within: readonly string[], ...more: string[]) => {
   const flags = ["--edge", `http://127.0.0.1:${portOf(edge)}`, "--insecure-plain-http", "--cluster", "home"];
   const files = ["--token-file", join(folder, "token"), "--manifests", folder];
-  const agent = spawn(process.execPath, [main, ...flags, ...files, "--node", "n1", ...more], {
+  const [program = "", ...args] = [...within, process.execPath, main, ...flags, ...files, "--node", "n1", ...more];
+  const agent = spawn(program, args, {
     env: { ...process.env, ...environment },
   });
   agents.push(agent);
@@ -138,6 +141,42 @@ it("says what is wrong with the YAML, the node's name, and an environment that i
   expect(warnings).toContainEqual(expect.stringMatching(/^http_proxy is set, but the agent uses no proxy/));
   expect(warnings.join()).not.toContain("secret");
 }, 30_000);
+
+it.each([
+  ["there is no token", ["--token-file", "/nowhere/token"], /^--token-file \/nowhere\/token cannot be read/, []],
+  [
+    "--default-class is refused",
+    ["--default-class"],
+    /^--default-class: MetalLB already serves .*Until then the edge hears nothing of this node/,
+    [service("speaker", { loadBalancerClass: undefined, clusterIP: "10.96.0.9" }, { namespace: "metallb-system" })],
+  ],
+])(
+  "in kube-proxy's place, forwards Services where %s",
+  async (_what, flags, message, beside) => {
+    await write(node("n1"), service("web"), slice("web", [endpoint("10.244.0.2", "n1")]), ...beside);
+    const socketPath = join(folder, "health.sock");
+    const { agent, output } = startIn(["unshare", "--net"], "--proxy", "all", "--health-socket", socketPath, ...flags);
+    const ready = async () => {
+      const asked = request({ socketPath, path: "/readyz" }).end();
+      const [answer] = (await once(asked, "response")) as [IncomingMessage];
+      return [answer.statusCode, await json(answer)];
+    };
+    // Not ready, so that no upgrade goes on with it.
+    const programmed = [503, { synced: true, programmed: true, connected: false }];
+    await vi.waitFor(async () => expect(await ready()).toEqual(programmed), { timeout: 10_000 });
+    const listed = spawn("nsenter", [`--net=/proc/${agent.pid}/ns/net`, "nft", "list", "ruleset"]);
+    expect(await text(listed.stdout)).toContain("10.96.0.1");
+    agent.kill("SIGTERM");
+    const errors = (await output)
+      .trim()
+      .split("\n")
+      .map((line) => JSON.parse(line) as { level: number; msg: string })
+      .filter(({ level }) => level >= 50)
+      .map(({ msg }) => msg);
+    expect(errors).toEqual([expect.stringMatching(message)]);
+  },
+  30_000,
+);
 
 it("refuses to do kube-proxy's work beside one, and says what to do", async () => {
   await write(node("n1"));

@@ -1,7 +1,7 @@
 // What the options mean for plan, snapshot and start.
 import { describe, expect, it } from "vitest";
 import { parseOptions } from "../../agent/options.ts";
-import { refusalToStart, rulesOf } from "../../agent/rules.ts";
+import { refusalToServe, rulesOf } from "../../agent/rules.ts";
 import { parsed } from "./controller/services.ts";
 
 const needed = ["--edge", "https://edge.test", "--cluster", "home", "--token-file", "token", "--node", "n1"];
@@ -21,8 +21,8 @@ describe("rules", () => {
     ["both", ["--default-class", "--force-default-class"], true, false],
   ])("%s", (_what, flags, taken, refused) => {
     expect(rulesOf(options(...flags)).defaultClass).toBe(taken);
-    expect(refusalToStart(options(...flags), { services: beside }) !== undefined).toBe(refused);
-    expect(refusalToStart(options(...flags), { services: [] })).toBeUndefined();
+    expect(refusalToServe(options(...flags), { services: beside }) !== undefined).toBe(refused);
+    expect(refusalToServe(options(...flags), { services: [] })).toBeUndefined();
   });
 
   it.each([

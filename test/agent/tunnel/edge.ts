@@ -149,12 +149,13 @@ export class TestEdge {
   /** Answer to the next dials; undefined: accept. */
   refuseWith: number | undefined;
   shards = 1;
-  readonly #http = createServer();
+  /** Answers what is no dial, where a test listens. */
+  readonly http = createServer();
   readonly #sockets = new WebSocketServer({ noServer: true });
   #waiters: (() => void)[] = [];
 
   async start(): Promise<URL> {
-    this.#http.on("upgrade", (request, socket, head) => {
+    this.http.on("upgrade", (request, socket, head) => {
       this.dials.push({ url: request.url ?? "", headers: request.headers });
       if (this.refuseWith !== undefined) {
         socket.end(`HTTP/1.1 ${this.refuseWith} Refused\r\ncontent-length: 0\r\nconnection: close\r\n\r\n`);
@@ -166,9 +167,9 @@ export class TestEdge {
         this.#tell();
       });
     });
-    this.#http.listen(0, "127.0.0.1");
-    await once(this.#http, "listening");
-    return new URL(`http://127.0.0.1:${(this.#http.address() as AddressInfo).port}`);
+    this.http.listen(0, "127.0.0.1");
+    await once(this.http, "listening");
+    return new URL(`http://127.0.0.1:${(this.http.address() as AddressInfo).port}`);
   }
 
   /** The n-th connection, greeted. */
@@ -185,9 +186,9 @@ export class TestEdge {
 
   async stop(): Promise<void> {
     for (const { socket } of this.connections) socket.terminate();
-    this.#http.closeAllConnections();
-    this.#http.close();
-    await once(this.#http, "close");
+    this.http.closeAllConnections();
+    this.http.close();
+    await once(this.http, "close");
   }
 
   #tell(): void {

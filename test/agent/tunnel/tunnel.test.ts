@@ -599,6 +599,24 @@ describe("the connection itself", () => {
     await vi.waitFor(() => expect(states.at(-1)).toEqual({ connected: true }));
   });
 
+  test("says once that there is no token, and dials when there is one", { timeout: 15_000 }, async () => {
+    let token: string | undefined;
+    const [said, asked] = [vi.spyOn(log, "error"), Promise.withResolvers<void>()];
+    let times = 0;
+    dialEdge(() => {
+      if (token !== undefined) return token;
+      if (++times === 2) asked.resolve();
+      throw new Error("--token-file t cannot be read: ENOENT");
+    });
+    await asked.promise;
+    token = "new";
+    await edge.connection();
+    expect(edge.dials.map((dial) => dial.headers.authorization)).toEqual(["Bearer new"]);
+    expect(said.mock.calls).toEqual([
+      [{ shard: 0 }, expect.stringMatching(/^--token-file t cannot be read: ENOENT: put the cluster's token there/)],
+    ]);
+  });
+
   test("drain: says GoAway, finishes what is open, then resolves", async () => {
     const release = Promise.withResolvers<void>();
     const connection = await connected(async (_request, response) => {
