@@ -8,6 +8,7 @@ import {
   hostnameSchema,
   type NodeAlgorithm,
   nodeAlgorithms,
+  SERVICE_LISTS_MAX,
 } from "../../src/shared/model/snapshot.ts";
 import type { KubeNode, KubeService } from "../source/resources.ts";
 import { parseAddress, parseRange } from "../../src/shared/net/ranges.ts";
@@ -33,9 +34,7 @@ export interface ServiceSettings {
 const RANGES_ANNOTATION = "service.beta.kubernetes.io/load-balancer-source-ranges";
 /** A range that holds no client: the unspecified address. */
 export const NOBODY = "::/128";
-const HOSTNAMES_MAX = 64;
-const RANGES_MAX = 512;
-const PORTS_MAX = 128;
+const { hostnames: HOSTNAMES_MAX, sourceRanges: RANGES_MAX, ports: PORTS_MAX } = SERVICE_LISTS_MAX;
 const DEFAULT_OFFERED: readonly OfferedPort[] = [
   { port: 80, target: 80 },
   { port: 443, target: 443 },
@@ -142,12 +141,13 @@ function sourceRanges(service: KubeService, bad: Bad): string[] {
   const annotated = service.metadata.annotations[RANGES_ANNOTATION];
   const given = field.length > 0 ? field : words(annotated);
   const good: string[] = [];
+  const where = field.length > 0 ? "spec.loadBalancerSourceRanges" : RANGES_ANNOTATION;
   for (const text of given) {
-    if (parseRange(text) !== undefined && good.length < RANGES_MAX) good.push(text.trim());
-    else {
-      const where = field.length > 0 ? "spec.loadBalancerSourceRanges" : RANGES_ANNOTATION;
-      bad(where, text, `write up to ${RANGES_MAX} ranges such as 203.0.113.0/24`, "it lets nobody in");
-    }
+    if (parseRange(text) === undefined) bad(where, text, "write ranges such as 203.0.113.0/24", "it lets nobody in");
+    else if (good.length >= RANGES_MAX) {
+      bad(where, text, `the edge takes ${RANGES_MAX} ranges at most`, "it lets nobody in, nor do those after it");
+      break;
+    } else good.push(text.trim());
   }
   return given.length > 0 && good.length === 0 ? [NOBODY] : good;
 }

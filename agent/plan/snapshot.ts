@@ -2,11 +2,13 @@
 // node it runs on, and the edge sees at once that nothing changed. Always within the limits of snapshotSchema, so that
 // one odd Service cannot keep the whole cluster's snapshot from being accepted.
 import { type Condition, condition } from "../../src/shared/model/conditions.ts";
-import type {
-  EndpointAlgorithm,
-  Snapshot,
-  SnapshotEndpoint,
-  SnapshotService,
+import {
+  type EndpointAlgorithm,
+  LISTS_MAX,
+  SERVICE_LISTS_MAX,
+  type Snapshot,
+  type SnapshotEndpoint,
+  type SnapshotService,
 } from "../../src/shared/model/snapshot.ts";
 import type { KubeService } from "../source/resources.ts";
 import type { Observed } from "../source/source.ts";
@@ -17,7 +19,7 @@ import { type ServiceEndpoint, slicesByService, tunnelEndpoints } from "./endpoi
 import { insideCluster, isNameAllowed } from "./external-name.ts";
 import { keyOf } from "./keys.ts";
 import { type NodeOptions, snapshotNode } from "./nodes.ts";
-import { servicePorts } from "./ports.ts";
+import { type ServicePortPlan, servicePorts } from "./ports.ts";
 import { protocolConditions } from "./protocols.ts";
 import { remembered } from "./remembered.ts";
 
@@ -37,9 +39,6 @@ export interface SnapshotOptions extends EligibilityOptions, NodeOptions {
 /** What one node alone finds out. */
 export type NodesOwn = "silent" | "refused" | "incomplete";
 
-const SERVICES_MAX = 10_000;
-const NODES_MAX = 5_000;
-const ENDPOINTS_MAX = 10_000;
 const AFFINITY_DEFAULT_SECONDS = 10_800;
 
 const known = remembered<SnapshotService>();
@@ -53,7 +52,7 @@ export function buildSnapshot(
   const services: SnapshotService[] = [];
   for (const service of observed.services) {
     const kind = exposedAs(service, options);
-    if (kind === undefined || services.length >= SERVICES_MAX) continue;
+    if (kind === undefined || services.length >= LISTS_MAX.services) continue;
     const key = keyOf(service);
     const own = slices.get(key) ?? [];
     const quiet = silent?.get(key) ?? [];
@@ -65,7 +64,7 @@ export function buildSnapshot(
   }
   return {
     version: 1,
-    nodes: observed.nodes.slice(0, NODES_MAX).map((node) => snapshotNode(node, options)),
+    nodes: observed.nodes.slice(0, LISTS_MAX.nodes).map((node) => snapshotNode(node, options)),
     services,
   };
 }
@@ -86,8 +85,15 @@ function snapshotService(
 ): SnapshotService {
   const { metadata, spec } = service;
   const settings = serviceSettings(service);
-  const ports = servicePorts(service, settings.offeredPorts);
+  const all = servicePorts(service, settings.offeredPorts);
+  const ports = told(all);
   const conditions = settingsConditions(settings, options.endpointAlgorithms);
+  if (ports !== all) {
+    const message =
+      `the Service has more than the ${SERVICE_LISTS_MAX.ports} ports that the edge takes of one: it serves those of TCP with the ` +
+      "lowest numbers; inside the cluster nothing is missing. Have the others in a Service of their own";
+    conditions.push(condition("PortsCut", "TooMany", message));
+  }
   conditions.push(...protocolConditions(ports, slices));
   if (incomplete !== undefined) conditions.push(incomplete);
   let endpoints: readonly SnapshotEndpoint[];
@@ -110,11 +116,12 @@ function snapshotService(
     const awaitsSlices = options.slicesFollow === true && slices.length === 0;
     const names = slices.some(({ addressType }) => addressType === "FQDN");
     conditions.push(...endpointConditions(service, { endpoints: merged, ports, awaitsSlices, silent, names }));
-    if (merged.length > ENDPOINTS_MAX) {
-      const message = `the edge is told of the first ${ENDPOINTS_MAX} endpoints only; all of them get traffic`;
+    const max = SERVICE_LISTS_MAX.endpoints;
+    if (merged.length > max) {
+      const message = `the edge is told of the first ${max} endpoints only; all of them get traffic`;
       conditions.push(condition("EndpointsCut", "TooMany", message));
     }
-    endpoints = merged.slice(0, ENDPOINTS_MAX).map(snapshotEndpoint);
+    endpoints = merged.slice(0, max).map((endpoint) => snapshotEndpoint(endpoint, ports));
   }
   return {
     namespace: metadata.namespace,
@@ -146,9 +153,16 @@ export function affinityOf({ spec }: KubeService): { affinitySeconds?: number } 
   return { affinitySeconds: spec.sessionAffinityConfig?.clientIP?.timeoutSeconds ?? AFFINITY_DEFAULT_SECONDS };
 }
 
-function snapshotEndpoint(endpoint: ServiceEndpoint): SnapshotEndpoint {
+/** As many as the edge takes; of TCP first, since it serves no other. The same list where that is all. */
+function told(ports: readonly ServicePortPlan[]): readonly ServicePortPlan[] {
+  const max = SERVICE_LISTS_MAX.ports;
+  if (ports.length <= max) return ports;
+  const isTCP = ({ protocol }: ServicePortPlan): boolean => protocol === "TCP";
+  return [...ports.filter(isTCP), ...ports.filter((port) => !isTCP(port))].slice(0, max);
+}
+
+function snapshotEndpoint(endpoint: ServiceEndpoint, told: readonly ServicePortPlan[]): SnapshotEndpoint {
   const { key, address, node, zone, ready, serving, terminating, forZones, forNodes } = endpoint;
-  const tcp = [...endpoint.ports].filter(([id]) => id.startsWith("TCP:"));
   return {
     key,
     address,
@@ -159,7 +173,12 @@ function snapshotEndpoint(endpoint: ServiceEndpoint): SnapshotEndpoint {
     terminating,
     ...(forZones.length === 0 ? {} : { forZones: [...forZones] }),
     ...(forNodes.length === 0 ? {} : { forNodes: [...forNodes] }),
-    ports: Object.fromEntries(tcp.map(([id, port]) => [id.slice("TCP:".length), port])),
+    ports: Object.fromEntries(
+      told.flatMap(({ key: id, port, protocol }) => {
+        const own = protocol === "TCP" ? endpoint.ports.get(id) : undefined;
+        return own === undefined ? [] : [[port, own]];
+      }),
+    ),
   };
 }
 

@@ -1,9 +1,10 @@
 // The kinds of Kubernetes object that Postern reads, trimmed to the fields it uses. Parsed once, where they enter
 // the agent (files or API server). Unknown fields are dropped, so newer API servers do no harm; a field that we use
-// must be right, and the error names it. Defaults are the API server's, so that hand-written YAML means the same.
+// must be right, and the error names it. Defaults are the API server's, so that hand-written YAML means the same, and so are the
+// limits: an object that an API server takes must not be missing here, for then the node does not forward it. What the edge takes
+// less of is cut where its snapshot is made.
 import { z } from "zod";
 
-const quantity = { endpoints: 1000, ports: 128 } as const;
 /** RFC 1123 subdomain: names of Services, nodes, slices. */
 const objectName = z
   .string({
@@ -62,14 +63,13 @@ const defaulted = <const T extends readonly [string, ...string[]]>(values: T, fa
 const protocol = defaulted(["TCP", "UDP", "SCTP"], "TCP");
 /** Of a port, in Services and slices alike: absent, null and "" are the same to the API server, which fills in "". */
 const portName = text.max(63).default("");
+/** A name, and before it a domain and a slash. */
+const qualifiedName = text.max(317);
 /** What the pods speak; "" where nobody says. */
-const appProtocol = text.max(316).default("");
+const appProtocol = qualifiedName.default("");
 const policy = defaulted(["Cluster", "Local"], "Cluster");
-const list = <T extends z.ZodType>(type: T, max: number) =>
-  z
-    .array(type)
-    .max(max)
-    .default(() => []);
+const list = <T extends z.ZodType>(type: T, max?: number) =>
+  (max === undefined ? z.array(type) : z.array(type).max(max)).default(() => []);
 
 const metadata = z.object({
   name: objectName,
@@ -83,7 +83,7 @@ const metadata = z.object({
 /** Of a Service also what tells whether it is ours, and who else writes its status. */
 const serviceMetadata = metadata.extend({
   resourceVersion: z.optional(text.max(253)),
-  finalizers: list(text.max(316), 1024),
+  finalizers: list(qualifiedName),
   /** In: as the API has it. Out: names of those who wrote status.loadBalancer, each once. */
   managedFields: list(
     z
@@ -92,7 +92,6 @@ const serviceMetadata = metadata.extend({
         const status = fieldsV1?.["f:status"];
         return typeof status === "object" && status !== null && "f:loadBalancer" in status ? [manager] : [];
       }),
-    1024,
   ).transform((managers) => [...new Set(managers.flat())]),
 });
 /** Nodes and ServiceCIDRs belong to no namespace. */
@@ -102,7 +101,7 @@ const ingress = z.object({
   hostname: z.optional(text.max(253)),
   ip: z.optional(text.max(64)),
   ipMode: z.optional(text.max(64)),
-  ports: list(z.object({ port: z.int(), protocol: text, error: z.optional(text) }), quantity.ports),
+  ports: list(z.object({ port: z.int(), protocol: text, error: z.optional(text) })),
 });
 const statusCondition = z.object({
   type: text,
@@ -117,10 +116,10 @@ export const serviceSchema = object({
   metadata: serviceMetadata,
   spec: z.object({
     type: defaulted(["ClusterIP", "NodePort", "LoadBalancer", "ExternalName"], "ClusterIP"),
-    loadBalancerClass: z.optional(text.max(316)),
+    loadBalancerClass: z.optional(qualifiedName),
     clusterIP: z.optional(text.max(64)),
     clusterIPs: list(text.max(64), 2),
-    externalIPs: list(text.max(64), 1024),
+    externalIPs: list(text.max(64)),
     ipFamilies: list(z.enum(["IPv4", "IPv6"]), 2),
     externalName: z.optional(text.max(253)),
     selector: z.optional(z.record(text, text)),
@@ -134,12 +133,11 @@ export const serviceSchema = object({
         // 0 is how "none" is sometimes written.
         nodePort: z.optional(z.int().min(0).max(65535)),
       }),
-      quantity.ports,
     ),
     externalTrafficPolicy: policy,
     internalTrafficPolicy: policy,
     healthCheckNodePort: z.optional(z.int().min(0).max(65535)),
-    loadBalancerSourceRanges: list(text.max(64), 512),
+    loadBalancerSourceRanges: list(text.max(64)),
     sessionAffinity: defaulted(["None", "ClientIP"], "None"),
     sessionAffinityConfig: z.optional(
       z.object({ clientIP: z.optional(z.object({ timeoutSeconds: z.optional(z.int().min(1).max(86_400)) })) }),
@@ -147,8 +145,8 @@ export const serviceSchema = object({
   }),
   status: z
     .object({
-      loadBalancer: z.object({ ingress: list(ingress, 1024) }).default(() => ({ ingress: [] })),
-      conditions: list(statusCondition, 256),
+      loadBalancer: z.object({ ingress: list(ingress) }).default(() => ({ ingress: [] })),
+      conditions: list(statusCondition),
     })
     .default(() => ({ loadBalancer: { ingress: [] }, conditions: [] })),
 });
@@ -180,9 +178,9 @@ const endpointSliceSchema = object({
       targetRef: z.optional(z.object({ uid: z.optional(text.max(253)) })),
       hints: z.optional(hints),
     }),
-    quantity.endpoints,
+    1000,
   ),
-  ports: list(z.object({ name: portName, port: z.optional(port), protocol, appProtocol }), quantity.ports),
+  ports: list(z.object({ name: portName, port: z.optional(port), protocol, appProtocol }), 20_000),
 });
 export type KubeEndpointSlice = z.output<typeof endpointSliceSchema>;
 
@@ -191,10 +189,10 @@ export const nodeSchema = object({
   kind: z.literal("Node"),
   metadata: clusterMetadata,
   spec: z
-    .object({ taints: list(z.object({ key: text, effect: text }), 256), podCIDRs: list(text.max(64), 2) })
+    .object({ taints: list(z.object({ key: text, effect: text })), podCIDRs: list(text.max(64), 2) })
     .default(() => ({ taints: [], podCIDRs: [] })),
   status: z
-    .object({ addresses: list(z.object({ type: text, address: text.max(253) }), 64) })
+    .object({ addresses: list(z.object({ type: text, address: text.max(253) })) })
     .default(() => ({ addresses: [] })),
 });
 export type KubeNode = z.output<typeof nodeSchema>;

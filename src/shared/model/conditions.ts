@@ -30,6 +30,7 @@ export const conditionReasons = {
   ProtocolNotSupported: ["AppProtocol"],
   ExternalNameNotAllowed: ["NoName", "NoService", "NotListed", "AddressNotListed"],
   EndpointsCut: ["TooMany"],
+  PortsCut: ["TooMany"],
 
   // By the leading agent in kube-proxy's place, of its own node.
   ForwardingIncomplete: ["RulesRefused", "FrontendConflict", "AffinityNotSupported"],

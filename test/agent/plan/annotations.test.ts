@@ -94,16 +94,25 @@ describe("Service annotations", () => {
       "an address without a length",
       { [ranges]: "10.0.0.1, 192.0.2.0/24" },
       { sourceRanges: ["192.0.2.0/24"] },
-      `annotation ${ranges}: "10.0.0.1" is not usable: write up to 512 ranges such as 203.0.113.0/24; it lets nobody in`,
+      `annotation ${ranges}: "10.0.0.1" is not usable: write ranges such as 203.0.113.0/24; it lets nobody in`,
     ],
     [
       "only bad ranges: nobody gets in, rather than everybody",
       { [ranges]: "office" },
       { sourceRanges: [NOBODY] },
-      `annotation ${ranges}: "office" is not usable: write up to 512 ranges such as 203.0.113.0/24; it lets nobody in`,
+      `annotation ${ranges}: "office" is not usable: write ranges such as 203.0.113.0/24; it lets nobody in`,
     ],
   ])("%s", (_what, annotations, expected, message) => {
     expect(settings(annotations)).toMatchObject({ ...expected, badValues: [message] });
+  });
+
+  it("takes as many ranges as the edge does, and says it once of the rest", () => {
+    const all = Array.from({ length: 600 }, (_, index) => `10.${index >> 8}.${index & 255}.0/24`);
+    const { sourceRanges, badValues } = settings({ [ranges]: all.join() });
+    expect(sourceRanges).toEqual(all.slice(0, 512));
+    expect(badValues).toEqual([
+      `annotation ${ranges}: "10.2.0.0/24" is not usable: the edge takes 512 ranges at most; it lets nobody in, nor do those after it`,
+    ]);
   });
 
   it("cuts a value that is long", () => {

@@ -29,6 +29,21 @@ const pods = slice("web", [endpoint("10.0.1.1", "n1"), endpoint("10.0.2.1", "n2"
 const local = { externalTrafficPolicy: "Local" };
 
 describe("a Service", () => {
+  it("has all its ports and source ranges, of which an edge takes less", () => {
+    const ports = Array.from({ length: 1000 }, (_, index) => ({
+      name: `p${index}`,
+      port: index + 1,
+      nodePort: 30000 + index,
+    }));
+    const ranges = Array.from({ length: 600 }, (_, index) => `10.${index >> 8}.${(index & 127) * 2}.${index & 128}/25`);
+    const own = slice("web", [endpoint("10.0.1.1", "n1")], {
+      ports: ports.map(({ name, port: number }) => ({ name, port: number })),
+    });
+    const found = kernel(loadBalancer({ ports, loadBalancerSourceRanges: ranges }), own)?.ports ?? [];
+    expect(found).toHaveLength(1000);
+    expect(found.every(({ cluster, sourceRanges }) => cluster.length === 1 && sourceRanges?.length === 600)).toBe(true);
+  });
+
   it("has its frontends and endpoints, each by family", () => {
     const dual = service("web", {
       type: "ClusterIP",

@@ -351,6 +351,39 @@ describe("always a snapshot that the edge accepts", () => {
     );
   });
 
+  it("of a Service with more ports, or ranges, than the edge takes, and says so; those of TCP come first", () => {
+    const port = (protocol: string, number: number) => ({
+      name: `${protocol}-${number}`.toLowerCase(),
+      protocol,
+      port: number,
+    });
+    const ports = Array.from({ length: 300 }, (_, index) => port("UDP", index + 1));
+    ports.push(port("TCP", 80), ...Array.from({ length: 100 }, (_, index) => port("TCP", index + 1000)));
+    const ranges = Array.from({ length: 600 }, (_, index) => `10.${index >> 8}.${index & 255}.0/24`);
+    const web = [
+      service("web", { ports, loadBalancerSourceRanges: ranges }),
+      slice("web", [endpoint("10.0.1.1")], { ports: ports.map((each) => ({ ...each, port: each.port + 1 })) }),
+    ];
+    const snapshot = build([...web, service("other")], { slicesFollow: true });
+    expect(snapshotSchema.safeParse(snapshot).error?.issues).toBeUndefined();
+    const [other, found] = snapshot.services;
+    expect(other).toMatchObject({ name: "other", ports: [{ port: 80 }] });
+    expect(found?.ports.map(({ protocol }) => protocol)).toEqual([
+      ...Array.from({ length: 101 }, () => "TCP"),
+      ...Array.from({ length: 27 }, () => "UDP"),
+    ]);
+    expect(Object.entries(found?.endpoints[0]?.ports ?? {})).toHaveLength(101);
+    expect(found?.sourceRanges).toHaveLength(512);
+    expect(found?.conditions.map(({ type, message }) => `${type}: ${message}`)).toEqual([
+      expect.stringMatching(/^postern.dev\/AnnotationIgnored: .*the edge takes 512 ranges at most/),
+      expect.stringMatching(/^postern.dev\/PortsCut: .*more than the 128 ports that the edge takes of one/),
+    ]);
+    // As many as it takes.
+    const [full] = build([service("web", { ports: ports.slice(0, 128) })], { slicesFollow: true }).services;
+    expect(full?.ports).toHaveLength(128);
+    expect(full?.conditions.map(({ type }) => type)).not.toContain("postern.dev/PortsCut");
+  });
+
   it("with every endpoint order", () => {
     for (const algorithm of endpointAlgorithms) {
       const [web] = build([

@@ -65,3 +65,29 @@ describe("null and absent", () => {
     expect(schemas["v1/Service"].safeParse({ ...objects[0], other: deep }).success).toBe(true);
   });
 });
+
+describe("lists that an API server does not limit", () => {
+  const many = <T>(make: (index: number) => T): T[] => Array.from({ length: 2000 }, (_, index) => make(index));
+  const conditions = many((index) => ({ type: `c${index}`, status: "True" }));
+  const ingress = many((index) => ({
+    ip: `192.0.2.${index % 256}`,
+    ports: many((port) => ({ port, protocol: "TCP" })),
+  }));
+  const addresses = many((index) => ({ type: "InternalIP", address: `10.0.${index >> 8}.${index & 255}` }));
+  it.each<[string, Readonly<Json>]>([
+    ["ports", service("web", { ports: many((index) => ({ name: `p${index}`, port: index + 1 })) })],
+    ["source ranges", service("web", { loadBalancerSourceRanges: many(() => "10.0.0.0/8") })],
+    ["external addresses", service("web", { externalIPs: many(() => "192.0.2.1") })],
+    ["finalizers", service("web", {}, { finalizers: many((index) => `a.test/${index}`) })],
+    ["field managers", service("web", {}, { managedFields: many((index) => ({ manager: `m${index}` })) })],
+    ["conditions", { ...service("web"), status: { conditions } }],
+    ["load balancer addresses", { ...service("web"), status: { loadBalancer: { ingress: ingress.slice(0, 1100) } } }],
+    ["slice ports", slice("web", [], { ports: many((index) => ({ name: `p${index}`, port: 80 })) })],
+    ["node addresses", node("n1", {}, { status: { addresses } })],
+    ["taints", node("n1", {}, { spec: { taints: many((index) => ({ key: `k${index}`, effect: "NoSchedule" })) } })],
+    ["a long class", service("web", { loadBalancerClass: `${"a".repeat(253)}/${"b".repeat(63)}` })],
+  ])("%s are read, however many", (_what, { metadata, ...rest }) => {
+    const given = { ...rest, metadata: { uid: "1", creationTimestamp: "2026-01-31T12:00:00Z", ...(metadata as Json) } };
+    expect(schemaOf(given).safeParse(given).error).toBeUndefined();
+  });
+});
