@@ -180,7 +180,12 @@ export function parseOptions(
   const isKube = given["manifests"] === undefined && (isInPod(environment) || given["proxy"] === "all");
   given["source"] ??= isKube ? "kube" : "files";
   const parsed = optionsSchema.safeParse(given);
-  const problems = (parsed.error?.issues ?? []).map(({ path, message }) => `--${String(path[0])} ${message}`);
+  // A name that nobody gave as --node.
+  const named = (option: PropertyKey | undefined) =>
+    option === "node" && given["node"] === config.kubeProxy.hostnameOverride
+      ? `--kube-proxy-config ${String(given["kube-proxy-config"])}: hostnameOverride`
+      : `--${String(option)}`;
+  const problems = (parsed.error?.issues ?? []).map(({ path, message }) => `${named(path[0])} ${message}`);
   problems.push(...edgeProblems(given), ...sourceProblems(given), ...proxyProblems(given), ...config.problems);
   if (parsed.success && problems.length === 0)
     return { ok: true, options: parsed.data, kubeProxy: config.kubeProxy, warnings: config.warnings };

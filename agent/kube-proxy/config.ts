@@ -5,9 +5,13 @@
 import { isIP } from "node:net";
 import { parse as parseYaml } from "yaml";
 import { z } from "zod";
+import { hostPort } from "../../src/shared/net/host-port.ts";
 import { parseRange } from "../../src/shared/net/ranges.ts";
 import { proxyModes } from "../dataplane/kernel/settings.ts";
 import { parseDuration } from "./duration.ts";
+
+export const HEALTH_PORT = 10256;
+export const METRICS_PORT = 10249;
 
 /** In the API null and absent are the same. */
 const maybe = <T extends z.ZodType>(type: T) =>
@@ -52,6 +56,11 @@ export const hostAndPort = z.string().transform((value, context) => {
   return z.NEVER;
 });
 export type HostAndPort = z.output<typeof hostAndPort>;
+/** An address alone has kube-proxy's port. */
+const bound = (port: number) =>
+  text
+    .transform((value) => (value !== undefined && isIP(value) !== 0 ? hostPort(value, port) : value))
+    .pipe(hostAndPort.optional());
 const nodePortAddress = z
   .string()
   .transform((value) => (/^(primary|localhost|all)$/i.test(value) ? value.toLowerCase() : value))
@@ -82,10 +91,11 @@ const plain = {
   clusterCIDR: text.pipe(cidrList.optional()),
   detectLocalMode: oneOf(["ClusterCIDR", "NodeCIDR", "BridgeInterface", "InterfaceNamePrefix"]),
   nodePortAddresses: maybe(z.array(nodePortAddress)),
-  healthzBindAddress: text.pipe(hostAndPort.optional()),
-  metricsBindAddress: text.pipe(hostAndPort.optional()),
+  healthzBindAddress: bound(HEALTH_PORT),
+  metricsBindAddress: bound(METRICS_PORT),
   bindAddress: text,
-  hostnameOverride: text,
+  /** In lower case, as Nodes are called. */
+  hostnameOverride: text.transform((value) => value?.toLowerCase()),
 } as const;
 const group = <T extends z.ZodRawShape>(shape: T) =>
   z

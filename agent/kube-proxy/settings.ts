@@ -7,7 +7,7 @@ import {
   type LocalDetector,
   type ProxyMode,
 } from "../dataplane/kernel/settings.ts";
-import type { HostAndPort, KubeProxyConfig } from "./config.ts";
+import { HEALTH_PORT, type HostAndPort, type KubeProxyConfig, METRICS_PORT } from "./config.ts";
 
 export interface ProxySettings {
   readonly kernel: KernelSettings;
@@ -30,8 +30,8 @@ export function proxySettings(mode: ProxyMode, config: Partial<KubeProxyConfig>,
   return {
     kernel: kernelSettings(mode, config, flags.clusterCIDRs),
     conntrack: conntrackSettings(config.conntrack),
-    healthAddress: flags.healthAddress ?? config.healthzBindAddress ?? { host: any, port: 10256 },
-    metricsAddress: flags.metricsAddress ?? config.metricsBindAddress ?? { host: loopback, port: 10249 },
+    healthAddress: flags.healthAddress ?? config.healthzBindAddress ?? { host: any, port: HEALTH_PORT },
+    metricsAddress: flags.metricsAddress ?? config.metricsBindAddress ?? { host: loopback, port: METRICS_PORT },
   };
 }
 

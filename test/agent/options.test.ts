@@ -205,6 +205,15 @@ describe("--kube-proxy-config", () => {
     expect(servers.ok && servers.options.kubeconfig).toBeUndefined();
   });
 
+  it("is named where its name of the Node is none", async () => {
+    const wrong = /^--kube-proxy-config .*config\.conf: hostnameOverride must be this node's name/;
+    expect(await read("hostnameOverride: node_a\n")).toMatchObject({ problems: [expect.stringMatching(wrong)] });
+    expect(await read("hostnameOverride: node_a\n", "--node", "node_b")).toMatchObject({
+      problems: [expect.stringMatching(/^--node must be/)],
+    });
+    expect(await read("hostnameOverride: node_a\n", "--node", "node-b")).toMatchObject({ ok: true });
+  });
+
   it("is named with what is wrong in it", async () => {
     const wrong = expect.stringMatching(
       /^--kube-proxy-config .*config\.conf: mode must be one of nftables, iptables, ipvs$/,

@@ -29,6 +29,25 @@ describe("a KubeProxyConfiguration", () => {
     );
   });
 
+  it.each([
+    ["0.0.0.0", "127.0.0.1", { host: "0.0.0.0", port: 10256 }, { host: "127.0.0.1", port: 10249 }],
+    [" :: ", "::1", { host: "::", port: 10256 }, { host: "::1", port: 10249 }],
+    ["[::]:1", ":2", { host: "::", port: 1 }, { host: "::", port: 2 }],
+    ["", null, undefined, undefined],
+  ])(
+    "completes the addresses %j and %j, as kube-proxy does",
+    (healthzBindAddress, metricsBindAddress, health, metrics) => {
+      expect(parse({ healthzBindAddress, metricsBindAddress })).toMatchObject({
+        ok: true,
+        config: { healthzBindAddress: health, metricsBindAddress: metrics },
+      });
+    },
+  );
+
+  it("reads the Node's name in lower case, as kube-proxy does", () => {
+    expect(parse({ hostnameOverride: " Node-A " })).toMatchObject({ ok: true, config: { hostnameOverride: "node-a" } });
+  });
+
   it("is read field by field", () => {
     expect(
       parse({
