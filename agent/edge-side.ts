@@ -18,7 +18,7 @@ import { createTunnel } from "./tunnel/index.ts";
 
 export interface EdgeSideOptions {
   readonly edge: EdgeOptions;
-  readonly options: Pick<Options, "node" | "instance" | "kubeconfig" | "default-class" | "force-default-class">;
+  readonly options: Pick<Options, "node" | "instance" | "default-class" | "force-default-class">;
   readonly software: string;
   readonly bundle: string | undefined;
   readonly rules: Rules;
@@ -55,7 +55,7 @@ export interface EdgeSide {
 
 export function startEdgeSide(given: EdgeSideOptions): EdgeSide {
   const { options, software, bundle, backends, health, log, logOnce, api } = given;
-  const { node, instance, kubeconfig } = options;
+  const { node, instance } = options;
   const { edge, cluster, tokenFile } = given.edge;
   let hasToken = false;
   const token = () => {
@@ -75,11 +75,7 @@ export function startEdgeSide(given: EdgeSideOptions): EdgeSide {
     start: (hooks) =>
       api === undefined
         ? publishWithoutLeader({ ...target, ...hooks })
-        : startController({
-            ...{ ...target, ...hooks, api },
-            identity: instance,
-            installed: kubeconfig === undefined,
-          }),
+        : startController({ ...target, ...hooks, api, identity: instance, installed: api.installed }),
     onAccepted: () => {
       health.metrics.publishes.inc();
       // The edge is there: no tunnel waits for it any longer.

@@ -18,8 +18,10 @@ export interface Tls {
 export interface Access {
   /** At least one. Each is an API server of the same cluster; they are tried in turn. */
   readonly servers: readonly URL[];
-  /** Where this agent's own objects (the Lease) are. */
+  /** Where this agent's own objects (the Lease) are. In a pod its own, whatever a kubeconfig says: that is where its Role is. */
   readonly namespace: string;
+  /** By the manifest, as a DaemonSet: it is a pod with a service account. */
+  readonly installed: boolean;
   /** Undefined: the client certificate says who we are. Throws where the file cannot be read. */
   token(): string | undefined;
   tls(): Tls;
@@ -47,6 +49,7 @@ export function podAccess(environment: Environment, servers: readonly URL[] = []
   return {
     servers: servers.length > 0 ? servers : [serverOf(environment)],
     namespace: read(`${folder}/namespace`).trim(),
+    installed: true,
     token: () => read(`${folder}/token`).trim(),
     tls: () => ({ ca: read(`${folder}/ca.crt`), cert: undefined, key: undefined }),
   };
@@ -95,7 +98,7 @@ export function accessOf(
 }
 
 /** The current context of one file: server, authority, token or client certificate. No exec plug-ins. */
-export function kubeconfigAccess(file: string): Access {
+export function kubeconfigAccess(file: string, folder = ACCOUNT_FOLDER): Access {
   const parsed = kubeconfigSchema.safeParse(readKubeconfig(file));
   if (!parsed.success) {
     const issues = parsed.error.issues.map(({ path, message }) => `${path.join(".")} ${message}`);
@@ -117,9 +120,11 @@ export function kubeconfigAccess(file: string): Access {
       : path === undefined
         ? undefined
         : read(resolve(dirname(file), path));
+  const own = accountNamespace(folder);
   return {
     servers: [new URL(cluster.server)],
-    namespace: context.namespace ?? "default",
+    namespace: own ?? context.namespace ?? "default",
+    installed: own !== undefined,
     token: () => (user.tokenFile === undefined ? user.token : read(resolve(dirname(file), user.tokenFile)).trim()),
     tls: () => ({
       ca: pem(cluster["certificate-authority-data"], cluster["certificate-authority"]),
@@ -127,6 +132,15 @@ export function kubeconfigAccess(file: string): Access {
       key: pem(user["client-key-data"], user["client-key"]),
     }),
   };
+}
+
+/** kubeadm's kubeconfig for kube-proxy is used in pods, with their service account, and its context names another namespace. */
+function accountNamespace(folder: string): string | undefined {
+  try {
+    return read(`${folder}/namespace`).trim();
+  } catch {
+    return undefined;
+  }
 }
 
 function readKubeconfig(file: string): unknown {

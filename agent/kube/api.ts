@@ -68,6 +68,10 @@ export class KubeApi {
     return this.#access.namespace;
   }
 
+  get installed(): boolean {
+    return this.#access.installed;
+  }
+
   async call(method: Dispatcher.HttpMethod, path: string, options: Call = {}): Promise<Answer> {
     return await this.#attempt(async () => {
       const { statusCode, headers, body } = await this.#send(method, path, options);

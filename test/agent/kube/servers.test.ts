@@ -3,7 +3,7 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { podAccess } from "../../../agent/kube/access.ts";
+import { kubeconfigAccess, podAccess } from "../../../agent/kube/access.ts";
 import { KubeApi } from "../../../agent/kube/api.ts";
 import { ScriptedApiServer } from "../source/kube/server.ts";
 
@@ -58,6 +58,21 @@ describe("a pod", () => {
     for (const file of ["token", "namespace", "ca.crt"]) await writeFile(join(folder, file), `the ${file}\n`);
   });
   afterEach(() => rm(folder, { recursive: true }));
+
+  it("has its own namespace, whatever the context of a kubeconfig says, as kubeadm's for kube-proxy does", async () => {
+    const file = join(folder, "kubeconfig.conf");
+    const config = {
+      "current-context": "default",
+      clusters: [{ name: "default", cluster: { server: "https://192.168.1.10:6443" } }],
+      users: [{ name: "default", user: { tokenFile: join(folder, "token") } }],
+      contexts: [{ name: "default", context: { cluster: "default", user: "default", namespace: "default" } }],
+    };
+    await writeFile(file, JSON.stringify(config));
+    const inPod = kubeconfigAccess(file, folder);
+    expect(inPod).toMatchObject({ namespace: "the namespace", installed: true });
+    expect(podAccess({}, inPod.servers, folder)).toMatchObject({ namespace: "the namespace", installed: true });
+    expect(kubeconfigAccess(file, "/nowhere")).toMatchObject({ namespace: "default", installed: false });
+  });
 
   it("asks the address in its environment, or the servers that it was given, with its own account", () => {
     const inside = { KUBERNETES_SERVICE_HOST: "10.96.0.1", KUBERNETES_SERVICE_PORT: "443" };

@@ -195,6 +195,7 @@ export class ApiServer {
     return {
       servers: [new URL(`${scheme}://${this.#address}:${port}`)],
       namespace: NAMESPACE,
+      installed: false,
       token: () => this.#tokenOf(who),
       tls: () => ({ ca: this.certificate(), cert: undefined, key: undefined }),
     };

@@ -75,6 +75,7 @@ export class ScriptedApiServer {
     return {
       servers: [new URL(`http://127.0.0.1:${this.#port}`)],
       namespace: "postern-system",
+      installed: true,
       token: () => this.token,
       tls: () => ({ ca: undefined, cert: undefined, key: undefined }),
     };

@@ -59,7 +59,8 @@ it("gives the agent's source everything in pages, and then each change", async (
   await server.close();
   await serve(MANY);
   const nothing = { ca: undefined, cert: undefined, key: undefined };
-  const api = new KubeApi({ servers: [new URL(url)], namespace: "x", token: () => undefined, tls: () => nothing });
+  const who = { namespace: "x", installed: false, token: () => undefined, tls: () => nothing };
+  const api = new KubeApi({ servers: [new URL(url)], ...who });
   const seen: Observed[] = [];
   let wake = (): void => {};
   const source = kubeSource({ api }).subscribe((observed) => {
