@@ -75,6 +75,8 @@ const metadata = z.object({
   name: objectName,
   namespace: objectName.default("default"),
   uid: text.min(1).max(253),
+  /** Absent in files. */
+  resourceVersion: z.optional(text.max(253)),
   creationTimestamp: z.iso.datetime({ offset: true, error: "must be a time such as 2026-01-31T12:00:00Z" }),
   deletionTimestamp: z.optional(text),
   labels: z.record(text, text).default(() => ({})),
@@ -82,7 +84,6 @@ const metadata = z.object({
 });
 /** Of a Service also what tells whether it is ours, and who else writes its status. */
 const serviceMetadata = metadata.extend({
-  resourceVersion: z.optional(text.max(253)),
   finalizers: list(qualifiedName),
   /** In: as the API has it. Out: names of those who wrote status.loadBalancer, each once. */
   managedFields: list(

@@ -1,5 +1,6 @@
 // One kind of object, listed once and watched from there on: a shell around resume.ts that owns requests, timers and what is
-// known of the kind. What is known stays while the API server is away; a new list replaces it in one step.
+// known of the kind. What is known stays while the API server is away; a new list replaces it in one step. An object of the same
+// version stays the same one: whoever compares by identity sees only what has changed.
 // Survives a restart: nothing.
 import { setTimeout as delay } from "node:timers/promises";
 import { type KubeApi, type Refused, statusOf } from "../../kube/api.ts";
@@ -225,15 +226,16 @@ export class ListWatch {
   }
 
   #take(received: Received, objects: Map<string, KubeObject>, unusable: Map<string, string>): void {
+    const key = received.key ?? "without a name";
+    const before = this.#objects.get(key);
     if (received.ok) {
-      objects.set(received.key, received.object);
-      unusable.delete(received.key);
+      const isKnown = before?.metadata.resourceVersion === received.version;
+      objects.set(key, isKnown ? before : received.object);
+      unusable.delete(key);
       return;
     }
-    const key = received.key ?? "without a name";
     unusable.set(key, received.problem);
     // A new list brings nothing better: the last good version stays.
-    const before = this.#objects.get(key);
     if (before !== undefined) objects.set(key, before);
   }
 

@@ -169,6 +169,27 @@ describe("kube", () => {
     expect(watcher.seen.every(({ services }) => services.length === 1)).toBe(true);
   });
 
+  it("keeps each object that a new list has unchanged, so that nothing is planned, or counted as a change, for it", async () => {
+    for (const object of [service("a"), slice("a", []), node("n1"), service("b")]) server.put(object);
+    watch();
+    await watching();
+    await has("a", "b");
+    const before = watcher.last;
+    await server.stop();
+    server.put(service("b", { type: "NodePort" }));
+    server.compact();
+    await server.start();
+    await watching();
+    // What comes after all lists is delivered after them.
+    server.put(service("c"));
+    await has("a", "b", "c");
+    const after = watcher.last;
+    const same = (kind: "services" | "endpointSlices" | "nodes") =>
+      after?.[kind].map((object, index) => object === before?.[kind][index]);
+    expect(lists()).toBe(2);
+    expect([same("services"), same("endpointSlices"), same("nodes")]).toEqual([[true, false, false], [true], [true]]);
+  });
+
   it.each([
     ["a line that is no JSON", "{\n"],
     ["an event of no known type", '{"type":"CHANGED","object":{"metadata":{"name":"x","resourceVersion":"1"}}}\n'],
