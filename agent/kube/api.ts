@@ -17,7 +17,8 @@ export type Answer =
       readonly message: string;
       readonly afterMs: number;
     }
-  | { readonly kind: "unreachable"; readonly why: string };
+  /** `tooLarge`: it answered, but more than is read. Who asked for a list may ask for less of it. */
+  | { readonly kind: "unreachable"; readonly why: string; readonly tooLarge?: true };
 export type Refused = Exclude<Answer, { kind: "ok" }>;
 
 export interface Call {
@@ -28,7 +29,7 @@ export interface Call {
 }
 
 export const STRATEGIC_MERGE = "application/strategic-merge-patch+json";
-/** A page of 500 Services with all their fields is far below. */
+/** A page of 500 Services with all their fields is far below; one of slices with 1000 endpoints each is not. */
 const ANSWER_MAX_BYTES = 64 * 1024 * 1024;
 const CONNECT_MS = 10_000;
 const ANSWER_MS = 30_000;
@@ -106,6 +107,7 @@ export class KubeApi {
       const first = await send();
       return first.kind === "status" && "status" in first && first.status === 401 ? await send() : first;
     } catch (error) {
+      if (error instanceof TooLarge) return { kind: "unreachable", why: error.message, tooLarge: true };
       // Who asks next, also this caller's next try, asks the next server. Of calls that failed together the first one turns.
       if (this.#at === at) this.#at = (at + 1) % servers.length;
       return { kind: "unreachable", why: `${servers[at]?.host}: ${reasonOf(error)}` };
@@ -137,12 +139,14 @@ export class KubeApi {
   }
 }
 
+class TooLarge extends Error {}
+
 async function readAll(body: AsyncIterable<Buffer>): Promise<string> {
   const chunks: Buffer[] = [];
   let size = 0;
   for await (const chunk of body) {
     size += chunk.length;
-    if (size > ANSWER_MAX_BYTES) throw new Error(`an answer of more than ${ANSWER_MAX_BYTES} bytes`);
+    if (size > ANSWER_MAX_BYTES) throw new TooLarge(`an answer of more than ${ANSWER_MAX_BYTES} bytes`);
     chunks.push(chunk);
   }
   return Buffer.concat(chunks).toString("utf8");

@@ -22,6 +22,7 @@ export interface Times {
 }
 export const times: Times = { watchSeconds: 300, slackMs: 15_000, backoff, missingMs: 600_000 };
 
+/** So many objects at most, and half of them each time that they are too large together. */
 const PAGE = 500;
 /** etcd holds 1.5 MiB an object; escaped JSON may be larger. */
 const LINE_MAX_BYTES = 8 * 1024 * 1024;
@@ -47,6 +48,7 @@ export class ListWatch {
   #unusable = new Map<string, string>();
   #problem: string | undefined;
   #version = "";
+  #page = PAGE;
   #synced = false;
   #settled = false;
 
@@ -111,8 +113,12 @@ export class ListWatch {
     let next = "";
     let version = "";
     do {
-      const query = { limit: String(PAGE), ...(next === "" ? {} : { continue: next }) };
+      const query = { limit: String(this.#page), ...(next === "" ? {} : { continue: next }) };
       const answer = await this.#api.call("GET", this.#kind.path, { query, signal: this.#stopping.signal });
+      if (answer.kind === "unreachable" && answer.tooLarge === true && this.#page > 1) {
+        this.#page = Math.ceil(this.#page / 2);
+        return { do: "list", afterMs: 0, failures, problem: undefined };
+      }
       if (answer.kind !== "ok") return this.#refused(answer) ?? afterList(answer, failures, this.#random, wait);
       const { items, metadata } = record(answer.body);
       const { continue: following, resourceVersion } = record(metadata);

@@ -94,6 +94,20 @@ describe("kube", () => {
     ]);
   });
 
+  it("asks for smaller pages where one is too large to be read", async () => {
+    for (let index = 0; index < 300; index++) server.put(service(`s${index}`));
+    const large = { items: "x".repeat(65 * 1024 * 1024) };
+    server.instead = ({ url }) =>
+      url.pathname.endsWith("services") && Number(url.searchParams.get("limit")) > 125
+        ? { status: 200, body: large }
+        : undefined;
+    watch();
+    await watcher.until(({ services }) => services.length === 300);
+    const limits = server.requests("list", "Service").map(({ url }) => url.searchParams.get("limit"));
+    expect(limits).toEqual(["500", "250", "125", "125", "125"]);
+    expect(watcher.problems).toEqual([]);
+  });
+
   it("starts the list again when its pages have expired", async () => {
     for (let index = 0; index < 600; index++) server.put(service(`s${index}`));
     let once = true;
