@@ -18,6 +18,8 @@ export function writtenSets(family: NftFamily): ReadonlyMap<string, string> {
     ["set cluster-ips", `type ${address};`],
     ["set node-port-addresses", `type ${address}; flags interval;`],
     ["set local-pods", `type ${address}; flags interval;`],
+    // Every address where local-pods has any, else none.
+    ["set pods-known", `type ${address}; flags interval;`],
     ["set service-cidrs", `type ${address}; flags interval;`],
     ["map frontends", `typeof ${family} daddr . meta l4proto . th dport : meta priority;`],
     ["map node-port-frontends", "typeof meta l4proto . th dport : meta priority;"],
@@ -189,7 +191,10 @@ export function chains(family: NftFamily, settings: KernelSettings): readonly Ch
   ];
 }
 
-/** How to match traffic that comes from this node's pods, and all other traffic. Undefined where it cannot be told. */
+/**
+ * How to match traffic that comes from this node's pods, and all other traffic. Undefined where it cannot be told. Nor can it be told
+ * while no range of the family is known, and then neither matches.
+ */
 function localTraffic(
   family: NftFamily,
   detector: LocalDetector,
@@ -197,7 +202,7 @@ function localTraffic(
   switch (detector.kind) {
     case "cluster-cidr":
     case "node-cidr":
-      return { yes: `${family} saddr @local-pods`, no: `${family} saddr != @local-pods` };
+      return { yes: `${family} saddr @local-pods`, no: `${family} saddr @pods-known ${family} saddr != @local-pods` };
     case "interface":
       return { yes: `iifname "${detector.name}"`, no: `iifname != "${detector.name}"` };
     case "interface-prefix":

@@ -22,6 +22,7 @@ export function nodeElements(
         ? node.podCIDRs
         : [];
   const own = family === "ip" ? "IPv4" : "IPv6";
+  const arePodsKnown = ofFamily(disjointRanges(pods), own).length > 0;
   const found = nodePortAddresses(own, settings, node.addresses, localAddresses());
   // Every one is a constant rule's business (layout.ts).
   const addresses = found === "all" ? [] : found;
@@ -29,6 +30,7 @@ export function nodeElements(
     ofFamily(disjointRanges(texts), own).map((key): Element => ({ set, key }));
   return [
     ...elements("local-pods", pods),
+    ...elements("pods-known", arePodsKnown ? [family === "ip" ? "0.0.0.0/0" : "::/0"] : []),
     ...elements("service-cidrs", node.serviceCIDRs),
     ...elements("node-port-addresses", addresses.filter((each) => !isLoopback(each)).map(asRange)),
   ];

@@ -81,6 +81,11 @@ describe("rules of a ClusterIP", () => {
 
   it.each([
     ["nothing, where pods cannot be told", { localDetector: { kind: "none" } }, []],
+    [
+      "nothing, where no range of the family's pods is known",
+      { localDetector: { kind: "cluster-cidr", cidrs: ["fd00::/64"] } },
+      [],
+    ],
     ["everything with masqueradeAll", { masqueradeAll: true }, ["-d 10.96.0.10 --dport 80 -j KUBE-MARK-MASQ"]],
     [
       "what comes by another interface",

@@ -317,6 +317,10 @@ describe("rules", () => {
       { localDetector: { kind: "cluster-cidr", cidrs: ["10.1.0.0/16", "10.2.0.0/16"] } },
       `${toClusterIP} -j KUBE-MARK-OUTSIDE`,
     ],
+    [
+      { localDetector: { kind: "cluster-cidr", cidrs: ["fd00::/64"] } },
+      `${toClusterIP} -m addrtype --src-type LOCAL -j KUBE-MARK-MASQ`,
+    ],
     [{}, `${toClusterIP} -m addrtype --src-type LOCAL -j KUBE-MARK-MASQ`],
   ])("masquerade to ClusterIPs with %j: %s", (parts, rule) => {
     expect(services(parts)).toEqual([rule]);

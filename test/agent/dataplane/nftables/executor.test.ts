@@ -214,6 +214,22 @@ test("ranges of Services come into each family's set, and go", async () => {
   expect([cidrs("ip"), cidrs("ip6")]).toEqual([["10.96.0.0/16"], []]);
 });
 
+test("ranges of pods come into each family's set, and whether there are any into another", async () => {
+  const nft = new FakeNft();
+  const byNode = { ...defaultSettings, localDetector: { kind: "node-cidr" as const } };
+  const executor = nftablesExecutor(byNode, { run: nft.run, localAddresses: () => [] });
+  const held = (set: string) =>
+    (["ip", "ip6"] as const).map((each) => [...(nft.table(each).sets.get(set)?.keys() ?? [])]);
+  for (const [podCIDRs, pods, known] of [
+    [[], [[], []], [[], []]],
+    [["10.244.1.0/24"], [["10.244.1.0/24"], []], [["0.0.0.0/0"], []]],
+    [["fd00:10:1::/64"], [[], ["fd00:10:1::/64"]], [[], ["::/0"]]],
+  ]) {
+    await executor.apply(planOf([shop], { ...kernelNode, podCIDRs: podCIDRs as string[] }));
+    expect([held("local-pods"), held("pods-known")]).toEqual([pods, known]);
+  }
+});
+
 describe("somebody else", () => {
   test.each<[string, (nft: FakeNft) => void]>([
     ["deletes the table", (nft) => nft.tables.delete("ip postern")],

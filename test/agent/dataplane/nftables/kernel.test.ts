@@ -5,12 +5,12 @@ import * as fc from "fast-check";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { nftablesExecutor } from "../../../../agent/dataplane/nftables/executor.ts";
 import type { Run } from "../../../../agent/dataplane/kernel/run.ts";
-import { defaultSettings } from "../../../../agent/dataplane/kernel/settings.ts";
+import { defaultSettings, type LocalDetector } from "../../../../agent/dataplane/kernel/settings.ts";
 import type { KernelPort, PlanService } from "../../../../agent/plan/plan.ts";
-import { anyServices, kernelPort, planOf, planService, to } from "../kernel-plans.ts";
+import { anyServices, kernelNode, kernelPort, planOf, planService, to } from "../kernel-plans.ts";
 import { Namespace } from "../namespace.ts";
 
-const lacks = ["nft", "nsenter", "unshare", "ip"].filter(
+const lacks = ["nft", "nsenter", "unshare", "ip", "conntrack"].filter(
   (program) => spawnSync(program, ["--version"]).error !== undefined,
 );
 const why = process.getuid?.() === 0 ? (lacks.length > 0 ? `lacks ${lacks.join(", ")}` : "") : "needs root";
@@ -255,6 +255,42 @@ describe.skipIf(why !== "")(`nftables in a kernel${why && ` (skipped: ${why})`}`
     );
     expect(said).toMatch(/IPv4: nft refused the rules that every Service needs .*; .*IPv6: nft refused/);
     expect(said).not.toContain("modprobe");
+  });
+
+  describe("a client that asks a ClusterIP is masqueraded", () => {
+    const pod = "10.9.0.0/24";
+    const [client = ""] = clients;
+    const masqueraded = async () => {
+      await net.must("conntrack", "-F");
+      expect(pods).toContain(await ask(client));
+      const [, answered] = (await net.must("conntrack", "-L", "-p", "tcp", "--orig-dst", VIP)).match(/ dst=\S+/g) ?? [];
+      return answered !== ` dst=${client}`;
+    };
+    const start = (localDetector: LocalDetector) =>
+      nftablesExecutor({ ...defaultSettings, localDetector }, { run: net.run, localAddresses: () => [] });
+
+    test.each<[boolean, string, readonly string[]]>([
+      [true, "is outside of all ranges of pods", ["10.244.0.0/16", "fd00:10::/32"]],
+      [false, "is a pod", [pod, "fd00:10::/32"]],
+      [false, "may be a pod: no range of its family is known", ["fd00:10::/32"]],
+    ])("%j, where it %s", async (expected, _, cidrs) => {
+      await start({ kind: "cluster-cidr", cidrs }).apply(planOf([web()]));
+      expect(await masqueraded()).toBe(expected);
+    });
+
+    test("as the node's ranges say that come, change and go", async () => {
+      const executor = start({ kind: "node-cidr" });
+      for (const [podCIDRs, expected] of [
+        [[], false],
+        [["10.244.1.0/24"], true],
+        [[pod, "fd00:10:1::/64"], false],
+        [["10.244.1.0/24", "fd00:10:1::/64"], true],
+        [["fd00:10:1::/64"], false],
+      ] as const) {
+        await executor.apply(planOf([web()], { ...kernelNode, podCIDRs }));
+        expect(await masqueraded()).toBe(expected);
+      }
+    }, 30_000);
   });
 
   test("what the kernel refuses costs the Service at fault, and no other", async () => {
