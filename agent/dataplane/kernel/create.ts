@@ -5,7 +5,7 @@ import type { KernelExecutor } from "../executor.ts";
 import { iptablesAlgorithms, iptablesExecutor } from "../iptables/executor.ts";
 import { ipvsExecutor } from "../ipvs/executor.ts";
 import { ipvsAlgorithms } from "../ipvs/schedulers.ts";
-import { nftablesExecutor } from "../nftables/executor.ts";
+import { deleteTables, nftablesExecutor } from "../nftables/executor.ts";
 import { nftablesAlgorithms } from "../nftables/slots.ts";
 import type { Run } from "./run.ts";
 import { type KernelSettings, type ProxyMode, proxyModes } from "./settings.ts";
@@ -76,7 +76,8 @@ export async function cleanupLeftovers(
     try {
       if (missing === undefined && mode !== undefined)
         open = await create({ ...settings, mode }, effects).cleanup(leaveOpen);
-      if (missing === undefined && mode === undefined) await deleteKubeProxyTables(effects.run);
+      // Our own tables have another name, so these stay whatever we do; and they translate the same packets.
+      if (missing === undefined && mode === undefined) await deleteTables(effects.run, "kube-proxy");
     } catch (error) {
       failed = true;
       outcome = `failed: ${(error as Error).message}`;
@@ -85,19 +86,6 @@ export async function cleanupLeftovers(
     outcomes.push({ of, outcome, failed, open });
   }
   return outcomes;
-}
-
-const NO_FAMILY = /Operation not supported|Protocol not supported/;
-
-/**
- * Our own tables have another name, so these stay whatever we do; and they translate the same packets. Nothing is listed: nft would
- * read every element of every table.
- */
-async function deleteKubeProxyTables(run: Run): Promise<void> {
-  const script = ["ip", "ip6"].map((family) => `add table ${family} kube-proxy\ndelete table ${family} kube-proxy\n`);
-  const { code, stderr } = await run("nft", ["-f", "-"], script.join(""));
-  // A kernel without nftables, or without its families ip and ip6, has no such table.
-  if (code !== 0 && !NO_FAMILY.test(stderr)) throw new Error(stderr.trim());
 }
 
 async function missingTool(run: Run, tools: readonly string[]): Promise<string | undefined> {

@@ -3,6 +3,7 @@
 import type { Family } from "../../plan/endpoints.ts";
 import type { ForwardingPlan, PlanService } from "../../plan/plan.ts";
 import type { KernelApplied, KernelExecutor, NodeProblem } from "../executor.ts";
+import { isForbidden, oneLine } from "../iptables/tools.ts";
 import type { Run } from "../kernel/run.ts";
 import type { KernelSettings } from "../kernel/settings.ts";
 import { TABLE } from "./layout.ts";
@@ -50,11 +51,28 @@ class NftablesExecutor implements KernelExecutor {
 
   /** What is connected goes on by conntrack alone. */
   async cleanup(): Promise<number> {
-    for (const family of ["ip", "ip6"])
-      await this.#run("nft", ["-f", "-"], `add table ${family} ${TABLE}\ndelete table ${family} ${TABLE}\n`);
     for (const family of this.#families) family.forget();
+    await deleteTables(this.#run, TABLE);
     return 0;
   }
+}
+
+const NO_FAMILY = /Operation not supported|Protocol not supported/;
+
+/**
+ * Each by itself: that of one family may be there though the kernel has not the other. Nothing is listed: nft would read every
+ * element of every table. Rejects where a table may be left.
+ */
+export async function deleteTables(run: Run, name: string): Promise<void> {
+  const failed: string[] = [];
+  for (const table of [`ip ${name}`, `ip6 ${name}`]) {
+    const { code, stderr } = await run("nft", ["-f", "-"], `add table ${table}\ndelete table ${table}\n`);
+    // A kernel without nftables, or without the family, has no such table.
+    if (code === 0 || NO_FAMILY.test(stderr)) continue;
+    const mend = isForbidden(stderr) ? ". It needs uid 0 and NET_ADMIN in the host's network" : "";
+    failed.push(`nft cannot delete table ${table}: ${oneLine(stderr)}${mend}`);
+  }
+  if (failed.length > 0) throw new Error(failed.join("; "));
 }
 
 function unsupported(services: readonly PlanService[]): readonly NodeProblem[] {

@@ -41,15 +41,35 @@ it("cleans what has its tools there, says what it left out, and goes on after a 
   expect(cleaned).toEqual(["nftables", "iptables"]);
 });
 
-it.each([
-  ["/dev/stdin:1:1-24: Error: Could not process rule: Operation not supported", "cleaned"],
-  ["/dev/stdin:1:1-24: Error: Could not process rule: Operation not permitted", /^failed: .*not permitted/],
-])("a kernel without nftables has no tables of kube-proxy's: %s", async (stderr, outcome) => {
-  const run: Run = async (_program, args) => ({ code: args[0] === "--version" ? 0 : 1, stdout: "", stderr });
-  const effects = { run, localAddresses: () => [] };
-  const [cleanup] = await cleanupLeftovers(defaultSettings, effects, ["kube-proxy's nftables"]);
-  if (typeof outcome === "string") expect(cleanup?.outcome).toBe(outcome);
-  else expect(cleanup?.outcome).toMatch(outcome);
+describe.each(["nftables", "kube-proxy's nftables"] as const)("tables of %s", (of) => {
+  it.each([
+    ["/dev/stdin:1:1-24: Error: Could not process rule: Operation not supported", /^cleaned$/],
+    ["nft: Unable to initialize Netlink socket: Protocol not supported", /^cleaned$/],
+    [
+      "netlink: Error: cache initialization failed: Operation not permitted",
+      /^failed: nft cannot delete table ip \S+: .*not permitted.* uid 0 and NET_ADMIN/,
+    ],
+    ["nft was ended by SIGKILL. ", /^failed: nft cannot delete table ip \S+: nft was ended by SIGKILL/],
+  ])("are only not there where the kernel has no such thing: %s", async (stderr, outcome) => {
+    const run: Run = async (_program, args) => ({ code: args[0] === "--version" ? 0 : 1, stdout: "", stderr });
+    const [cleanup] = await cleanupLeftovers(defaultSettings, { run, localAddresses: () => [] }, [of]);
+    expect(cleanup?.outcome).toMatch(outcome);
+  });
+
+  it.each([
+    ["Operation not supported", /^cleaned$/],
+    ["Device or resource busy", /^failed: nft cannot delete table ip6 \S+: Device or resource busy$/],
+  ])("go of one family where those of the other cannot: %s", async (stderr, outcome) => {
+    const deleted: string[] = [];
+    const run: Run = async (_program, _args, input = "") => {
+      if (input.includes("ip6")) return { code: 1, stdout: "", stderr };
+      deleted.push(...(input.match(/delete table .*/g) ?? []));
+      return { code: 0, stdout: "", stderr: "" };
+    };
+    const [cleanup] = await cleanupLeftovers(defaultSettings, { run, localAddresses: () => [] }, [of]);
+    expect(deleted).toEqual([`delete table ip ${of === "nftables" ? "postern" : "kube-proxy"}`]);
+    expect(cleanup?.outcome).toMatch(outcome);
+  });
 });
 
 const namespaces = spawnSync("unshare", ["--net", "nft", "list", "tables"]).status === 0;
