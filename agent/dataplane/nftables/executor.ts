@@ -1,12 +1,12 @@
 // The nftables executor: one table a family, one transaction a sync, and nothing at all where the plan is as it was. It lists nothing
 // but its own stamp, of one element. Owns the tables "ip postern" and "ip6 postern" and touches no other. They outlive the process.
 import type { Family } from "../../plan/endpoints.ts";
-import type { ForwardingPlan, PlanService } from "../../plan/plan.ts";
+import type { ForwardingPlan, KernelNode, PlanService } from "../../plan/plan.ts";
 import type { KernelApplied, KernelExecutor, NodeProblem } from "../executor.ts";
 import { isForbidden, oneLine } from "../iptables/tools.ts";
 import type { Run } from "../kernel/run.ts";
 import type { KernelSettings } from "../kernel/settings.ts";
-import { TABLE } from "./layout.ts";
+import { type NftFamily, TABLE } from "./layout.ts";
 import { type NftablesEffects, NftTable } from "./nft-table.ts";
 import { nftablesAlgorithms } from "./slots.ts";
 
@@ -14,23 +14,31 @@ export function nftablesExecutor(settings: KernelSettings, effects: NftablesEffe
   return new NftablesExecutor(settings, effects);
 }
 
+interface FamilyTable {
+  readonly family: Family;
+  readonly table: NftTable;
+}
+
 class NftablesExecutor implements KernelExecutor {
   readonly #run: Run;
-  readonly #families: readonly NftTable[];
+  readonly #families: readonly FamilyTable[];
 
   constructor(settings: KernelSettings, effects: NftablesEffects) {
     this.#run = effects.run;
-    this.#families = settings.families.map((family: Family) => new NftTable(family, settings, effects));
+    this.#families = settings.families.map((family) => ({
+      family,
+      table: new NftTable(family, settings, effects),
+    }));
   }
 
   async apply({ services, kernel }: ForwardingPlan): Promise<KernelApplied> {
     if (kernel === undefined) return { problems: [] };
     const forwarded = services.filter((each) => each.kernel !== undefined);
     // A family that fails leaves the other alone.
-    const families = await Promise.allSettled(this.#families.map((family) => family.apply(forwarded, kernel)));
+    const families = await Promise.allSettled(this.#families.map((each) => this.#write(each, forwarded, kernel)));
     const failed = families.flatMap((each) => (each.status === "rejected" ? [(each.reason as Error).message] : []));
     if (failed.length > 0) throw new Error(failed.join("; "));
-    const applied = families.flatMap((each) => (each.status === "fulfilled" ? [each.value] : []));
+    const applied = families.flatMap((each) => (each.status === "fulfilled" ? (each.value ?? []) : []));
     const problems = applied.flatMap((each) => each.problems);
     return { problems: [...problems, ...unsupported(forwarded)], written: applied.map(({ written }) => written) };
   }
@@ -41,19 +49,37 @@ class NftablesExecutor implements KernelExecutor {
   }
 
   async check(): Promise<boolean> {
-    const intact = await Promise.all(this.#families.map((family) => family.check()));
+    const intact = await Promise.all(this.#families.map(({ table }) => table.check()));
     return intact.every(Boolean);
   }
 
   renew(): void {
-    for (const family of this.#families) family.renew();
+    for (const { table } of this.#families) table.renew();
   }
 
   /** What is connected goes on by conntrack alone. */
   async cleanup(): Promise<number> {
-    for (const family of this.#families) family.forget();
+    for (const { table } of this.#families) table.forget();
     await deleteTables(this.#run, TABLE);
     return 0;
+  }
+
+  /** Undefined where nft cannot do a family that no Service has: a machine without IPv6 is no problem of a cluster that has none. */
+  async #write(
+    { family, table }: FamilyTable,
+    services: readonly PlanService[],
+    node: KernelNode,
+  ): Promise<Awaited<ReturnType<NftTable["apply"]>> | undefined> {
+    try {
+      return await table.apply(services, node);
+    } catch (error) {
+      if (services.some(({ kernel }) => kernel?.ports.some((port) => port.family === family))) throw error;
+      // What an earlier plan left of the table must be gone, though.
+      await deleteTables(this.#run, TABLE, [family === "IPv4" ? "ip" : "ip6"]).catch(() => {
+        throw error;
+      });
+      return undefined;
+    }
   }
 }
 
@@ -63,9 +89,13 @@ const NO_FAMILY = /Operation not supported|Protocol not supported/;
  * Each by itself: that of one family may be there though the kernel has not the other. Nothing is listed: nft would read every
  * element of every table. Rejects where a table may be left.
  */
-export async function deleteTables(run: Run, name: string): Promise<void> {
+export async function deleteTables(
+  run: Run,
+  name: string,
+  families: readonly NftFamily[] = ["ip", "ip6"],
+): Promise<void> {
   const failed: string[] = [];
-  for (const table of [`ip ${name}`, `ip6 ${name}`]) {
+  for (const table of families.map((family) => `${family} ${name}`)) {
     const { code, stderr } = await run("nft", ["-f", "-"], `add table ${table}\ndelete table ${table}\n`);
     // A kernel without nftables, or without the family, has no such table.
     if (code === 0 || NO_FAMILY.test(stderr)) continue;

@@ -37,6 +37,7 @@ const ipv6 = planService("default/ipv6", [
   kernelPort("fd00:96::9", [to("fd00:10::1")], { family: "IPv6", algorithm: "sh" }),
 ]);
 const shop = planService("default/shop", [kernelPort("10.96.0.2", [to("10.244.0.9")])]);
+const six = planService("default/six", [kernelPort("fd00:96::3", [to("fd00:10:1::9")], { family: "IPv6" })]);
 
 const linesOf = (script: string) => script.split("\n").length;
 const many = (count: number, endpoints = 1) =>
@@ -442,10 +443,37 @@ test.each<[string, (nft: FakeNft) => void, string]>([
 test("nft that refuses everything is an error with its words, and the next apply writes all", async () => {
   const { nft, executor } = start();
   nft.refuses = /(?:add|create) table/;
-  await expect(executor.apply(planOf([shop]))).rejects.toThrow(/IPv4.*Invalid argument.*IPv6/);
+  await expect(executor.apply(planOf([shop, six]))).rejects.toThrow(/IPv4.*Invalid argument.*IPv6/);
   nft.refuses = undefined;
-  await executor.apply(planOf([shop]));
-  expect(both(nft)).toEqual(wanted([shop]));
+  await executor.apply(planOf([shop, six]));
+  expect(both(nft)).toEqual(wanted([shop, six]));
+});
+
+describe("a family that nft cannot do", () => {
+  test("is no failure while no Service has it", async () => {
+    const { nft, executor } = start();
+    [nft.refuses, nft.why] = [/ ip6 /, "Operation not supported"];
+    const { problems, written } = await executor.apply(planOf([shop]));
+    expect([problems, written]).toEqual([[], [expect.objectContaining({ family: "IPv4" })]]);
+    expect(readBack(nft.table("ip"))).toEqual(expected([shop], "IPv4"));
+    expect(await executor.check()).toBe(true);
+    await expect(executor.apply(planOf([shop, six]))).rejects.toThrow(/rules of IPv6: .*not supported/);
+    nft.refuses = undefined;
+    await executor.apply(planOf([shop, six]));
+    expect(both(nft)).toEqual(wanted([shop, six]));
+  });
+
+  test("leaves no table of what Services were, or is one", async () => {
+    const { nft, executor } = start();
+    await executor.apply(planOf([shop, six]));
+    nft.refuses = / ip6 /;
+    await expect(executor.apply(planOf([shop]))).rejects.toThrow("rules of IPv6");
+    expect([...nft.tables.keys()]).toEqual(["ip postern", "ip6 postern"]);
+    nft.refuses = /^add rule ip6 /;
+    await executor.apply(planOf([shop]));
+    expect([...nft.tables.keys()]).toEqual(["ip postern"]);
+    expect(readBack(nft.table("ip"))).toEqual(expected([shop], "IPv4"));
+  });
 });
 
 describe("nft that is killed, or cannot be started", () => {
