@@ -27,9 +27,12 @@ export interface KernelContext {
 export function kernelNode(node: KubeNode | undefined, serviceCIDRs: readonly KubeServiceCIDR[]): KernelNode {
   const of = (type: string) =>
     (node?.status.addresses ?? []).flatMap((each) => (each.type === type ? canonical([each.address]) : []));
-  const internal = of("InternalIP");
+  const [internal, external] = [of("InternalIP"), of("ExternalIP")];
   return {
-    addresses: internal.length > 0 ? internal : of("ExternalIP"),
+    addresses: families.flatMap((family) => {
+      const own = ofFamily(internal, family);
+      return own.length > 0 ? own : ofFamily(external, family);
+    }),
     podCIDRs: disjointRanges(node?.spec.podCIDRs ?? []),
     // One that is being deleted counts until it is gone: while ClusterIPs come from it, it stays.
     serviceCIDRs: disjointRanges(serviceCIDRs.flatMap(({ spec }) => spec.cidrs)),

@@ -14,7 +14,7 @@ export interface ForwardingPlan {
 
 /** What the API server says of this node and its cluster, for the executors that program the kernel. */
 export interface KernelNode {
-  /** Its InternalIPs, or where it has none its ExternalIPs; the first of a family is the primary one. */
+  /** Of each family its InternalIPs, or where it has none its ExternalIPs; the first of a family is the primary one. */
   readonly addresses: readonly string[];
   /** spec.podCIDRs */
   readonly podCIDRs: readonly string[];

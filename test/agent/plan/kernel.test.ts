@@ -255,7 +255,7 @@ describe("healthCheckNodePort", () => {
 });
 
 describe("the node", () => {
-  it("has its internal addresses, else its external ones, and its pod CIDRs", () => {
+  it("has its internal addresses, in a family without any its external ones, and its pod CIDRs", () => {
     const addressed = (...list: [string, string][]) =>
       node(
         "n1",
@@ -273,6 +273,8 @@ describe("the node", () => {
       serviceCIDRs: [],
     });
     expect(plan([addressed(["ExternalIP", "192.0.2.1"])]).kernel?.addresses).toEqual(["192.0.2.1"]);
+    const dual = addressed(["ExternalIP", "192.0.2.1"], ["ExternalIP", "2001:db8::1"], ["InternalIP", "10.9.0.1"]);
+    expect(plan([dual]).kernel?.addresses).toEqual(["10.9.0.1", "2001:db8::1"]);
     expect(plan([]).kernel).toEqual({ addresses: [], podCIDRs: [], serviceCIDRs: [] });
   });
 
