@@ -37,6 +37,7 @@ export class Claims {
   readonly #claims = new Map<string, Claim[]>();
   /** Since the last write(): what the kernel has. */
   readonly #touched = new Map<string, Element | undefined>();
+  /** Those with a value that several ask for. */
   readonly #contested = new Set<string>();
 
   /** Of one owner. An element that is in both lists stays as it is. */
@@ -70,9 +71,7 @@ export class Claims {
     return [...this.#contested].flatMap((id) => {
       const [winner, ...losers] = this.#claims.get(id) ?? [];
       return losers.flatMap(({ owner, element }) =>
-        winner === undefined || element.value === undefined
-          ? []
-          : [{ loser: owner, winner: winner.owner, key: element.key }],
+        winner === undefined ? [] : [{ loser: owner, winner: winner.owner, key: element.key }],
       );
     });
   }
@@ -87,7 +86,7 @@ export class Claims {
     }
     if (others.length === 0) this.#claims.delete(id);
     else this.#claims.set(id, others);
-    if (others.length > 1) this.#contested.add(id);
+    if (others.length > 1 && others[0]?.element.value !== undefined) this.#contested.add(id);
     else this.#contested.delete(id);
   }
 }
