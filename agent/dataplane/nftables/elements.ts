@@ -18,10 +18,13 @@ export const ENDPOINT_IDS = 1 << 12;
 /** The numbers of one Service port. The caller keeps them from sync to sync. */
 export interface Numbers {
   readonly port: number;
-  /** Of a port with affinity, by variant. */
-  readonly affine?: { readonly cluster: number; readonly local: number };
-  /** Of a port with affinity: the endpoint's own number, by "address port". Undefined where there are too many. */
-  readonly endpoint: (key: string) => number | undefined;
+  /** Of a port whose clients are remembered. */
+  readonly affine?: {
+    readonly cluster: number;
+    readonly local: number;
+    /** The endpoint's own number, by "address port". */
+    readonly endpoints: ReadonlyMap<string, number>;
+  };
 }
 
 export interface Elements {
@@ -101,15 +104,14 @@ function balance(
   out.own.push({ set: "balance", key: id, value: "goto affine" });
   out.own.push({ set: "affine-ports", key: id, value: hex(base) });
   out.own.push({ set: "affine-balance", key: hex(base), value: `goto affine-${slots.length}` });
-  const known = endpoints.map(({ address, port }) => numbers.endpoint(`${address} ${port}`));
+  const own = endpoints.map(({ address, port }) => hex(base | (affine.endpoints.get(`${address} ${port}`) ?? 0)));
   endpoints.forEach(({ address, port }, index) => {
-    const number = known[index];
-    if (number === undefined) return;
-    out.own.push({ set: "affine-endpoints", key: hex(base | number), value: `goto ${remember}` });
-    out.own.push({ set: `affine-${l4}`, key: hex(base | number), value: `${address} . ${port}` });
+    const key = own[index] ?? "";
+    out.own.push({ set: "affine-endpoints", key, value: `goto ${remember}` });
+    out.own.push({ set: `affine-${l4}`, key, value: `${address} . ${port}` });
   });
   slots.forEach((index, slot) =>
-    out.own.push({ set: "affine-slots", key: `${hex(base)} . ${slot}`, value: hex(base | (known[index] ?? 0)) }),
+    out.own.push({ set: "affine-slots", key: `${hex(base)} . ${slot}`, value: own[index] ?? "" }),
   );
 }
 

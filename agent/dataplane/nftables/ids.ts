@@ -24,6 +24,11 @@ export class Ids {
     return id;
   }
 
+  /** The number that the name has, if it has one. */
+  known(name: string): number | undefined {
+    return this.#byName.get(name);
+  }
+
   release(name: string): void {
     const id = this.#byName.get(name);
     if (id === undefined) return;

@@ -13,6 +13,7 @@ import { hash32 } from "../../../src/shared/balance/hash.ts";
 import type { NodeProblem, Written } from "../executor.ts";
 import type { Ran, Run } from "../kernel/run.ts";
 import type { KernelSettings } from "../kernel/settings.ts";
+import { AFFINE_IDS, ENDPOINT_IDS } from "./elements.ts";
 import { lacking, unable, wordsOf } from "./faults.ts";
 import { HOOKED, STAMP, TABLE } from "./layout.ts";
 import { type Script, skeleton, stamp } from "./script.ts";
@@ -367,7 +368,15 @@ export class NftTable {
         message: `${key.replaceAll(" . ", " ")} is served for ${winner} already: give one of them another address or port`,
       }),
     );
-    return [...refused, ...conflicts];
+    const forgetful = [...(this.#table?.forgetful ?? [])].map((name): NodeProblem => {
+      const [service = "", ...port] = name.split(" ");
+      return {
+        service,
+        reason: "AffinityNotSupported",
+        message: `sessionAffinity ClientIP is not kept for ${port.join(" ")} of ${this.#family}: nftables can remember clients of ${ENDPOINT_IDS - 1} endpoints a port, and of ${(AFFINE_IDS >> 1) - 1} ports. Let it have fewer, or use --proxy-mode iptables`,
+      };
+    });
+    return [...refused, ...conflicts, ...forgetful];
   }
 
   #skeleton(over: Parameters<typeof skeleton>[2]): string {

@@ -4,7 +4,7 @@
 import { differences } from "../../../src/shared/sorted.ts";
 import type { Family } from "../../plan/endpoints.ts";
 import { byKey } from "../../plan/keys.ts";
-import type { KernelNode, PlanService } from "../../plan/plan.ts";
+import type { KernelNode, KernelPort, PlanService } from "../../plan/plan.ts";
 import type { KernelSettings } from "../kernel/settings.ts";
 import { Claims, type Element } from "../kernel/claims.ts";
 import { AFFINE_IDS, type Elements, elementsOf, ENDPOINT_IDS, type Numbers, PORT_IDS } from "./elements.ts";
@@ -12,6 +12,17 @@ import { Ids } from "./ids.ts";
 import type { NftFamily } from "./layout.ts";
 import { nodeElements } from "./node-elements.ts";
 import { Script } from "./script.ts";
+
+/** Which method of Ids gives a number. */
+type Ask = "known" | "of";
+
+interface Rendered {
+  /** "namespace/name TCP 80" */
+  readonly name: string;
+  readonly elements: Elements;
+  /** It asks for affinity and does not get it. */
+  readonly forgets: boolean;
+}
 
 /** Chains that nothing leads to any more are kept, since the same are often needed again; more than so many are not. */
 const UNUSED_CHAINS_MAX = 256;
@@ -41,6 +52,7 @@ export class Table {
   readonly #affineIds = new Ids(AFFINE_IDS);
   /** By Service port. */
   readonly #endpointIds = new Map<string, Ids>();
+  readonly #forgetful = new Set<string>();
   readonly #digest = { a: 0, b: 0 };
 
   constructor(options: TableOptions) {
@@ -106,6 +118,11 @@ export class Table {
     return this.#claims.conflicts();
   }
 
+  /** Service ports whose clients are not remembered, since there are no numbers left: "namespace/name TCP 80". */
+  get forgetful(): ReadonlySet<string> {
+    return this.#forgetful;
+  }
+
   #change(
     script: Script,
     before: PlanService | undefined,
@@ -113,19 +130,22 @@ export class Table {
     after: PlanService | undefined,
   ): void {
     script.owner = (after ?? before)?.key ?? "";
-    const old = new Map(this.#ports(before, nodeBefore).map((each) => [each.name, each]));
-    const next = this.#ports(after, this.#node);
-    for (const { name, elements } of next) {
+    const old = new Map(this.#ports(before, nodeBefore, "known").map((each) => [each.name, each]));
+    // Those that come may need the numbers of those that go.
+    this.#releaseEndpoints(before, after);
+    for (const { name, elements, forgets } of this.#ports(after, this.#node, "of")) {
       this.#replace(script, name, old.get(name)?.elements, elements);
       old.delete(name);
+      if (forgets) this.#forgetful.add(name);
+      else this.#forgetful.delete(name);
     }
     for (const { name, elements } of old.values()) {
       this.#replace(script, name, elements, undefined);
+      this.#forgetful.delete(name);
       this.#portIds.release(name);
       this.#affineIds.release(`${name} cluster`);
       this.#affineIds.release(`${name} local`);
     }
-    this.#releaseEndpoints(before, after);
   }
 
   #replace(script: Script, owner: string, before: Elements | undefined, after: Elements | undefined): void {
@@ -154,30 +174,37 @@ export class Table {
     }
   }
 
-  #ports(service: PlanService | undefined, node: KernelNode): { name: string; elements: Elements }[] {
+  /** "known": as they were, so that what has no number gets none. */
+  #ports(service: PlanService | undefined, node: KernelNode, ask: Ask): Rendered[] {
     const family = this.#options.family;
     return (service?.kernel?.ports ?? [])
       .filter((port) => port.family === family)
       .flatMap((port) => {
         const name = `${service?.key} ${port.protocol} ${port.port}`;
-        const numbers = this.#numbers(name, port.affinitySeconds !== undefined);
-        if (numbers === undefined) return [];
+        const number = this.#portIds[ask](name);
+        if (number === undefined) return [];
+        const affine = port.affinitySeconds === undefined ? undefined : this.#affine(name, port, ask);
+        const numbers = { port: number, ...(affine === undefined ? {} : { affine }) };
         const shown = `${service?.key}:${port.name === "" ? port.port : port.name}`;
-        return [{ name, elements: elementsOf(port, { numbers, node, name: shown, family: this.family }) }];
+        const elements = elementsOf(port, { numbers, node, name: shown, family: this.family });
+        return [{ name, elements, forgets: port.affinitySeconds !== undefined && affine === undefined }];
       });
   }
 
-  #numbers(name: string, affine: boolean): Numbers | undefined {
-    const port = this.#portIds.of(name);
-    if (port === undefined) return undefined;
-    const [cluster, local] = affine ? [this.#affineIds.of(`${name} cluster`), this.#affineIds.of(`${name} local`)] : [];
-    let endpoints = this.#endpointIds.get(name);
-    if (affine && endpoints === undefined) this.#endpointIds.set(name, (endpoints = new Ids(ENDPOINT_IDS)));
-    return {
-      port,
-      ...(cluster === undefined || local === undefined ? {} : { affine: { cluster, local } }),
-      endpoint: (key) => endpoints?.of(key),
-    };
+  /** Undefined where a number is lacking: then the port is served as one without affinity. */
+  #affine(name: string, { cluster, local }: KernelPort, ask: Ask): Numbers["affine"] {
+    let ids = this.#endpointIds.get(name);
+    if (ids === undefined) this.#endpointIds.set(name, (ids = new Ids(ENDPOINT_IDS)));
+    const own = { cluster: this.#affineIds[ask](`${name} cluster`), local: this.#affineIds[ask](`${name} local`) };
+    if (own.cluster === undefined || own.local === undefined) return undefined;
+    const endpoints = new Map<string, number>();
+    for (const { address, port } of [...cluster, ...local]) {
+      const key = `${address} ${port}`;
+      const number = ids[ask](key);
+      if (number === undefined) return undefined;
+      endpoints.set(key, number);
+    }
+    return { cluster: own.cluster, local: own.local, endpoints };
   }
 
   #releaseEndpoints(before: PlanService | undefined, after: PlanService | undefined): void {

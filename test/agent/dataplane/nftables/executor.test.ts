@@ -3,6 +3,7 @@
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { nftablesExecutor } from "../../../../agent/dataplane/nftables/executor.ts";
+import { Table } from "../../../../agent/dataplane/nftables/table.ts";
 import { defaultSettings } from "../../../../agent/dataplane/kernel/settings.ts";
 import type { KernelApplied } from "../../../../agent/dataplane/executor.ts";
 import type { Run } from "../../../../agent/dataplane/kernel/run.ts";
@@ -201,6 +202,63 @@ test("chains that nothing leads to go once they are many and a second old, and a
   expect(chains()).toHaveLength(1);
   expect(await failures(...services)).toBe(0);
   expect(both(nft)).toEqual(wanted(services));
+});
+
+describe("affinity past its limits", () => {
+  const pods = (count: number, from = 0) =>
+    Array.from({ length: count }, (_, at) => to(`10.244.${(from + at) >> 8}.${(from + at) & 255}`));
+  const sticky = (endpoints: ReturnType<typeof pods>, parts = {}) =>
+    planService("default/web", [kernelPort("10.96.0.1", endpoints, { affinitySeconds: 60, ...parts })]);
+  const forgetful = { affinitySeconds: undefined };
+
+  test("of 4,095 endpoints: a Service with more is served by all of them, without it, and is told", async () => {
+    const { nft, executor } = start();
+    for (const [count, kept] of [
+      [4_096, false],
+      [4_095, true],
+      [5_000, false],
+      [5_001, false],
+      [4_095, true],
+    ] as const) {
+      const before = nft.scripts.length;
+      const { problems } = await executor.apply(planOf([sticky(pods(count))]));
+      expect(both(nft)).toEqual(wanted([sticky(pods(count), kept ? {} : forgetful)]));
+      const message = expect.stringMatching(/ClientIP .* TCP 80 of IPv4.* 4095 endpoints/);
+      expect(problems).toEqual(kept ? [] : [{ service: "default/web", reason: "AffinityNotSupported", message }]);
+      // One a family for the first, and one for each change: none was refused.
+      expect(nft.scripts.length - before).toBe(before === 0 ? 2 : 1);
+    }
+    expect((await executor.apply(planOf([]))).problems).toEqual([]);
+  }, 30_000);
+
+  test("is kept where no endpoint stays and both of them together are too many", async () => {
+    const { nft, executor } = start();
+    for (const from of [0, 3_000]) {
+      const services = [sticky(pods(3_000, from))];
+      expect((await executor.apply(planOf(services))).problems).toEqual([]);
+      expect(both(nft)).toEqual(wanted(services));
+    }
+  }, 30_000);
+
+  test("of 32,767 ports: the next one is served without it, and changes as what it was", () => {
+    const table = new Table({ family: "IPv4", settings, localAddresses: () => [] });
+    const full = Array.from({ length: 32_767 }, (_, at) =>
+      planService(`default/s${10_000 + at}`, [
+        kernelPort(`10.97.${at >> 8}.${at & 255}`, ["10.244.2.1:8080"], { affinitySeconds: 60 }),
+      ]),
+    );
+    const update = (...services: PlanService[]) => table.update(services, kernelNode).text();
+    update(...full);
+    expect([...table.forgetful]).toEqual([]);
+    const slot = /(\w+) element ip postern slots-tcp \{\n(0x\w+ \. 0)/;
+    const [, verb, key] = slot.exec(update(...full, sticky([to("10.244.1.2")]))) ?? [];
+    expect([verb, [...table.forgetful]]).toEqual(["add", ["default/web TCP 80"]]);
+    // Its first lines are deletions.
+    const changed = update(...full.slice(1), sticky([to("10.244.1.3")]));
+    expect(slot.exec(changed)?.slice(1)).toEqual(["delete", key]);
+    expect(changed).toMatch(/add element ip postern affine-tcp \{\n0x\w+ : 10\.244\.1\.3 \. 8080\n/);
+    expect([...table.forgetful]).toEqual([]);
+  }, 30_000);
 });
 
 test("ranges of Services come into each family's set, and go", async () => {
