@@ -2,6 +2,7 @@
 // keeps its NAT entry, and rules that changed do not concern it. Here is decided which entries must go, and conntrack is run to
 // remove them. TCP and SCTP end by themselves and are never touched. An entry that leads to an endpoint which still serves stays,
 // whatever policies and hints say, and so a restart of the agent cuts nothing.
+import { setImmediate as turn } from "node:timers/promises";
 import type { Family } from "../../plan/endpoints.ts";
 import type { ForwardingPlan, KernelPort } from "../../plan/plan.ts";
 import { inParallel } from "../../../src/shared/in-parallel.ts";
@@ -50,7 +51,7 @@ export async function cleanFlows(
       const options = ["-f", family === "IPv4" ? "ipv4" : "ipv6", "-p", "udp"];
       // A list that was interrupted has a part of the entries, and that part counts.
       const listed = await run("conntrack", ["-L", ...options]);
-      const stale = staleFlows(parseFlows(listed.stdout), before ?? [], now, nodeAddresses);
+      const stale = await staleOf(listed.stdout, before ?? [], now, nodeAddresses);
       const removed: Removed[] = [];
       await inParallel(AT_ONCE, stale, async (flow) => void removed.push(await remove(run, options, flow)));
       const problems = removed.flatMap(({ problem }) => problem ?? []);
@@ -60,6 +61,23 @@ export async function cleanFlows(
     }),
   );
 }
+
+/** Each once, for one run of conntrack removes all entries that are alike. */
+async function staleOf(listed: string, ...world: Parameters<typeof staleFlows>): Promise<readonly Flow[]> {
+  const stale = staleFlows(...world);
+  const found = new Map<string, Flow>();
+  for (let at = 0; at < listed.length; ) {
+    const end = listed.indexOf("\n", at + PIECE) + 1 || listed.length;
+    for (const flow of parseFlows(listed.slice(at, end), stale.ports))
+      if (stale.has(flow)) found.set(JSON.stringify(flow), flow);
+    at = end;
+    await turn();
+  }
+  return [...found.values()];
+}
+
+/** So many characters of a list are looked at before others have their turn: a busy node has half a million entries of 160. */
+const PIECE = 1 << 18;
 
 /** Processes, for each family: a node that lost many endpoints at once has hundreds to start. */
 const AT_ONCE = 4;
@@ -91,12 +109,26 @@ async function remove(
   }
 }
 
-/** Of `conntrack -L -p udp`: "udp 17 59 src=… dst=… sport=… dport=… [UNREPLIED] src=… dst=… sport=… dport=… mark=0 use=1". */
-export function parseFlows(text: string): readonly Flow[] {
-  return [...text.matchAll(ENTRY)].map(([, address = "", port, answeredBy = "", answeredPort]) => ({
-    ...{ address: canonical(address), port: Number(port) },
-    ...{ answeredBy: canonical(answeredBy), answeredPort: Number(answeredPort) },
-  }));
+/**
+ * Of `conntrack -L -p udp`: "udp 17 59 src=… dst=… sport=… dport=… [UNREPLIED] src=… dst=… sport=… dport=… mark=0 use=1". `ports`:
+ * only those whose client asked one of these.
+ */
+export function parseFlows(text: string, ports?: ReadonlySet<number>): readonly Flow[] {
+  const flows: Flow[] = [];
+  // The same few addresses stand in most entries.
+  const known = new Map<string, string>();
+  const canonical = (address: string): string => {
+    const found = known.get(address) ?? canonicalAddress(address) ?? address;
+    known.set(address, found);
+    return found;
+  };
+  for (const [, address = "", port, answeredBy = "", answeredPort] of text.matchAll(ENTRY))
+    if (ports?.has(Number(port)) !== false)
+      flows.push({
+        ...{ address: canonical(address), port: Number(port) },
+        ...{ answeredBy: canonical(answeredBy), answeredPort: Number(answeredPort) },
+      });
+  return flows;
 }
 
 /** Families in which a UDP port came, went, or has other frontends or other serving endpoints. */
@@ -115,13 +147,12 @@ export function changedFamilies(before: readonly KernelPort[], now: readonly Ker
   );
 }
 
-/** Each once, for one run of conntrack removes all entries that are alike. */
+/** Which flows must go. `ports`: those whose client asked another port stay. */
 export function staleFlows(
-  flows: readonly Flow[],
   before: readonly KernelPort[],
   now: readonly KernelPort[],
   nodeAddresses: readonly string[],
-): readonly Flow[] {
+): { readonly ports: ReadonlySet<number>; readonly has: (flow: Flow) => boolean } {
   const serving = new Map<string, Set<string>>();
   const nodePorts = new Set<string>();
   for (const port of now) {
@@ -133,18 +164,20 @@ export function staleFlows(
     for (const frontend of nodePortsOf(port, nodeAddresses)) nodePorts.add(frontend);
   }
   const former = new Set(before.flatMap((port) => frontends(port, nodeAddresses)));
-  const stale = flows.filter(({ address, port, answeredBy, answeredPort }) => {
-    const frontend = `${address} ${port}`;
-    const answers = `${answeredBy} ${answeredPort}`;
-    const translated = frontend !== answers;
-    const endpoints = serving.get(frontend);
-    // Of a frontend that is gone only what we had translated is ours: a program of the node may have the port now.
-    if (endpoints === undefined) return translated && former.has(frontend);
-    // The same holds for a NodePort that leads nowhere. Once it leads somewhere, the flow must be translated.
-    if (!translated && endpoints.size === 0 && nodePorts.has(frontend)) return false;
-    return !endpoints.has(answers);
-  });
-  return [...new Map(stale.map((flow) => [JSON.stringify(flow), flow])).values()];
+  return {
+    ports: new Set([...before, ...now].flatMap(({ port, nodePort }) => [port, nodePort ?? port])),
+    has: ({ address, port, answeredBy, answeredPort }) => {
+      const frontend = `${address} ${port}`;
+      const answers = `${answeredBy} ${answeredPort}`;
+      const translated = frontend !== answers;
+      const endpoints = serving.get(frontend);
+      // Of a frontend that is gone only what we had translated is ours: a program of the node may have the port now.
+      if (endpoints === undefined) return translated && former.has(frontend);
+      // The same holds for a NodePort that leads nowhere. Once it leads somewhere, the flow must be translated.
+      if (!translated && endpoints.size === 0 && nodePorts.has(frontend)) return false;
+      return !endpoints.has(answers);
+    },
+  };
 }
 
 /** "address port" of each. */
@@ -155,5 +188,3 @@ const frontends = (port: KernelPort, nodeAddresses: readonly string[]): string[]
 
 const nodePortsOf = ({ nodePort, family }: KernelPort, nodeAddresses: readonly string[]): string[] =>
   nodePort === undefined ? [] : ofFamily(nodeAddresses, family).map((address) => `${address} ${nodePort}`);
-
-const canonical = (text: string): string => canonicalAddress(text) ?? text;
