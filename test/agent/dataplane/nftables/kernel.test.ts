@@ -253,7 +253,7 @@ describe.skipIf(why !== "")(`nftables in a kernel${why && ` (skipped: ${why})`}`
       () => "done",
       (error: Error) => error.message,
     );
-    expect(said).toMatch(/IPv4: nft refused the rules that every Service needs .*; .*IPv6: nft refused/);
+    expect(said).toMatch(/IPv4: nft refused the rules that every Service needs /);
     expect(said).not.toContain("modprobe");
   });
 
