@@ -58,8 +58,6 @@ export class KernelProxy implements Executor {
   #renewedAt: number;
   #yielded = false;
   #lastCheck: KernelFacts["lastCheck"];
-  /** The kernel did not take a part of the last plan. */
-  #refused = false;
   /** Ports of Services were not ours in the last apply, and the agent before had them, as it seemed. */
   #unsure = false;
 
@@ -158,7 +156,6 @@ export class KernelProxy implements Executor {
       this.#counts.renews();
     }
     const kernel = await this.#dataplane.apply(plan);
-    this.#refused = kernel.problems.some(({ reason }) => reason === "RulesRefused");
     if (renewing) this.#renewedAt = this.#now();
     this.#counts.applied(plan, kernel);
     // After the rules: a balancer that hears of an endpoint here sends at once.
@@ -194,12 +191,11 @@ export class KernelProxy implements Executor {
   async #check(): Promise<boolean> {
     // The apply that follows does it.
     if (this.#isTimeToRenew() || (this.#unsure && this.#isAlone)) return false;
-    const intact = await this.#dataplane.check();
-    this.#lastCheck = { at: Date.now(), intact: intact || this.#refused };
-    // What was refused is tried again, which is nobody's doing and was said already.
-    if (!intact && !this.#refused)
+    const found = await this.#dataplane.check();
+    this.#lastCheck = { at: Date.now(), intact: found !== "changed" };
+    if (found === "changed")
       this.#options.log.warn("the rules are not as they were left: another program changed them; making all anew");
-    return intact;
+    return found === "intact";
   }
 
   #countFlows(cleaned: readonly Cleaned[], ms: number): void {

@@ -54,6 +54,12 @@ export interface Executor {
 }
 
 /**
+ * What a look at the kernel found. intact: all is as the last apply left it. changed: another program changed it. due: nobody did, but the next
+ * apply has something to do for an unchanged plan too: what was refused is to be tried again, or the node has other addresses.
+ */
+export type Checked = "intact" | "changed" | "due";
+
+/**
  * An executor that programs the kernel. What it made outlives the process: clear() leaves it. Calls of all its methods are serialised by the caller.
  * `apply` rejects where nothing of the plan could be applied; the next apply is then a full one.
  */
@@ -64,8 +70,8 @@ export interface KernelExecutor extends Executor {
    * frontends stay through which connections go that would end with them; resolves to their number, to be called again later.
    */
   cleanup(leaveOpen?: boolean): Promise<number>;
-  /** False: somebody changed our rules. The next apply is then a full one. */
-  check(): Promise<boolean>;
+  /** After "changed" the next apply is a full one. */
+  check(): Promise<Checked>;
   /**
    * The next apply writes everything over what is there, also for an unchanged plan: that mends what check() does not see. No packet
    * meets a missing rule meanwhile, and clients with affinity keep their endpoints.

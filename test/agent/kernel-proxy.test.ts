@@ -49,7 +49,7 @@ const executor: KernelExecutor = {
     happened.push(`rules of ${services.map(({ key }) => key).join()}`);
     return { problems };
   },
-  check: async () => intact,
+  check: async () => (intact ? "intact" : problems.length > 0 ? "due" : "changed"),
   renew: () => happened.push("renew"),
   cleanup: async () => 0,
   clear: async () => void happened.push("rules cleared"),

@@ -1,9 +1,10 @@
 // The executor of --proxy all with mode iptables: one set of tables an address family, in kube-proxy's shape. README.md says why.
 import type { EndpointAlgorithm } from "../../../src/shared/model/snapshot.ts";
 import type { KernelNode, PlanService } from "../../plan/plan.ts";
-import type { KernelExecutor, NodeProblem, Written } from "../executor.ts";
+import type { Checked, KernelExecutor, NodeProblem, Written } from "../executor.ts";
 import type { Run } from "../kernel/run.ts";
 import type { KernelSettings } from "../kernel/settings.ts";
+import { worstOf } from "../kernel/worst-of.ts";
 import { factsOf } from "./facts.ts";
 import { FamilyTables } from "./family.ts";
 import { forEach, Tools } from "./tools.ts";
@@ -41,10 +42,10 @@ export function iptablesExecutor(settings: KernelSettings, { run, localAddresses
     // Rules outlive the process, so that a restart or an upgrade changes nothing for a packet.
     clear: () => Promise.resolve(),
     async check() {
-      if (node === undefined) return true;
-      let same = true;
-      for (const { family, tables } of families) same = (await tables.check(facts(family, node))) && same;
-      return same;
+      if (node === undefined) return "intact";
+      const found: Checked[] = [];
+      for (const { family, tables } of families) found.push(await tables.check(facts(family, node)));
+      return worstOf(found);
     },
     renew() {
       for (const { tables } of families) tables.renew();

@@ -4,7 +4,7 @@
 // Promises: an unchanged plan starts no process. A Service whose rules are refused keeps those it had, and keeps no other Service
 // from being served. Rules of others are neither moved nor removed.
 import type { PlanService } from "../../plan/plan.ts";
-import type { NodeProblem, Written } from "../executor.ts";
+import type { Checked, NodeProblem, Written } from "../executor.ts";
 import type { Ran } from "../kernel/run.ts";
 import { madeHere } from "./cleanup.ts";
 import type { Facts } from "./facts.ts";
@@ -42,6 +42,8 @@ export class FamilyTables {
   readonly #refused = new Map<string, { readonly service: PlanService; readonly why: string }>();
   /** The next apply writes everything. */
   #renewing = false;
+  /** It could not be written when it was tried last, and no Service has it: it is tried again when one has, or all is renewed. */
+  #unable = false;
   /** Of the apply under way. */
   #rules: Written["rules"];
   #refusals = { changes: 0, everything: 0 };
@@ -57,6 +59,9 @@ export class FamilyTables {
   ): Promise<
     { readonly problems: readonly NodeProblem[]; readonly written?: Written | undefined } | { readonly failed: string }
   > {
+    const isUsed = services.some((service) => hasPorts(service, given));
+    if (this.#unable && !isUsed) return { problems: [] };
+    this.#unable = false;
     this.#forgetChanged(services);
     [this.#rules, this.#refusals] = [undefined, { changes: 0, everything: 0 }];
     let failure = this.#known && !this.#isToRenew() ? await this.#write("changes", services, given) : notKnown;
@@ -70,11 +75,13 @@ export class FamilyTables {
     }
     this.#known = false;
     // A machine without IPv6 is no problem of a cluster that has none.
-    return services.some((service) => hasPorts(service, given)) ? { failed: failure.why } : { problems: [] };
+    this.#unable = !isUsed;
+    return isUsed ? { failed: failure.why } : { problems: [] };
   }
 
   renew(): void {
     this.#renewing = true;
+    this.#unable = false;
   }
 
   #isToRenew(): boolean {
@@ -104,12 +111,9 @@ export class FamilyTables {
     }
   }
 
-  /**
-   * False: the next apply() has something to do even for an unchanged plan. Somebody flushed our chains or jumps, the node's
-   * addresses are others, the last apply failed, or it is time to try again what the kernel refused.
-   */
-  async check(given: NodeFacts): Promise<boolean> {
-    if (!this.#known) return false;
+  /** Due also where the last apply failed. */
+  async check(given: NodeFacts): Promise<Checked> {
+    if (!this.#known) return this.#unable ? "intact" : "due";
     const facts = { ...given, recent: this.#recent };
     const isTimeToRetry = this.#refused.size > 0 || !this.#recent;
     this.#refused.clear();
@@ -119,7 +123,8 @@ export class FamilyTables {
       // Only the lock is no answer to the question; a missing chain is.
       if (this.#tools.unable(looked.failed) === undefined) this.#known = false;
     } else if (looked.missing.length > 0 || !(await this.#hasCanaries())) this.#known = false;
-    return this.#known && !isTimeToRetry && this.#factsKey === JSON.stringify(facts);
+    if (!this.#known) return "changed";
+    return isTimeToRetry || this.#factsKey !== JSON.stringify(facts) ? "due" : "intact";
   }
 
   /** Removes all that is ours, or a kube-proxy's in iptables mode, in both flavours. */

@@ -1,9 +1,10 @@
 // The executor of --proxy all with mode ipvs: kube-proxy's device, sets and chains, and a virtual server for each frontend. README.md
 // says why. What it made outlives the process.
 import type { KernelNode } from "../../plan/plan.ts";
-import type { KernelApplied, KernelExecutor, NodeProblem } from "../executor.ts";
+import type { Checked, KernelApplied, KernelExecutor, NodeProblem } from "../executor.ts";
 import type { Run } from "../kernel/run.ts";
 import type { KernelSettings } from "../kernel/settings.ts";
+import { worstOf } from "../kernel/worst-of.ts";
 import { cleanup } from "./cleanup.ts";
 import { type Facts, factsOf } from "./facts.ts";
 import { ALL_SERVICES, KernelState } from "./kernel-state.ts";
@@ -69,23 +70,25 @@ class IpvsExecutor implements KernelExecutor {
     this.#kernel.forget();
   }
 
-  /** Also false when it is time to try again what the kernel refused, and when the machine's addresses are others. */
-  async check(): Promise<boolean> {
+  async check(): Promise<Checked> {
     const node = this.#node;
-    if (node === undefined) return true;
+    if (node === undefined) return "intact";
     const now = (this.#effects.now ?? Date.now)();
     const endDrained = now - this.#drainsChecked >= DRAIN_CHECK;
     if (endDrained) this.#drainsChecked = now;
+    let found: Checked = "due";
     try {
-      const intact = await this.#kernel.check(this.#wanted, endDrained);
+      const kernel = await this.#kernel.check(this.#wanted, endDrained);
       const lacks = this.#kernel.hasRefusals || [...this.#schedulers.values()].includes(false);
-      if (!lacks) return intact && this.#factsKey === JSON.stringify(this.#facts(node));
+      const isSame = this.#factsKey === JSON.stringify(this.#facts(node));
+      if (!lacks) return kernel === "intact" && !isSame ? "due" : kernel;
+      found = worstOf(["due", kernel]);
     } catch (error) {
       if (!(error instanceof Unable)) throw error;
     }
     this.#schedulers.clear();
     this.#kernel.forget();
-    return false;
+    return found;
   }
 
   async cleanup(leaveOpen = false): Promise<number> {

@@ -1,5 +1,6 @@
 // This node's kernel in ipvs mode: the device with its addresses, sets, virtual servers and chains, of both families. It makes them what
 // State wants, in an order in which no packet meets half of it, and remembers what it wrote. Calls are serialised by the caller.
+import type { Checked } from "../executor.ts";
 import type { Family } from "../../plan/endpoints.ts";
 import { Tools as Iptables } from "../iptables/tools.ts";
 import type { Run } from "../kernel/run.ts";
@@ -93,11 +94,11 @@ export class KernelState {
   }
 
   /**
-   * False: somebody has changed what we wrote, or it is not known. `endDrained`: servers that nobody wants any more and that have no
+   * Due where it is not known what is there. `endDrained`: servers that nobody wants any more and that have no
    * connections left are removed now.
    */
-  async check(wanted: State, endDrained: boolean): Promise<boolean> {
-    if (!this.#known) return false;
+  async check(wanted: State, endDrained: boolean): Promise<Checked> {
+    if (!this.#known) return "due";
     const listed = await this.#servers.list();
     const known = [...this.#servers.known];
     const isSame =
@@ -107,8 +108,9 @@ export class KernelState {
     const holds: boolean[] = [];
     for (const chains of this.#active) holds.push(await chains.check());
     this.#known = isSame && holds.every(Boolean);
-    if (this.#known && endDrained) await this.#endDrained(wanted, listed);
-    return this.#known;
+    if (!this.#known) return "changed";
+    if (endDrained) await this.#endDrained(wanted, listed);
+    return this.#known ? "intact" : "due";
   }
 
   get #active(): readonly Chains[] {

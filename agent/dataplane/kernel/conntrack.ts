@@ -37,21 +37,22 @@ export function udpPorts({ services }: ForwardingPlan): readonly KernelPort[] {
 }
 
 /**
- * Removes the entries that `now`, which the kernel does already, has made wrong. `before`: what the kernel did until then;
- * undefined at the start of the process. `nodeAddresses`: where NodePorts are served. Lists nothing where no UDP port changed.
+ * Removes the entries of these families that `now`, which the kernel does already, has made wrong. `before`: what the kernel did until then.
+ * `nodeAddresses`: where NodePorts are served.
  */
 export async function cleanFlows(
   run: Run,
-  before: readonly KernelPort[] | undefined,
+  families: readonly Family[],
+  before: readonly KernelPort[],
   now: readonly KernelPort[],
   nodeAddresses: readonly string[],
 ): Promise<readonly Cleaned[]> {
   return await Promise.all(
-    changedFamilies(before ?? [], now).map(async (family): Promise<Cleaned> => {
+    families.map(async (family): Promise<Cleaned> => {
       const options = ["-f", family === "IPv4" ? "ipv4" : "ipv6", "-p", "udp"];
       // A list that was interrupted has a part of the entries, and that part counts.
       const listed = await run("conntrack", ["-L", ...options]);
-      const stale = await staleOf(listed.stdout, before ?? [], now, nodeAddresses);
+      const stale = await staleOf(listed.stdout, before, now, nodeAddresses);
       const removed: Removed[] = [];
       await inParallel(AT_ONCE, stale, async (flow) => void removed.push(await remove(run, options, flow)));
       const problems = removed.flatMap(({ problem }) => problem ?? []);

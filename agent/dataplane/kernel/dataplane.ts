@@ -5,8 +5,8 @@
 import { ofFamily } from "../../../src/shared/net/ranges.ts";
 import type { Family } from "../../plan/endpoints.ts";
 import type { ForwardingPlan, KernelPort } from "../../plan/plan.ts";
-import type { Executor, KernelApplied, KernelExecutor } from "../executor.ts";
-import { type Cleaned, cleanFlows, udpPorts } from "./conntrack.ts";
+import type { Checked, Executor, KernelApplied, KernelExecutor } from "../executor.ts";
+import { changedFamilies, type Cleaned, cleanFlows, udpPorts } from "./conntrack.ts";
 import { cleanupLeftovers, type KernelEffects, type Leftover, leftovers } from "./create.ts";
 import { nodePortAddresses, type NodePortAddresses } from "./node-port-addresses.ts";
 import type { KernelSettings } from "./settings.ts";
@@ -36,6 +36,8 @@ export class KernelDataplane implements Executor {
   #unset = false;
   /** The UDP ports that the kernel serves; undefined before the first apply. */
   #served: readonly KernelPort[] | undefined;
+  /** The kernel may have forwarded otherwise than any plan says: its rules were changed, or could not be written. */
+  #suspect = false;
   /** What of others is to be taken away yet: at first all; then what failed, and what stays as long as connections go through it. */
   #others: readonly Leftover[];
   /** What was said of each. */
@@ -56,11 +58,13 @@ export class KernelDataplane implements Executor {
     return this.#working(() => this.#apply(plan), { problems: [] });
   }
 
-  check(): Promise<boolean> {
-    return this.#working(async () => {
+  check(): Promise<Checked> {
+    return this.#working<Checked>(async () => {
       if (this.#begun ? this.#others.length > 0 : this.#options.isAlone()) await this.#removeOthers();
-      return await this.#options.executor.check();
-    }, true);
+      const found = await this.#options.executor.check();
+      this.#suspect ||= found === "changed";
+      return found;
+    }, "intact");
   }
 
   /** The next apply writes everything over what is there. */
@@ -97,13 +101,16 @@ export class KernelDataplane implements Executor {
     let applied: KernelApplied;
     try {
       applied = await executor.apply(plan);
+    } catch (error) {
+      this.#suspect = true;
+      throw error;
     } finally {
       await this.#prepareAgain();
     }
     if (!this.#begun && isAlone()) {
       await this.#removeOthers();
       // Modes share names of chains: whatever of ours went along is made again.
-      if (!(await executor.check())) applied = await executor.apply(plan);
+      if ((await executor.check()) !== "intact") applied = await executor.apply(plan);
     }
     await this.#cleanFlows(plan);
     return applied;
@@ -151,7 +158,9 @@ export class KernelDataplane implements Executor {
       const found = this.#nodePortAddresses(family, plan);
       return found === "all" ? ofFamily(local, family) : found;
     });
-    const cleaned = await cleanFlows(effects.run, this.#served, ports, addresses);
+    const families = this.#suspect ? this.#used(plan) : changedFamilies(this.#served ?? [], ports);
+    this.#suspect = false;
+    const cleaned = await cleanFlows(effects.run, families, this.#served ?? [], ports, addresses);
     this.#served = ports;
     if (cleaned.length === 0) return;
     onCleaned?.(cleaned, performance.now() - began);

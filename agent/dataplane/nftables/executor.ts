@@ -2,10 +2,11 @@
 // but its own stamp, of one element. Owns the tables "ip postern" and "ip6 postern" and touches no other. They outlive the process.
 import type { Family } from "../../plan/endpoints.ts";
 import type { ForwardingPlan, KernelNode, PlanService } from "../../plan/plan.ts";
-import type { KernelApplied, KernelExecutor, NodeProblem } from "../executor.ts";
+import type { Checked, KernelApplied, KernelExecutor, NodeProblem } from "../executor.ts";
 import { isForbidden, oneLine } from "../iptables/tools.ts";
 import type { Run } from "../kernel/run.ts";
 import type { KernelSettings } from "../kernel/settings.ts";
+import { worstOf } from "../kernel/worst-of.ts";
 import { type NftFamily, TABLE } from "./layout.ts";
 import { type NftablesEffects, NftTable } from "./nft-table.ts";
 import { nftablesAlgorithms } from "./slots.ts";
@@ -17,6 +18,8 @@ export function nftablesExecutor(settings: KernelSettings, effects: NftablesEffe
 interface FamilyTable {
   readonly family: Family;
   readonly table: NftTable;
+  /** nft could not do it when it was tried last, and no Service has it: it is tried again when one has, or all is renewed. */
+  unable: boolean;
 }
 
 class NftablesExecutor implements KernelExecutor {
@@ -28,6 +31,7 @@ class NftablesExecutor implements KernelExecutor {
     this.#families = settings.families.map((family) => ({
       family,
       table: new NftTable(family, settings, effects),
+      unable: false,
     }));
   }
 
@@ -48,13 +52,15 @@ class NftablesExecutor implements KernelExecutor {
     return Promise.resolve();
   }
 
-  async check(): Promise<boolean> {
-    const intact = await Promise.all(this.#families.map(({ table }) => table.check()));
-    return intact.every(Boolean);
+  async check(): Promise<Checked> {
+    return worstOf(await Promise.all(this.#families.map(({ table }) => table.check())));
   }
 
   renew(): void {
-    for (const { table } of this.#families) table.renew();
+    for (const each of this.#families) {
+      each.table.renew();
+      each.unable = false;
+    }
   }
 
   /** What is connected goes on by conntrack alone. */
@@ -66,18 +72,23 @@ class NftablesExecutor implements KernelExecutor {
 
   /** Undefined where nft cannot do a family that no Service has: a machine without IPv6 is no problem of a cluster that has none. */
   async #write(
-    { family, table }: FamilyTable,
+    each: FamilyTable,
     services: readonly PlanService[],
     node: KernelNode,
   ): Promise<Awaited<ReturnType<NftTable["apply"]>> | undefined> {
+    const { family, table } = each;
+    const isUsed = services.some(({ kernel }) => kernel?.ports.some((port) => port.family === family));
+    if (each.unable && !isUsed) return undefined;
+    each.unable = false;
     try {
       return await table.apply(services, node);
     } catch (error) {
-      if (services.some(({ kernel }) => kernel?.ports.some((port) => port.family === family))) throw error;
+      if (isUsed) throw error;
       // What an earlier plan left of the table must be gone, though.
       await deleteTables(this.#run, TABLE, [family === "IPv4" ? "ip" : "ip6"]).catch(() => {
         throw error;
       });
+      each.unable = true;
       return undefined;
     }
   }

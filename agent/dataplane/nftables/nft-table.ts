@@ -10,7 +10,7 @@ import { setImmediate as turn } from "node:timers/promises";
 import type { Family } from "../../plan/endpoints.ts";
 import type { KernelNode, PlanService } from "../../plan/plan.ts";
 import { hash32 } from "../../../src/shared/balance/hash.ts";
-import type { NodeProblem, Written } from "../executor.ts";
+import type { Checked, NodeProblem, Written } from "../executor.ts";
 import type { Ran, Run } from "../kernel/run.ts";
 import type { KernelSettings } from "../kernel/settings.ts";
 import { AFFINE_IDS, ENDPOINT_IDS } from "./elements.ts";
@@ -96,12 +96,14 @@ export class NftTable {
     this.#retried = new WeakSet();
   }
 
-  /** False where somebody took the table or the rules of a hook away, or wrote the table. Costs the same whatever it holds. */
-  async check(): Promise<boolean> {
+  /** Changed where somebody took the table or the rules of a hook away, or wrote the table. Costs the same whatever it holds. */
+  async check(): Promise<Checked> {
     this.#retrying = true;
-    if (this.#table === undefined || (await this.#isIntact(this.#table))) return true;
-    this.#table = undefined;
-    return false;
+    if (this.#table !== undefined && !(await this.#isIntact(this.#table))) {
+      this.#table = undefined;
+      return "changed";
+    }
+    return this.#refused.size === 0 ? "intact" : "due";
   }
 
   forget(): void {

@@ -228,9 +228,9 @@ describe("a Service that the kernel refuses", () => {
     const again = await step(...services);
     expect(again).toMatchObject({ programs: [], problems: [{ service: "default/bad" }] });
     fake.refuses = undefined;
-    expect(await executor.check()).toBe(false);
+    expect(await executor.check()).toBe("due");
     expect((await step(...services)).problems).toEqual([]);
-    expect(await executor.check()).toBe(true);
+    expect(await executor.check()).toBe("intact");
   });
 
   it("loses the rules it had where those are refused as well", async () => {
@@ -321,20 +321,20 @@ describe("somebody else at the rules", () => {
     const services = [web([pod]), shop];
     await step(...services);
     const held = fake.dump();
-    expect(await executor.check()).toBe(true);
+    expect(await executor.check()).toBe("intact");
     fake.tables.get("nat")?.delete("KUBE-PROXY-CANARY");
     fake.tables.get("nat")?.set("KUBE-SERVICES", []);
-    expect(await executor.check()).toBe(false);
+    expect(await executor.check()).toBe("changed");
     await step(...services);
     expect(fake.dump()).toBe(held);
-    expect(await executor.check()).toBe(true);
+    expect(await executor.check()).toBe("intact");
   });
 
   it("removes what the plan lost in the meantime", async () => {
     const { fake, step, executor } = start();
     await step(web([pod]), shop);
     fake.tables.get("nat")?.delete("KUBE-PROXY-CANARY");
-    expect(await executor.check()).toBe(false);
+    expect(await executor.check()).toBe("changed");
     await step(shop);
     expect([chains.cluster, chains.endpoint(pod)].map((name) => fake.chain("nat", name))).toEqual([
       undefined,
@@ -347,7 +347,7 @@ describe("somebody else at the rules", () => {
     await step(web([pod]));
     fake.tables.get("nat")?.set("OUTPUT", ["-j FOREIGN"]);
     fake.tables.get("nat")?.set("FOREIGN", []);
-    expect(await executor.check()).toBe(false);
+    expect(await executor.check()).toBe("changed");
     await step(web([pod]));
     expect(fake.chain("nat", "OUTPUT")).toEqual([
       '-m comment --comment "kubernetes service portals" -j KUBE-SERVICES',
@@ -394,7 +394,7 @@ describe("somebody else at the rules", () => {
     const { step, executor } = start({ nodePortAddresses: ["192.168.8.0/24"] }, new FakeIptables(), addresses);
     await step(shop);
     addresses.push("192.168.8.2");
-    expect(await executor.check()).toBe(false);
+    expect(await executor.check()).toBe("due");
     expect((await step(shop)).written).toContain("-d 192.168.8.2 -j KUBE-NODEPORTS");
   });
 });
@@ -443,7 +443,7 @@ describe("renewing", () => {
     const held = fake.dump();
     fake.tables.get("nat")?.get(chains.cluster)?.pop();
     fake.tables.get("nat")?.get("KUBE-SERVICES")?.push("-j RETURN");
-    expect(await executor.check()).toBe(true);
+    expect(await executor.check()).toBe("intact");
     executor.renew();
     const { programs } = await step(...services);
     expect(fake.dump()).toBe(held);
@@ -475,6 +475,29 @@ describe("a node that cannot", () => {
     await expect(executor.cleanup()).rejects.toThrow("NET_ADMIN");
     fake.installed = /^$/;
     await expect(executor.cleanup()).resolves.toBe(0);
+  });
+
+  it("tries no family that it cannot do and that no Service has, before one has it or all is renewed", async () => {
+    const [four, six] = [new FakeIptables(), new FakeIptables()];
+    six.broken = { code: 3, stdout: "", stderr: "Table does not exist (do you need to insmod?)" };
+    let tried = 0;
+    const executor = iptablesExecutor(settings({ families: ["IPv4", "IPv6"] }), {
+      localAddresses: () => [],
+      run: (program, ...more) => {
+        if (program.startsWith("ip6")) tried++;
+        return (program.startsWith("ip6") ? six : four).run(program, ...more);
+      },
+    });
+    await executor.apply(planOf([web([pod])]));
+    [tried] = [0];
+    expect(await executor.check()).toBe("intact");
+    await executor.apply(planOf([web([pod], { algorithm: "rr" })]));
+    expect(tried).toBe(0);
+    executor.renew();
+    await executor.apply(planOf([web([pod])]));
+    expect(tried).toBeGreaterThan(0);
+    const both = planService("default/six", [kernelPort("fd00::1", ["fd00:10::1"], { family: "IPv6" })]);
+    await expect(executor.apply(planOf([both, web([pod])]))).rejects.toThrow("ip6tables");
   });
 
   it("does not call it done where a program was killed, and cleans the other family", async () => {
@@ -511,12 +534,12 @@ describe("a node that cannot", () => {
     await step(web([pod]));
     const held = fake.dump();
     for (const each of foreign) fake.foreign.add(each);
-    expect(await executor.check()).toBe(true);
+    expect(await executor.check()).toBe("intact");
     executor.renew();
     await step(web([pod]));
     expect(fake.dump()).toBe(held);
     fake.tables.get("filter")?.set("OUTPUT", []);
-    expect(await executor.check()).toBe(false);
+    expect(await executor.check()).toBe("changed");
     await step(web([pod]));
     expect(fake.chain("filter", "OUTPUT")).not.toEqual([]);
   });
@@ -546,7 +569,7 @@ describe("a node that cannot", () => {
     expect(problems[0]?.message).toContain("modprobe xt_recent");
     expect(fake.chain("nat", chains.cluster)).toHaveLength(3);
     fake.refuses = undefined;
-    expect(await executor.check()).toBe(false);
+    expect(await executor.check()).toBe("due");
     expect((await step(...services)).problems).toEqual([]);
     expect(fake.chain("nat", chains.cluster)).toHaveLength(5);
   });

@@ -124,7 +124,7 @@ for (const flavour of ["nft", "legacy"] as const) {
       const [first, second] = [executorIn(both, families), executorIn(alone, families)];
       expect((await first.apply(planOf(A))).problems).toEqual([]);
       expect((await first.apply(planOf(B))).problems).toEqual([]);
-      expect(await first.check()).toBe(true);
+      expect(await first.check()).toBe("intact");
       expect((await second.apply(planOf(B))).problems).toEqual([]);
       expect(await sorted(both)).toBe(await sorted(alone));
       // A new process over the rules of the old one changes nothing either.
@@ -243,12 +243,12 @@ for (const flavour of ["nft", "legacy"] as const) {
         const made = await jumps();
         // Behind our jumps, and then before them.
         await own.must("nft", "add rule ip filter INPUT ct state new counter");
-        expect(await first.check()).toBe(true);
+        expect(await first.check()).toBe("intact");
         const second = executorIn(own);
         expect((await second.apply(planOf([web([b])]))).problems).toEqual([]);
-        expect(await second.check()).toBe(true);
+        expect(await second.check()).toBe("intact");
         await own.must("nft", "insert rule ip filter INPUT ct state new counter");
-        expect(await second.check()).toBe(true);
+        expect(await second.check()).toBe("intact");
         await expect(executorIn(own).apply(planOf([web([a])]))).rejects.toThrow("--proxy-mode nftables");
         expect(await jumps()).toBe(made);
       },
@@ -258,11 +258,11 @@ for (const flavour of ["nft", "legacy"] as const) {
       await net.must(`iptables-${flavour}`, "-t", "nat", "-A", "OUTPUT", "-d", "192.0.2.1", "-j", "RETURN");
       const services = [web([a]), shop([b])];
       await apply(...services);
-      expect(await executor.check()).toBe(true);
+      expect(await executor.check()).toBe("intact");
       await net.must(`iptables-${flavour}`, "-t", "nat", "-F");
-      expect(await executor.check()).toBe(false);
+      expect(await executor.check()).toBe("changed");
       await apply(...services);
-      expect(await executor.check()).toBe(true);
+      expect(await executor.check()).toBe("intact");
       expect(await net.dial("10.96.0.10", 80)).toBe(a);
       await net.must(`iptables-${flavour}`, "-t", "nat", "-A", "OUTPUT", "-d", "192.0.2.1", "-j", "RETURN");
       await executor.cleanup();

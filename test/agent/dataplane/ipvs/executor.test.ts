@@ -79,7 +79,7 @@ describe("processes", () => {
     const { step, executor, node } = start();
     await step(web(), shop);
     node.calls.length = 0;
-    expect(await executor.check()).toBe(true);
+    expect(await executor.check()).toBe("intact");
     expect(node.calls).toEqual([
       "ipvsadm -Ln",
       "ip -o addr show dev kube-ipvs0",
@@ -100,7 +100,7 @@ describe("any sequence of plans", () => {
         for (const services of plans) await all.step(...services);
         const last = plans.at(-1) ?? [];
         await alone.step(...last);
-        expect(await all.executor.check()).toBe(true);
+        expect(await all.executor.check()).toBe("intact");
         expect(stateOf(all.node, last)).toBe(stateOf(alone.node, last));
       }),
       { numRuns: 100 },
@@ -123,7 +123,7 @@ describe("any sequence of plans", () => {
           await next.step(...after);
           const alone = start();
           await alone.step(...after);
-          expect(await next.executor.check()).toBe(true);
+          expect(await next.executor.check()).toBe("intact");
           expect(stateOf(next.node, after)).toBe(stateOf(alone.node, after));
         },
       ),
@@ -171,17 +171,17 @@ describe("an endpoint that is gone", () => {
     const { node, executor, clock } = await connected("TCP");
     expect(destinations(node)).toEqual({ "10.244.1.5:8080": 1, "10.244.2.5:8080": 0 });
     clock.now = 60_000;
-    expect(await executor.check()).toBe(true);
+    expect(await executor.check()).toBe("intact");
     expect(destinations(node)).toHaveProperty(["10.244.2.5:8080"], 0);
     const drained = node.servers.get("-t 10.96.0.10:80")?.destinations.get("10.244.2.5:8080");
     if (drained !== undefined) drained.connections = 0;
     clock.now = 119_000;
-    expect(await executor.check()).toBe(true);
+    expect(await executor.check()).toBe("intact");
     expect(destinations(node)).toHaveProperty(["10.244.2.5:8080"], 0);
     clock.now = 120_000;
-    expect(await executor.check()).toBe(true);
+    expect(await executor.check()).toBe("intact");
     expect(destinations(node)).toEqual({ "10.244.1.5:8080": 1 });
-    expect(await executor.check()).toBe(true);
+    expect(await executor.check()).toBe("intact");
   });
 
   it("is served again where it comes back, by one change", async () => {
@@ -190,7 +190,7 @@ describe("an endpoint that is gone", () => {
       "ipvsadm -R < -e -t 10.96.0.10:80 -r 10.244.2.5:8080 -m -w 1",
     ]);
     clock.now = 600_000;
-    expect(await executor.check()).toBe(true);
+    expect(await executor.check()).toBe("intact");
     expect(destinations(node)).toEqual({ "10.244.1.5:8080": 1, "10.244.2.5:8080": 1 });
   });
 
@@ -208,7 +208,7 @@ describe("an endpoint that is gone", () => {
     const drained = node.servers.get("-t 10.96.0.10:80")?.destinations.get("10.244.2.5:8080");
     if (drained !== undefined) drained.connections = 0;
     clock.now = 60_000;
-    expect(await executor.check()).toBe(false);
+    expect(await executor.check()).toBe("due");
     expect(destinations(node)).toEqual({ "10.244.1.5:8080": 1 });
   });
 
@@ -219,7 +219,7 @@ describe("an endpoint that is gone", () => {
     expect(destinations(node)).toEqual({ "10.244.1.5:8080": 1, "10.244.2.5:8080": 0 });
     const drained = node.servers.get("-t 10.96.0.10:80")?.destinations.get("10.244.2.5:8080");
     if (drained !== undefined) drained.connections = 0;
-    expect(await next.executor.check()).toBe(true);
+    expect(await next.executor.check()).toBe("intact");
     expect(destinations(node)).toEqual({ "10.244.1.5:8080": 1 });
   });
 });
@@ -251,11 +251,11 @@ describe("what the kernel refuses", () => {
     expect(destinations(node, service === bad ? "-t 10.96.0.66:81" : undefined)).toEqual({ "10.244.1.5:8080": 1 });
     expect((await step(...services)).calls).toEqual([]);
     // It is tried again once check() was asked.
-    expect(await executor.check()).toBe(false);
+    expect(await executor.check()).toBe("due");
     node.refuses = undefined;
     if (service !== bad) {
       expect((await step(...services)).problems).toEqual([]);
-      expect(await executor.check()).toBe(true);
+      expect(await executor.check()).toBe("intact");
     }
   });
 
@@ -308,7 +308,7 @@ describe("what the kernel refuses", () => {
     expect(problems[0]?.message).toContain("modprobe ip_vs_mh");
     expect(node.servers.get("-t 10.96.0.10:80")?.options).toBe("-s rr");
     node.schedulers.push("mh");
-    expect(await executor.check()).toBe(false);
+    expect(await executor.check()).toBe("due");
     expect((await step(service, shop)).problems).toEqual([]);
     expect(node.servers.get("-t 10.96.0.10:80")?.options).toBe("-s mh -b mh-fallback");
   });
@@ -330,7 +330,7 @@ describe("what the kernel refuses", () => {
     expect(calls.filter((call) => call.startsWith("iptables"))).toEqual([]);
     expect(still).toEqual(problems);
     node.iptables.IPv4.refuses = undefined;
-    expect(await executor.check()).toBe(false);
+    expect(await executor.check()).toBe("due");
     expect((await step(service, shop)).problems).toEqual([]);
     expect(node.iptables.IPv4.chain("filter", "KUBE-IPVS-OUT-FILTER")).toHaveLength(1);
   });
@@ -365,12 +365,12 @@ describe("others", () => {
     const { node, step, executor } = start();
     await step(web(), shop);
     const held = node.dump();
-    expect(await executor.check()).toBe(true);
+    expect(await executor.check()).toBe("intact");
     edit(node);
-    expect(await executor.check()).toBe(false);
+    expect(await executor.check()).toBe("changed");
     await step(web(), shop);
     expect(node.dump()).toBe(held);
-    expect(await executor.check()).toBe(true);
+    expect(await executor.check()).toBe("intact");
   });
 
   it("keep their servers, rules, sets and addresses, by excludeCIDRs and by what kube-proxy never makes", async () => {
@@ -426,12 +426,12 @@ describe("others", () => {
     await iptables.apply(services);
     await ipvs.apply(services);
     await iptables.cleanup();
-    expect(await ipvs.check()).toBe(true);
+    expect(await ipvs.check()).toBe("intact");
     expect(node.iptables.IPv4.dump()).not.toMatch(/KUBE-(SVC|SEP|EXTERNAL-SERVICES|PROXY-CANARY)/);
     const back = iptablesExecutor(settings({ mode: "iptables" }), effects);
     await back.apply(services);
     await ipvs.cleanup();
-    expect(await back.check()).toBe(true);
+    expect(await back.check()).toBe("intact");
     expect(node.iptables.IPv4.dump()).not.toMatch(/--match-set|KUBE-IPVS|KUBE-NODE-PORT/);
     expect([node.sets.size, node.servers.size, node.device]).toEqual([0, 0, undefined]);
   });
@@ -459,12 +459,12 @@ describe("connections through ipvs, when the node goes on in another mode,", () 
     expect([...(node.device ?? [])]).toEqual(["10.96.0.10/32"]);
     expect(node.iptables.IPv4.chain("filter", "INPUT")?.join()).toContain("KUBE-IPVS-FILTER");
     expect(node.iptables.IPv4.chain("nat", "KUBE-SERVICES")?.join()).not.toContain("--match-set");
-    expect(await iptables.check()).toBe(true);
+    expect(await iptables.check()).toBe("intact");
     open.connections = 0;
     expect(await ipvs.cleanup(true)).toBe(0);
     expect([node.sets.size, node.servers.size, node.device]).toEqual([0, 0, undefined]);
     expect(node.iptables.IPv4.dump()).not.toMatch(/--match-set|KUBE-IPVS|KUBE-NODE-PORT/);
-    expect(await iptables.check()).toBe(true);
+    expect(await iptables.check()).toBe("intact");
   });
 
   it("end at once where everything is to go", async () => {
@@ -479,7 +479,7 @@ describe("connections through ipvs, when the node goes on in another mode,", () 
     const back = ipvsExecutor(settings(), { run: node.run, localAddresses: () => machine });
     await back.apply(services);
     expect(node.servers.get("-t 10.96.0.10:80")?.destinations.values().next().value).toBe(open);
-    expect(await back.check()).toBe(true);
+    expect(await back.check()).toBe("intact");
   });
 });
 
@@ -504,7 +504,7 @@ describe("the node", () => {
     const served = () => [...node.servers.keys()].filter((key) => key.endsWith(":30080"));
     expect(served()).toEqual(["-t 192.168.9.1:30080"]);
     local.push("192.168.8.1");
-    expect(await executor.check()).toBe(false);
+    expect(await executor.check()).toBe("due");
     await step(shop);
     expect(served()).toEqual(["-t 192.168.9.1:30080", "-t 192.168.8.1:30080"]);
     expect(entries(node, "KUBE-NODE-PORT-TCP")).toEqual(["30080"]);
@@ -582,7 +582,7 @@ describe("the node", () => {
     expect(destinations(node)).toEqual({ "10.244.1.5:8080": 1 });
     expect(node.device?.has("10.96.0.10/32")).toBe(true);
     node.iptables.IPv6.installed = /^ip6tables/;
-    expect(await executor.check()).toBe(false);
+    expect(await executor.check()).toBe("changed");
     expect((await step(web(), six)).problems).toEqual([]);
   });
 
@@ -603,12 +603,12 @@ describe("the node", () => {
     const held = node.dump();
     const { IPv4: iptables } = node.iptables;
     for (const each of foreign) iptables.foreign.add(each);
-    expect(await executor.check()).toBe(true);
+    expect(await executor.check()).toBe("intact");
     executor.renew();
     await step(web());
     expect(node.dump()).toBe(held);
     iptables.tables.get("nat")?.set("OUTPUT", []);
-    expect(await executor.check()).toBe(false);
+    expect(await executor.check()).toBe("changed");
     await step(web());
     expect(node.dump()).toBe(held);
   });

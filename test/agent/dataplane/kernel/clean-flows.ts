@@ -7,4 +7,4 @@ const ports = [
   dnsPort({ nodePort: 30053, serving: ["10.1.0.1 53"] }),
   dnsPort({ family: "IPv6", clusterIP: "fd00:96::a", serving: ["fd00:1::1 53"] }),
 ];
-console.log(JSON.stringify(await cleanFlows(run, undefined, ports, ["192.168.1.10"])));
+console.log(JSON.stringify(await cleanFlows(run, ["IPv4", "IPv6"], [], ports, ["192.168.1.10"])));

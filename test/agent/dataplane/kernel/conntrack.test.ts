@@ -129,7 +129,7 @@ describe("when entries are listed", () => {
         ? { code: 1, stdout: half, stderr: "interrupted\n" }
         : { code: 0, stdout: half, stderr: "" };
     };
-    expect(await cleanFlows(run, undefined, [dns([one])], node)).toEqual([
+    expect(await cleanFlows(run, ["IPv4"], [], [dns([one])], node)).toEqual([
       { family: "IPv4", deleted: 1, problem: "interrupted" },
     ]);
     expect(calls).toEqual(["-L", "-D"]);
@@ -162,7 +162,7 @@ it("lets others have their turn while it looks at a long list, all of which coun
     removed.push(String(args[args.indexOf("--reply-src") + 1]));
     return { code: 0, stdout: "", stderr: "" };
   };
-  await cleanFlows(run, undefined, [dns([one])], node);
+  await cleanFlows(run, ["IPv4"], [], [dns([one])], node);
   expect(removed).toEqual(gone);
   expect(turns).toBeGreaterThan(10);
 });
@@ -183,7 +183,7 @@ it("removes flows of hundreds of endpoints by a few processes at once", async ()
     removed.add(from);
     return { code: 0, stdout: entries.find((entry) => entry.includes(`src=${from} `)) ?? "", stderr: "" };
   };
-  expect(await cleanFlows(run, undefined, [dns([one])], node)).toEqual([{ family: "IPv4", deleted: 200 }]);
+  expect(await cleanFlows(run, ["IPv4"], [], [dns([one])], node)).toEqual([{ family: "IPv4", deleted: 200 }]);
   expect(removed.size).toBe(200);
   expect(most).toBe(4);
 });
@@ -202,7 +202,7 @@ describe("an entry that ends by itself while it is removed", () => {
       args[0] === "-L"
         ? { code: 0, stdout: listed, stderr: "" }
         : (left.shift() ?? { code: 1, stdout: "", stderr: gone });
-    return await cleanFlows(run, undefined, [dns([one])], node);
+    return await cleanFlows(run, ["IPv4"], [], [dns([one])], node);
   };
 
   it("keeps no other from being removed", async () => {

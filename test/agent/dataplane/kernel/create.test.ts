@@ -12,7 +12,12 @@ const installed =
       ? { code: 0, stdout: "v1", stderr: "" }
       : { code: undefined, stdout: "", stderr: `${program} cannot be run: ENOENT` };
 const executor = (cleanup: () => Promise<number>) => ({
-  ...{ apply: async () => ({ problems: [] }), clear: async () => undefined, check: async () => true, cleanup },
+  ...{
+    apply: async () => ({ problems: [] }),
+    clear: async () => undefined,
+    check: async () => "intact" as const,
+    cleanup,
+  },
   renew: () => undefined,
 });
 

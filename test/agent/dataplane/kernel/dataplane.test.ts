@@ -57,7 +57,7 @@ describe("kernel data plane", () => {
         },
         check: async () => {
           happened.push("check");
-          return intact;
+          return intact ? "intact" : "changed";
         },
         renew: () => happened.push("renew"),
         clear: async () => void happened.push("clear"),
@@ -116,7 +116,7 @@ describe("kernel data plane", () => {
     open = [2, 1, 0];
     await dataplane.apply(dns());
     await dataplane.apply(dns());
-    for (let time = 0; time < 3; time++) expect(await dataplane.check()).toBe(true);
+    for (let time = 0; time < 3; time++) expect(await dataplane.check()).toBe("intact");
     const said = (open: number) => `what ipvs may have left on this node: ${open} open`;
     expect(happened.filter((each) => !/^(sysctls|apply|list)/.test(each))).toEqual([
       ...[others, said(2), "check"],
@@ -134,7 +134,7 @@ describe("kernel data plane", () => {
     [happened.length, alone] = [0, true];
     // Modes share names of chains.
     intact = false;
-    expect(await dataplane.check()).toBe(false);
+    expect(await dataplane.check()).toBe("changed");
     await dataplane.apply(dns("10.1.0.1 53"));
     expect(happened).toEqual([others, "check", "apply", "list ipv4"]);
   });
@@ -195,6 +195,22 @@ describe("kernel data plane", () => {
     ]);
   });
 
+  it("looks for flows that the rules did not lead anywhere while somebody had changed them, or they could not be made", async () => {
+    await dataplane.apply(dns("10.1.0.1 53"));
+    intact = false;
+    expect(await dataplane.check()).toBe("changed");
+    [happened.length, intact] = [0, true];
+    entries = entry("10.96.0.10", 53, "10.96.0.10");
+    await dataplane.apply(dns("10.1.0.1 53"));
+    expect(happened).toEqual(["apply", "list ipv4", "delete 10.96.0.10"]);
+    fails = true;
+    await expect(dataplane.apply(dns("10.1.0.1 53"))).rejects.toThrow("nft: no");
+    [happened.length, fails] = [0, false];
+    await dataplane.apply(dns("10.1.0.1 53"));
+    await dataplane.apply(dns("10.1.0.1 53"));
+    expect(happened).toEqual(["apply", "list ipv4", "delete 10.96.0.10", "apply"]);
+  });
+
   it("sets sysctls for a family when its first Service comes", async () => {
     await dataplane.apply(planOf([]));
     expect(happened[0]).toBe("apply");
@@ -211,7 +227,7 @@ describe("kernel data plane", () => {
     intact = false;
     await dataplane.retire();
     await dataplane.apply(dns("10.1.0.1 53"));
-    expect(await dataplane.check()).toBe(true);
+    expect(await dataplane.check()).toBe("intact");
     await dataplane.clear();
     expect(happened).toEqual([]);
   });

@@ -76,7 +76,7 @@ describe.skipIf(why !== "")(`nftables in a kernel${why && ` (skipped: ${why})`}`
     const count = async (map: string) =>
       (await net.must("nft", "list", "map", "ip", "postern", map)).match(/ : /g)?.length;
     expect([await count("slots-tcp"), await count("balance")]).toEqual([60_001, 5_001]);
-    expect(await executor.check()).toBe(true);
+    expect(await executor.check()).toBe("intact");
   }, 60_000);
 
   test("any plan after any other leaves what it leaves alone, and the kernel takes every script", async () => {
@@ -88,7 +88,7 @@ describe.skipIf(why !== "")(`nftables in a kernel${why && ` (skipped: ${why})`}`
         ).toEqual([]);
         await executor.apply(planOf(second));
         const after = await dump();
-        expect(await executor.check()).toBe(true);
+        expect(await executor.check()).toBe("intact");
         await executor.cleanup();
         await start().apply(planOf(second));
         expect(after).toBe(await dump());
@@ -142,8 +142,10 @@ describe.skipIf(why !== "")(`nftables in a kernel${why && ` (skipped: ${why})`}`
       const executor = start();
       await executor.apply(planOf([sticky(10_800)]));
       const before = new Map(await Promise.all(clients.map(async (client) => [client, await of(client)] as const)));
-      expect(new Set([...before.values()].flat()).size).toBe(3);
-      const [gone, ...left] = pods;
+      // By chance seldom all three.
+      expect(new Set([...before.values()].flat()).size).toBeGreaterThan(1);
+      const [gone] = before.get(clients[0] ?? "") ?? [];
+      const left = pods.filter((pod) => pod !== gone);
       await executor.apply(planOf([sticky(10_800, ...left)]));
       for (const [client, [pod = ""]] of before) {
         const now = await of(client);
@@ -180,7 +182,7 @@ describe.skipIf(why !== "")(`nftables in a kernel${why && ` (skipped: ${why})`}`
         const held = await rules();
         await net.must("nft", "delete element ip postern frontends { 10.96.0.1 . tcp . 80 }");
         await net.must("nft", "flush chain ip postern internal-cluster");
-        expect(await executor.check()).toBe(true);
+        expect(await executor.check()).toBe("intact");
         executor.renew();
         await executor.apply(plan);
         expect(await rules()).toBe(held);
