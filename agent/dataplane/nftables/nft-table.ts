@@ -41,8 +41,8 @@ const STEP = 250;
 const WRITERS = 2;
 /** Services whose lines nft names are tried alone, if they are so few. Else one fault had many consequences. */
 const NAMED_MAX = 16;
-/** So many trials by halves, each of which may be of nearly all Services. Those not cleared by then are taken to be refused. */
-const TRIALS_MAX = 200;
+/** So many trials by halves may fail, each of which may be of nearly all Services. A part that fails after them is refused as a whole. */
+const FAILURES_MAX = 200;
 
 /** `alone`: nothing else may be written meanwhile, since later ones lead to its chains, or since it says that all is there. */
 interface Piece {
@@ -138,7 +138,7 @@ export class NftTable {
       }
       await this.#mustBeAble(node);
       if (await this.#refuseNamed(services, node, this.#named(script, ran, this.#skeleton("replace")))) continue;
-      const bad = await this.#halve(this.#accepted(services), [], node, { left: TRIALS_MAX });
+      const bad = await this.#halve(this.#accepted(services), [], node, { left: FAILURES_MAX });
       if (bad.size === 0) throw this.#failure(wordsOf(ran));
       for (const [key, why] of bad) this.#refuse(services, key, why);
     }
@@ -307,19 +307,19 @@ export class NftTable {
     suspects: Services,
     sound: Services,
     node: KernelNode,
-    trials: { left: number },
+    failures: { left: number },
   ): Promise<Map<string, string>> {
-    if (trials.left-- <= 0)
-      return new Map(suspects.map(({ key }) => [key, "too many Services were refused before it; mend those first"]));
     const ran = await this.#tryOnly([...sound, ...suspects], node);
     if (ran.code === 0) return new Map();
     const [only, ...more] = suspects;
     if (only !== undefined && more.length === 0) return new Map([[only.key, wordsOf(ran)]]);
+    if (failures.left-- <= 0)
+      return new Map(suspects.map(({ key }) => [key, "too many Services were refused before it; mend those first"]));
     const middle = Math.ceil(suspects.length / 2);
     const [left, right] = [suspects.slice(0, middle), suspects.slice(middle)];
-    const bad = await this.#halve(left, sound, node, trials);
+    const bad = await this.#halve(left, sound, node, failures);
     const good = left.filter(({ key }) => !bad.has(key));
-    return new Map([...bad, ...(await this.#halve(right, [...sound, ...good], node, trials))]);
+    return new Map([...bad, ...(await this.#halve(right, [...sound, ...good], node, failures))]);
   }
 
   /** Rejects where nft refuses what every Service needs: then it is the fault of none. */
