@@ -22,8 +22,8 @@ export function handOutAnother(change: (main: string) => string): () => void {
 export const ofVersion =
   (version: string) =>
   (main: string): string => {
-    const other = main.replaceAll(`version: "${manifest.version}"`, `version: "${version}"`);
-    if (other === main) throw new Error(`the agent's bundle nowhere says version: "${manifest.version}"`);
+    const other = main.replaceAll(`version:"${manifest.version}"`, `version:"${version}"`);
+    if (other === main) throw new Error(`the agent's bundle nowhere says version:"${manifest.version}"`);
     return other;
   };
 
