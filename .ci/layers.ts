@@ -97,7 +97,12 @@ const layers: Record<string, Layer> = {
   "agent/dataplane/": { values: ["src/shared/", "agent/plan/", "agent/endpoints/"] },
   // It starts no process by itself: it is given `run`.
   "agent/dataplane/iptables/": {
-    values: ["src/shared/net/", "agent/dataplane/kernel/node-port-addresses.ts", "agent/dataplane/kernel/worst-of.ts"],
+    values: [
+      "src/shared/net/",
+      "agent/dataplane/kernel/node-port-addresses.ts",
+      "agent/dataplane/kernel/ran.ts",
+      "agent/dataplane/kernel/worst-of.ts",
+    ],
     types: ["src/shared/model/", "agent/plan/", "agent/dataplane/kernel/", "agent/dataplane/executor.ts"],
   },
   // Its rules are of the iptables mode's making.
@@ -107,6 +112,7 @@ const layers: Record<string, Layer> = {
       "agent/dataplane/iptables/",
       "agent/dataplane/kernel/claims.ts",
       "agent/dataplane/kernel/node-port-addresses.ts",
+      "agent/dataplane/kernel/ran.ts",
       "agent/dataplane/kernel/worst-of.ts",
     ],
     types: ["src/shared/model/", "agent/plan/", "agent/dataplane/kernel/", "agent/dataplane/executor.ts"],

@@ -5,11 +5,12 @@ import { parseArgs } from "node:util";
 import { cleanupLeftovers, leftovers, leftoversOfOurs } from "./dataplane/kernel/create.ts";
 import type { Run } from "./dataplane/kernel/run.ts";
 import { defaultSettings } from "./dataplane/kernel/settings.ts";
-import { mayRun } from "./health/other-proxy.ts";
 import { interfaceAddresses } from "./dataplane/kernel/interface-addresses.ts";
+import { mayRun } from "./health/other-proxy.ts";
+import { HEALTH_PORT } from "./kube-proxy/config.ts";
 
 /** Its health, as it has it by default. */
-const KUBE_PROXY = { host: "127.0.0.1", port: 10256 };
+const KUBE_PROXY = { host: "127.0.0.1", port: HEALTH_PORT };
 
 export const help = `Takes away the rules that an agent with --proxy all, or a kube-proxy, left on this node.
 

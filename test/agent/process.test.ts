@@ -118,6 +118,15 @@ it("dials at once where a publish has reached the edge, however long it would ha
   expect((await ended)[0]).toBe(0);
 }, 30_000);
 
+/** Of the log: those of this level and above. */
+const messages = (output: string, level: number): string[] =>
+  output
+    .trim()
+    .split("\n")
+    .map((line) => JSON.parse(line) as { level: number; msg: string })
+    .filter((line) => line.level >= level)
+    .map(({ msg }) => msg);
+
 it("says what is wrong with the YAML, the node's name, and an environment that it does not obey", async () => {
   environment = { http_proxy: "http://user:secret@192.0.2.1:3128", no_proxy: "" };
   await write(node("n2"), service("web", { ports: [{ port: 80 }] }));
@@ -128,12 +137,7 @@ it("says what is wrong with the YAML, the node's name, and an environment that i
   const { agent, output } = start();
   await vi.waitFor(() => expect(snapshots).toHaveLength(1), { timeout: 10_000 });
   agent.kill("SIGTERM");
-  const warnings = (await output)
-    .trim()
-    .split("\n")
-    .map((line) => JSON.parse(line) as { level: number; msg: string })
-    .filter(({ level }) => level >= 40)
-    .map(({ msg }) => msg);
+  const warnings = messages(await output, 40);
   expect(warnings).toContain(
     "bad.yaml:4: Service x: spec.ports[0].port: must be a whole number from 1 to 65535, without quotes",
   );
@@ -167,13 +171,7 @@ it.each([
     const listed = spawn("nsenter", [`--net=/proc/${agent.pid}/ns/net`, "nft", "list", "ruleset"]);
     expect(await text(listed.stdout)).toContain("10.96.0.1");
     agent.kill("SIGTERM");
-    const errors = (await output)
-      .trim()
-      .split("\n")
-      .map((line) => JSON.parse(line) as { level: number; msg: string })
-      .filter(({ level }) => level >= 50)
-      .map(({ msg }) => msg);
-    expect(errors).toEqual([expect.stringMatching(message)]);
+    expect(messages(await output, 50)).toEqual([expect.stringMatching(message)]);
   },
   30_000,
 );

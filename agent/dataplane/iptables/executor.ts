@@ -7,7 +7,8 @@ import type { KernelSettings } from "../kernel/settings.ts";
 import { worstOf } from "../kernel/worst-of.ts";
 import { factsOf } from "./facts.ts";
 import { FamilyTables } from "./family.ts";
-import { forEach, Tools } from "./tools.ts";
+import { forEach } from "../kernel/ran.ts";
+import { Tools } from "./tools.ts";
 
 export const iptablesAlgorithms: readonly EndpointAlgorithm[] = ["random", "rr"];
 

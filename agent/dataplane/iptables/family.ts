@@ -14,7 +14,8 @@ import { CANARY, FIREWALL, isServiceChain } from "./names.ts";
 import { type FamilyRules, familyRules, type ServiceRules, serviceRules } from "./render.ts";
 import { changedServices, type Difference, difference, inSections, isEmpty, restoreInput } from "./restore.ts";
 import type { TableInput } from "./restore.ts";
-import { oneLine, type Tools } from "./tools.ts";
+import { oneLine } from "../kernel/ran.ts";
+import type { Tools } from "./tools.ts";
 
 export type NodeFacts = Omit<Facts, "recent">;
 
@@ -59,8 +60,8 @@ export class FamilyTables {
   ): Promise<
     { readonly problems: readonly NodeProblem[]; readonly written?: Written | undefined } | { readonly failed: string }
   > {
-    const isUsed = services.some((service) => hasPorts(service, given));
-    if (this.#unable && !isUsed) return { problems: [] };
+    const isUsed = () => services.some((service) => hasPorts(service, given));
+    if (this.#unable && !isUsed()) return { problems: [] };
     this.#unable = false;
     this.#forgetChanged(services);
     [this.#rules, this.#refusals] = [undefined, { changes: 0, everything: 0 }];
@@ -75,8 +76,8 @@ export class FamilyTables {
     }
     this.#known = false;
     // A machine without IPv6 is no problem of a cluster that has none.
-    this.#unable = !isUsed;
-    return isUsed ? { failed: failure.why } : { problems: [] };
+    this.#unable = !isUsed();
+    return this.#unable ? { problems: [] } : { failed: failure.why };
   }
 
   renew(): void {

@@ -6,7 +6,7 @@ import { CANARY } from "./names.ts";
 import type { ServiceRules } from "./render.ts";
 import { probeAll, probeEach, probeRecent, probeSctp } from "./requirements.ts";
 import { slices, trialInput } from "./restore.ts";
-import { oneLine } from "./tools.ts";
+import { oneLine } from "../kernel/ran.ts";
 
 /** Gives it to iptables-restore. */
 export type Trial = (input: string) => Promise<Ran>;

@@ -1,5 +1,6 @@
 // iptables' programs of one family: which of them to use, how they are called, and what to do about it when they fail.
 import type { Family } from "../../plan/endpoints.ts";
+import { forEach, isForbidden, oneLine } from "../kernel/ran.ts";
 import type { Ran, Run } from "../kernel/run.ts";
 import { cleanupInput, type IsOurs } from "./cleanup.ts";
 import { isThere, type Jump, ruleOf } from "./jumps.ts";
@@ -156,30 +157,5 @@ const HOLDS_NOTHING =
 /** A table as iptables-nft-save prints one that it does not read. */
 const UNREADABLE = /^# Table `(\S+)' is incompatible.*$/gm;
 
-/** Each has its turn, and what failed is said in the end. */
-export async function forEach<Each>(of: readonly Each[], work: (each: Each) => Promise<void>): Promise<void> {
-  const failures = new Set<string>();
-  for (const each of of) {
-    try {
-      await work(each);
-    } catch (error) {
-      failures.add((error as Error).message);
-    }
-  }
-  if (failures.size > 0) throw new Error([...failures].join("; "));
-}
-
-export const isForbidden = (stderr: string): boolean =>
-  /permission denied|operation not permitted|must be root/i.test(stderr);
-
 /** Rules that nft has written and iptables cannot express are in a table or chain of its names. */
 const isForeign = (stderr: string): boolean => /`\S+' is incompatible|Parsing nftables rule failed/.test(stderr);
-
-export const oneLine = (stderr: string): string =>
-  stderr
-    .split("\n")
-    .map((line) => line.trim())
-    // Advice about the other flavour and about --help, and lines of an input that nobody sees.
-    .filter((line) => line !== "" && !/^(?:#|Try |Error occurred at line)/.test(line))
-    .join(" ")
-    .slice(0, 300);

@@ -4,7 +4,8 @@
 // leaves servers with connections where they are; nothing new comes to them, since that mode's rules are met before.
 import { isOfIpvs } from "../iptables/cleanup.ts";
 import * as shared from "../iptables/names.ts";
-import { forEach, Tools as Iptables } from "../iptables/tools.ts";
+import { Tools as Iptables } from "../iptables/tools.ts";
+import { forEach } from "../kernel/ran.ts";
 import type { Run } from "../kernel/run.ts";
 import { addresses } from "./kinds.ts";
 import { parseAddresses, parseSets } from "./listings.ts";

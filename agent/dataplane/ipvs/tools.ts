@@ -1,5 +1,5 @@
 // ipvsadm, ipset and ip: how they are called, and what mends it where one of them can do nothing at all on this node.
-import { isForbidden } from "../iptables/tools.ts";
+import { isForbidden } from "../kernel/ran.ts";
 import type { Ran, Run } from "../kernel/run.ts";
 import { DEVICE } from "./names.ts";
 

@@ -152,17 +152,20 @@ export class KernelDataplane implements Executor {
   async #cleanFlows(plan: ForwardingPlan): Promise<void> {
     const { settings, effects, warn, onCleaned } = this.#options;
     const ports = udpPorts(plan);
+    const families = this.#suspect ? this.#used(plan) : changedFamilies(this.#served ?? [], ports);
+    this.#suspect = false;
+    if (families.length === 0) {
+      this.#served = ports;
+      return;
+    }
     const began = performance.now();
     const local = [...(plan.kernel?.addresses ?? []), ...effects.localAddresses()];
     const addresses = settings.families.flatMap((family) => {
       const found = this.#nodePortAddresses(family, plan);
       return found === "all" ? ofFamily(local, family) : found;
     });
-    const families = this.#suspect ? this.#used(plan) : changedFamilies(this.#served ?? [], ports);
-    this.#suspect = false;
     const cleaned = await cleanFlows(effects.run, families, this.#served ?? [], ports, addresses);
     this.#served = ports;
-    if (cleaned.length === 0) return;
     onCleaned?.(cleaned, performance.now() - began);
     warn(
       "conntrack",

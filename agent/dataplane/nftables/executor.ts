@@ -3,7 +3,7 @@
 import type { Family } from "../../plan/endpoints.ts";
 import type { ForwardingPlan, KernelNode, PlanService } from "../../plan/plan.ts";
 import type { Checked, KernelApplied, KernelExecutor, NodeProblem } from "../executor.ts";
-import { isForbidden, oneLine } from "../iptables/tools.ts";
+import { forEach, isForbidden, oneLine } from "../kernel/ran.ts";
 import type { Run } from "../kernel/run.ts";
 import type { KernelSettings } from "../kernel/settings.ts";
 import { worstOf } from "../kernel/worst-of.ts";
@@ -77,13 +77,13 @@ class NftablesExecutor implements KernelExecutor {
     node: KernelNode,
   ): Promise<Awaited<ReturnType<NftTable["apply"]>> | undefined> {
     const { family, table } = each;
-    const isUsed = services.some(({ kernel }) => kernel?.ports.some((port) => port.family === family));
-    if (each.unable && !isUsed) return undefined;
+    const isUsed = () => services.some(({ kernel }) => kernel?.ports.some((port) => port.family === family));
+    if (each.unable && !isUsed()) return undefined;
     each.unable = false;
     try {
       return await table.apply(services, node);
     } catch (error) {
-      if (isUsed) throw error;
+      if (isUsed()) throw error;
       // What an earlier plan left of the table must be gone, though.
       await deleteTables(this.#run, TABLE, [family === "IPv4" ? "ip" : "ip6"]).catch(() => {
         throw error;
@@ -105,15 +105,14 @@ export async function deleteTables(
   name: string,
   families: readonly NftFamily[] = ["ip", "ip6"],
 ): Promise<void> {
-  const failed: string[] = [];
-  for (const table of families.map((family) => `${family} ${name}`)) {
+  await forEach(families, async (family) => {
+    const table = `${family} ${name}`;
     const { code, stderr } = await run("nft", ["-f", "-"], `add table ${table}\ndelete table ${table}\n`);
     // A kernel without nftables, or without the family, has no such table.
-    if (code === 0 || NO_FAMILY.test(stderr)) continue;
+    if (code === 0 || NO_FAMILY.test(stderr)) return;
     const mend = isForbidden(stderr) ? ". It needs uid 0 and NET_ADMIN in the host's network" : "";
-    failed.push(`nft cannot delete table ${table}: ${oneLine(stderr)}${mend}`);
-  }
-  if (failed.length > 0) throw new Error(failed.join("; "));
+    throw new Error(`nft cannot delete table ${table}: ${oneLine(stderr)}${mend}`);
+  });
 }
 
 function unsupported(services: readonly PlanService[]): readonly NodeProblem[] {

@@ -1,5 +1,5 @@
 // Why nft failed, and what mends it: whether it can do anything at all on this node, and what the kernel lacks. Trials change nothing.
-import { isForbidden } from "../iptables/tools.ts";
+import { isForbidden } from "../kernel/ran.ts";
 import type { Ran } from "../kernel/run.ts";
 import { type NftFamily, TABLE } from "./layout.ts";
 

@@ -47,8 +47,7 @@ export const program: readonly Change[] = [
       const names = (): Promise<string> => namesOfRules("a", mode === "ipvs");
       // What connections of earlier questions go through stays in the agent's mode ipvs until they have ended, which takes minutes.
       const leftOf = async (former: string): Promise<string> => {
-        const isGone = async (): Promise<boolean> => common(former, await names()) === "nothing";
-        if (mode === "ipvs") await stage.world.until("nothing is left of the mode before", isGone);
+        if (mode === "ipvs") await untilGone(stage, former, names);
         return common(former, await names());
       };
       const before = await names();
@@ -92,10 +91,7 @@ export const program: readonly Change[] = [
           await stage.world.settled();
         });
         await stage.checkConnection(`what changed beside it, ${to}`, { ...way, service: "changed-beside" }, pod);
-        await stage.world.until("nothing is left of the first mode", async () => {
-          const left = common(before, await names());
-          return left === "nothing";
-        });
+        await untilGone(stage, before, names);
         stage.check(`of the mode before ${to} is left`, common(before, await names()), "nothing");
       }
       stage.check("requests meanwhile", await requests.end(), "all answered");
@@ -103,6 +99,10 @@ export const program: readonly Change[] = [
     alone: true,
   },
 ];
+
+/** Until nothing is left of the rules `former`, by what `names` says of those that there are. */
+const untilGone = (stage: Stage, former: string, names: () => Promise<string>): Promise<void> =>
+  stage.world.until("nothing is left of the mode before", async () => common(former, await names()) === "nothing");
 
 /** Asks on and on, TCP of both families, until it is told to end. */
 class Requests {
