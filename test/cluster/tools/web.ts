@@ -11,6 +11,8 @@ export interface WebOptions {
   readonly version?: string;
   /** Pods end at once when told to, with whatever they had accepted; else they go on answering for a while. */
   readonly abrupt?: boolean;
+  /** No node may have two pods more than another; where one takes none, the rollout waits for it. Else the scheduler only tries. */
+  readonly onEveryNode?: boolean;
 }
 
 export class TestNamespace {
@@ -75,7 +77,7 @@ export function webService(name: string, spec: object): object {
   };
 }
 
-function webDeployment({ replicas, version = "1", abrupt = false }: WebOptions): object {
+function webDeployment({ replicas, version = "1", abrupt = false, onEveryNode = false }: WebOptions): object {
   return {
     apiVersion: "apps/v1",
     kind: "Deployment",
@@ -100,7 +102,7 @@ function webDeployment({ replicas, version = "1", abrupt = false }: WebOptions):
             {
               maxSkew: 1,
               topologyKey: "kubernetes.io/hostname",
-              whenUnsatisfiable: "ScheduleAnyway",
+              whenUnsatisfiable: onEveryNode ? "DoNotSchedule" : "ScheduleAnyway",
               labelSelector: { matchLabels: { app: "web" } },
             },
           ],

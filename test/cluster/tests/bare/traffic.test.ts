@@ -15,7 +15,7 @@ beforeAll(async () => {
     webService("web-nodeport", { type: "NodePort" }),
     webService("web-headless", { clusterIP: "None" }),
   );
-  await test.deployWeb({ replicas: 3 });
+  await test.deployWeb({ replicas: 3, onEveryNode: true });
   const pods = await test.pods();
   names = pods.map(({ name }) => name).sort();
   fromPod = [kubectl, "--namespace", test.name, "exec", names[0] ?? "", "--"];

@@ -177,8 +177,7 @@ describe.each(transports)("%s loses nothing", (transport) => {
 // Direct: kube-proxy keeps a connection with its pod, and its requests wait for the node.
 it("tunnel loses nothing while a node is cut off, and waits for nothing of it", async () => {
   const link = (state: "up" | "down") => run([...inside(control.netns), "ip", "link", "set", "n2", state]);
-  // So many that each node has some.
-  await test.deployWeb({ replicas: 6, version: "everywhere" });
+  await test.deployWeb({ replicas: 6, version: "everywhere", onEveryNode: true });
   expect((await test.pods()).map(({ node }) => node)).toContain("n2");
   try {
     // It stays away until every request has its answer.
