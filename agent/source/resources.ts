@@ -18,6 +18,8 @@ const port = z
   .int({ error: ({ input }) => (input === undefined ? `is missing: ${portRule}` : portRule) })
   .min(1, portRule)
   .max(65535, portRule);
+/** Of a slice, where an API server takes any number. What is no port is none, as 0 is for kube-proxy: the other ports count. */
+const endpointPort = z.int(portRule).transform((written) => (written >= 1 && written <= 65535 ? written : undefined));
 const text = z.string();
 /** status.loadBalancer.ingress[].ports[].error, and some more. */
 const READ_DEPTH = 8;
@@ -181,7 +183,7 @@ const endpointSliceSchema = object({
     }),
     1000,
   ),
-  ports: list(z.object({ name: portName, port: z.optional(port), protocol, appProtocol }), 20_000),
+  ports: list(z.object({ name: portName, port: z.optional(endpointPort), protocol, appProtocol }), 20_000),
 });
 export type KubeEndpointSlice = z.output<typeof endpointSliceSchema>;
 

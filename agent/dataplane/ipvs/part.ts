@@ -2,6 +2,7 @@
 // independent of each other, so one that the kernel refuses keeps no other from being there: the program says which it was, or it is
 // found by halves.
 import { slices } from "../iptables/restore.ts";
+import { oneLine } from "../kernel/ran.ts";
 import type { Ran } from "../kernel/run.ts";
 import type { Tools } from "./tools.ts";
 
@@ -93,10 +94,3 @@ export class Part<Value> {
     this.note(key, to === undefined ? undefined : this.#kind.after(key, this.#known.get(key), to));
   }
 }
-
-const oneLine = (stderr: string): string =>
-  stderr
-    .trim()
-    .split(/\s*\n\s*/)
-    .join(" ")
-    .slice(0, 300);

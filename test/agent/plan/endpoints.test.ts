@@ -117,6 +117,21 @@ describe("merging slices", () => {
       ["10.0.1.1"],
     ],
     [
+      "what is no port is skipped, and takes none of the others with it",
+      two,
+      [
+        slice("web", [endpoint("10.0.1.1")], {
+          ports: [
+            { name: "http", port: 0 },
+            { name: "dns", port: 5353, protocol: "UDP" },
+          ],
+        }),
+        slice("web", [endpoint("10.0.1.2")], { ports: [{ name: "http", port: 65_536 }] }, "web-2"),
+        slice("web", [endpoint("10.0.1.3")], { ports: [{ name: "http", port: -1 }] }, "web-3"),
+      ],
+      ["10.0.1.1 UDP:53=5353", "10.0.1.2", "10.0.1.3"],
+    ],
+    [
       "a port without a number is skipped",
       {},
       [slice("web", [endpoint("10.0.1.1")], { ports: [{ name: "" }] })],
