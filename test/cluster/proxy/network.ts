@@ -80,11 +80,13 @@ export async function makeNetwork(
       "route add local 0.0.0.0/0 dev lo table main",
       "route add local ::/0 dev lo table main",
     ]),
+    // Not on lo: from there the kernel would take one as the source of what the node asks itself, masqueraded.
     ...extraAddresses.map(({ node, addresses }) =>
-      ip(
-        node,
-        addresses.map((address) => addressLine(address, "lo")),
-      ),
+      ip(node, [
+        "link add name own type bridge",
+        "link set own up",
+        ...addresses.map((address) => addressLine(address, "own")),
+      ]),
     ),
   ]);
 }
