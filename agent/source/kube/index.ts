@@ -11,7 +11,7 @@ import { SortedObjects } from "./sorted-objects.ts";
 
 /** The first change waits so long for those that come with it. */
 const BURST_MS = 15;
-/** Delivering takes at most a tenth of the time. */
+/** Delivering takes at most a tenth of the time, but for the first time: all is new then, which says nothing of what a change costs. */
 const REST = 9;
 
 export interface KubeSourceOptions {
@@ -49,6 +49,7 @@ class Observation {
   #problems: readonly SourceProblem[] = [];
   #timer: NodeJS.Timeout | undefined;
   #restUntil = 0;
+  #isFirst = true;
   #stopped = false;
 
   constructor(
@@ -97,6 +98,7 @@ class Observation {
       serviceCIDRs: cidrs as readonly KubeServiceCIDR[],
     });
     const now = performance.now();
-    this.#restUntil = now + (now - began) * REST;
+    this.#restUntil = this.#isFirst ? now : now + (now - began) * REST;
+    this.#isFirst = false;
   }
 }

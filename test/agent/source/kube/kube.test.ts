@@ -1,6 +1,7 @@
 // The kube source against a scripted API server: the Source contract, and each way in which lists and watches fail.
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import type { KubeApi } from "../../../../agent/kube/api.ts";
+import type { Source } from "../../../../agent/source/source.ts";
 import { kubeSource } from "../../../../agent/source/kube/index.ts";
 import type { Times } from "../../../../agent/source/kube/list-watch.ts";
 import { afterMissing } from "../../../../agent/source/kube/resume.ts";
@@ -341,6 +342,26 @@ describe("kube", () => {
       await watcher.untilProblems((problems) => problems.length === 1);
       expect(watcher.problems).toEqual([{ where: "Kubernetes API, ServiceCIDRs", message: "answers HTTP 403" }]);
     });
+  });
+
+  it("tells of a change soon after the first state, however long its listener took for that", async () => {
+    const TOOK_MS = 300;
+    const ends: number[] = [];
+    const source = kubeSource({ api, times: quick });
+    const slow: Source["subscribe"] = (listener, onProblems) =>
+      source.subscribe((observed) => {
+        const began = performance.now();
+        if (ends.length === 0) while (performance.now() - began < TOOK_MS);
+        ends.push(performance.now());
+        listener(observed);
+      }, onProblems);
+    watcher = new Watcher({ subscribe: slow });
+    await has();
+    await watching();
+    server.put(service("web"));
+    await has("web");
+    const [first = 0, second = 0] = ends;
+    expect(second - first).toBeLessThan(8 * TOOK_MS);
   });
 
   it("merges a burst, and trims what it keeps", async () => {
