@@ -5,6 +5,7 @@ import { bringUp } from "../../harness/cluster.ts";
 import { run } from "../../harness/command.ts";
 import { control, inside, kubectl, nodes } from "../../harness/places.ts";
 import { endProcess, isRunning } from "../../harness/processes.ts";
+import { uncordon } from "../../tools/nodes.ts";
 import { askFrom, TestNamespace, webService } from "../../tools/web.ts";
 
 let test: TestNamespace;
@@ -18,7 +19,7 @@ beforeAll(async () => {
 });
 
 afterAll(async () => {
-  await run([kubectl, "uncordon", "n2"]);
+  await uncordon("n2");
   await test[Symbol.asyncDispose]();
 });
 
@@ -52,7 +53,7 @@ it("a drain moves the node's pods while each request is answered", async () => {
   await askDuring(run([kubectl, "drain", "n2", "--ignore-daemonsets", "--delete-emptydir-data", "--timeout=120s"]));
   expect((await test.pods()).filter(({ node }) => node === "n2")).toEqual([]);
   await test.kubectl("rollout", "status", "--timeout=60s", "deployment/web");
-  await run([kubectl, "uncordon", "n2"]);
+  await uncordon("n2");
 });
 
 it.each([["kube-apiserver"], ["kubelet-n1"], ["kube-proxy-n1"], ["containerd-n1"]])(

@@ -10,6 +10,7 @@ import { tagImage } from "../../harness/node.ts";
 import { inside, kubectl, nodes, outside } from "../../harness/places.ts";
 import { pidOf, until } from "../../harness/processes.ts";
 import { agentPids, agentPods, inSystem, rollout, setSettings } from "../../tools/agents.ts";
+import { uncordon } from "../../tools/nodes.ts";
 import { askDoctor, wrongsOf } from "./ask.ts";
 import { service, web } from "./objects.ts";
 import { broken, namespaceOf, type Setup, sound, TLS_SECRET } from "./setups.ts";
@@ -133,7 +134,7 @@ describe("nothing is wrong", () => {
     try {
       await isWell("healthy");
     } finally {
-      await run([kubectl, "uncordon", "n2"]);
+      await uncordon("n2");
     }
   });
 

@@ -3,6 +3,7 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { run } from "../../harness/command.ts";
 import { ask, entries, eventsOf, hostOf, outcome, servers, troubles } from "../../tools/exposed.ts";
+import { uncordon } from "../../tools/nodes.ts";
 import { agnhostImage } from "../../harness/images.ts";
 import { control, inside, kubectl, nodes } from "../../harness/places.ts";
 import { until } from "../../harness/processes.ts";
@@ -40,7 +41,7 @@ const enterAt = (service: string, expected: readonly number[]): Promise<void> =>
 describe.each(transports)("nodes: %s", (transport) => {
   afterEach(async () => {
     for (const { name } of nodes) await exclude(name, "-");
-    await run([kubectl, "uncordon", "n2"]);
+    await uncordon("n2");
   });
 
   it("all take requests; an excluded one takes none, and its pods stay reachable", async () => {

@@ -10,6 +10,7 @@ import { handedOut } from "../../harness/edge.ts";
 import { hostOf } from "../../tools/exposed.ts";
 import { handOutAnother } from "../../tools/hand-out.ts";
 import { type LoadReport, served, underLoad } from "../../tools/load.ts";
+import { uncordon } from "../../tools/nodes.ts";
 import { control, inside, kubectl, nodes } from "../../harness/places.ts";
 import { endProcess, pidOf, pidsIn, until } from "../../harness/processes.ts";
 import { TestNamespace, webService } from "../../tools/web.ts";
@@ -79,7 +80,7 @@ describe.each(transports)("%s loses nothing", (transport) => {
         await test.kubectl("rollout", "status", "--timeout=60s", "deployment/web");
       });
     } finally {
-      await run([kubectl, "uncordon", "n2"]);
+      await uncordon("n2");
     }
   });
 
