@@ -48,8 +48,8 @@ class Observation {
   readonly #sorted: readonly SortedObjects[];
   #problems: readonly SourceProblem[] = [];
   #timer: NodeJS.Timeout | undefined;
-  #restUntil = 0;
-  #isFirst = true;
+  /** Undefined before the first delivery. */
+  #restUntil: number | undefined;
   #stopped = false;
 
   constructor(
@@ -74,7 +74,7 @@ class Observation {
   #changed(index: number, what: "objects" | "problems", key: string | undefined): void {
     if (what === "objects") this.#sorted[index]?.changed(key);
     if (this.#stopped) return;
-    this.#timer ??= setTimeout(() => this.#deliver(), Math.max(BURST_MS, this.#restUntil - performance.now()));
+    this.#timer ??= setTimeout(() => this.#deliver(), Math.max(BURST_MS, (this.#restUntil ?? 0) - performance.now()));
   }
 
   #deliver(): void {
@@ -98,7 +98,6 @@ class Observation {
       serviceCIDRs: cidrs as readonly KubeServiceCIDR[],
     });
     const now = performance.now();
-    this.#restUntil = this.#isFirst ? now : now + (now - began) * REST;
-    this.#isFirst = false;
+    this.#restUntil = this.#restUntil === undefined ? now : now + (now - began) * REST;
   }
 }
